@@ -1,0 +1,1 @@
+"""The worker's wire protocol: messages, values, errors, codec and clients."""

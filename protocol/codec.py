@@ -1,0 +1,156 @@
+"""Bytes to messages and back, with every check that needs no knowledge of runs.
+
+Size, msgpack, JSON values, version, type, then the type's schema; the first that fails raises a
+``ProtocolError`` that names the place. Nothing here allocates more than the bytes it was given call for.
+"""
+
+from typing import Any, Final, get_args
+
+import msgpack
+from pydantic import TypeAdapter, ValidationError
+
+from protocol.errors import ErrorCode, ProtocolError
+from protocol.messages import VERSION, AnyRequest, Reply, Request
+from protocol.values import check_value, invalid
+
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""Default bound on one body, in bytes, in both directions."""
+
+_REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(AnyRequest)
+REQUEST_TYPES: Final[dict[str, type[Request]]] = {
+    get_args(cls.model_fields["type"].annotation)[0]: cls for cls in get_args(get_args(AnyRequest)[0])
+}
+"""Every request type this protocol knows, by its name on the wire."""
+
+
+def encode(message: dict[str, Any], *, max_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
+    """Encode a request or reply map.
+
+    Raises:
+        ProtocolError: INVALID_REQUEST for what msgpack cannot carry, MESSAGE_TOO_LARGE.
+    """
+    try:
+        body: bytes = msgpack.packb(message, use_bin_type=True)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        check_value(message, "")
+        raise invalid("", f"cannot be encoded: {error}") from error
+    check_size(len(body), max_bytes)
+    return body
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Refuse a body over the limit.
+
+    Raises:
+        ProtocolError: MESSAGE_TOO_LARGE with ``size`` and ``allowed`` in bytes.
+    """
+    if size > max_bytes:
+        raise ProtocolError(
+            ErrorCode.MESSAGE_TOO_LARGE,
+            f"message of {size} bytes, allowed {max_bytes} (max_message_bytes)",
+            size=size,
+            allowed=max_bytes,
+        )
+
+
+def _decode_map(body: bytes, max_bytes: int) -> dict[str, Any]:
+    check_size(len(body), max_bytes)
+    try:
+        message = msgpack.unpackb(body, raw=False, strict_map_key=False)
+    except msgpack.StackError as error:
+        raise invalid("", "nested deeper than 64") from error
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        raise invalid("", f"the body is not one msgpack value: {error or type(error).__name__}") from error
+    if not isinstance(message, dict):
+        raise invalid("", f"the body must be a map, not {type(message).__name__}")
+    return message
+
+
+def _request_id(message: dict[str, Any]) -> str | None:
+    request_id = message.get("request_id")
+    return request_id if isinstance(request_id, str) and 1 <= len(request_id) <= 64 else None
+
+
+def decode_request(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Request:
+    """Decode and judge one request.
+
+    Raises:
+        ProtocolError: MESSAGE_TOO_LARGE, INVALID_REQUEST, UNSUPPORTED_VERSION or UNKNOWN_TYPE;
+            its ``request_id`` is set when the body was whole enough to have one.
+    """
+    message = _decode_map(body, max_bytes)
+    try:
+        _check_values(message)
+        _check_version(message)
+        _check_type(message)
+        return _REQUEST.validate_python(message)
+    except ValidationError as error:
+        refusal = _refusal(error, str(message.get("type")))
+        refusal.request_id = _request_id(message)
+        raise refusal from error
+    except ProtocolError as error:
+        error.request_id = _request_id(message)
+        raise
+
+
+# A value's depth counts from where it stands for itself: an argument, not the list of arguments.
+_CONTAINERS: Final = frozenset({"arguments", "values", "set", "push"})
+
+
+def _check_values(message: dict[str, Any], prefix: str = "") -> None:
+    for key, value in message.items():
+        if type(key) is not str:
+            raise invalid(prefix.rstrip("."), f"a map key must be a string, not {type(key).__name__} {key!r:.40}")
+        if key == "actions" and not prefix and isinstance(value, list):
+            for index, action in enumerate(value):
+                if isinstance(action, dict):
+                    _check_values(action, f"actions[{index}].")
+                else:
+                    check_value(action, f"actions[{index}]")
+        else:
+            check_value(value, f"{prefix}{key}", depth=-1 if key in _CONTAINERS else 0)
+
+
+def _check_version(message: dict[str, Any]) -> None:
+    version = message.get("version")
+    if version is None:
+        raise invalid("version", f"missing; this worker speaks version {VERSION}")
+    if version != VERSION or type(version) is not int:
+        raise ProtocolError(
+            ErrorCode.UNSUPPORTED_VERSION,
+            f"version {version!r:.40} is not spoken here; this worker speaks version {VERSION}",
+            supported=[VERSION],
+        )
+
+
+def _check_type(message: dict[str, Any]) -> None:
+    kind = message.get("type")
+    if not isinstance(kind, str):
+        raise invalid("type", "missing" if kind is None else "must be a string")
+    if kind not in REQUEST_TYPES:
+        known = sorted(REQUEST_TYPES)
+        raise ProtocolError(
+            ErrorCode.UNKNOWN_TYPE, f"unknown request type {kind!r:.60}; known: {', '.join(known)}", known=known
+        )
+
+
+def _refusal(error: ValidationError, kind: str) -> ProtocolError:
+    """The first thing that was wrong, with its path, in a sentence."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = [part for part in first["loc"] if part != kind]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
+    message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+    return invalid(path, f"{message} (in {kind})")
+
+
+def decode_reply(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Reply:
+    """Decode one reply; unknown keys are ignored.
+
+    Raises:
+        ProtocolError: INVALID_REQUEST when the peer sent no reply of this protocol.
+    """
+    message = _decode_map(body, max_bytes)
+    try:
+        return Reply.model_validate(message)
+    except ValidationError as error:
+        raise invalid("", f"not a reply: {error.errors(include_url=False)[0]['msg']}") from error

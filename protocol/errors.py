@@ -1,0 +1,167 @@
+"""Every error that can cross the wire: one list of codes, one exception.
+
+    ProtocolError            what a client raises and what the codec raises; carries one ErrorCode
+
+``ErrorCode`` is the only list. A code fixes its HTTP status and whether the very same request may succeed
+when it is sent again (``retryable``); a retry always uses the same ``request_id``.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, Self
+
+
+class ErrorCode(StrEnum):
+    """The stable name of what went wrong; ``status`` is the HTTP status an API tier answers with."""
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    UNSUPPORTED_VERSION = "UNSUPPORTED_VERSION"
+    UNKNOWN_TYPE = "UNKNOWN_TYPE"
+    INVALID_CONTEXT = "INVALID_CONTEXT"
+    INVALID_FILTER = "INVALID_FILTER"
+    REWIND_INVALID = "REWIND_INVALID"
+    RITUAL_NOT_ALLOWED = "RITUAL_NOT_ALLOWED"
+    GUARD_VIOLATION = "GUARD_VIOLATION"
+    PERMIT_VIOLATION = "PERMIT_VIOLATION"
+    RUN_NOT_FOUND = "RUN_NOT_FOUND"
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+    UNKNOWN_OPERATION = "UNKNOWN_OPERATION"
+    UNKNOWN_VARIABLE = "UNKNOWN_VARIABLE"
+    RUN_NOT_LIVE = "RUN_NOT_LIVE"
+    RUN_CLOSED = "RUN_CLOSED"
+    RUN_EPHEMERAL = "RUN_EPHEMERAL"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    RUN_LIMIT_REACHED = "RUN_LIMIT_REACHED"
+    UNRECORDED_VARIABLE = "UNRECORDED_VARIABLE"
+    MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
+    RESULT_TOO_LARGE = "RESULT_TOO_LARGE"
+    OPERATION_FAILED = "OPERATION_FAILED"
+    UNENCODABLE_VALUE = "UNENCODABLE_VALUE"
+    MODEL_LOAD_FAILED = "MODEL_LOAD_FAILED"
+    REPLAY_DIVERGED = "REPLAY_DIVERGED"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    PROCESS_EXITED = "PROCESS_EXITED"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    CAPACITY = "CAPACITY"
+    DRAINING = "DRAINING"
+    LOG_UNAVAILABLE = "LOG_UNAVAILABLE"
+    FENCED = "FENCED"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    OPERATION_TIMEOUT = "OPERATION_TIMEOUT"
+    BOOT_TIMEOUT = "BOOT_TIMEOUT"
+
+    @property
+    def status(self) -> int:
+        """HTTP status that an API tier answers with."""
+        return _STATUS[self]
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request, sent again with the same ``request_id``, may succeed."""
+        return self in _RETRYABLE
+
+
+_STATUS_CODES: Final[Mapping[int, tuple[ErrorCode, ...]]] = {
+    400: (
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.UNSUPPORTED_VERSION,
+        ErrorCode.UNKNOWN_TYPE,
+        ErrorCode.INVALID_CONTEXT,
+        ErrorCode.INVALID_FILTER,
+        ErrorCode.REWIND_INVALID,
+        ErrorCode.RITUAL_NOT_ALLOWED,
+    ),
+    403: (ErrorCode.GUARD_VIOLATION, ErrorCode.PERMIT_VIOLATION),
+    404: (
+        ErrorCode.RUN_NOT_FOUND,
+        ErrorCode.MODEL_NOT_FOUND,
+        ErrorCode.UNKNOWN_OPERATION,
+        ErrorCode.UNKNOWN_VARIABLE,
+    ),
+    409: (
+        ErrorCode.RUN_NOT_LIVE,
+        ErrorCode.RUN_CLOSED,
+        ErrorCode.RUN_EPHEMERAL,
+        ErrorCode.REQUEST_ID_REUSED,
+        ErrorCode.RUN_LIMIT_REACHED,
+    ),
+    410: (ErrorCode.UNRECORDED_VARIABLE,),
+    413: (ErrorCode.MESSAGE_TOO_LARGE, ErrorCode.RESULT_TOO_LARGE),
+    422: (ErrorCode.OPERATION_FAILED, ErrorCode.UNENCODABLE_VALUE, ErrorCode.MODEL_LOAD_FAILED),
+    500: (ErrorCode.REPLAY_DIVERGED, ErrorCode.INTERNAL_ERROR),
+    502: (ErrorCode.PROCESS_EXITED, ErrorCode.LIMIT_EXCEEDED),
+    503: (
+        ErrorCode.CAPACITY,
+        ErrorCode.DRAINING,
+        ErrorCode.LOG_UNAVAILABLE,
+        ErrorCode.FENCED,
+        ErrorCode.OUTCOME_UNKNOWN,
+    ),
+    504: (ErrorCode.DEADLINE_EXCEEDED, ErrorCode.OPERATION_TIMEOUT, ErrorCode.BOOT_TIMEOUT),
+}
+_STATUS: Final[Mapping[ErrorCode, int]] = {
+    code: status for status, codes in _STATUS_CODES.items() for code in codes
+}
+_RETRYABLE: Final = frozenset(
+    {
+        ErrorCode.CAPACITY,
+        ErrorCode.DRAINING,
+        ErrorCode.LOG_UNAVAILABLE,
+        ErrorCode.FENCED,
+        ErrorCode.OUTCOME_UNKNOWN,
+        ErrorCode.DEADLINE_EXCEEDED,
+        ErrorCode.PROCESS_EXITED,
+        ErrorCode.BOOT_TIMEOUT,
+    }
+)
+
+
+class ProtocolError(Exception):
+    """A request that failed, as it stands in the reply's ``error``.
+
+    ``information`` is a map of JSON values that depends on the code; ``applied`` in it ("no" | "unknown")
+    says whether a state-changing request may have taken effect.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, **information: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.information: dict[str, Any] = information
+        self.request_id: str | None = None
+
+    def __str__(self) -> str:
+        """The code and the message, as a person reads it."""
+        return f"{self.code}: {self.message}"
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the code."""
+        return self.code.status
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed when sent again with the same ``request_id``."""
+        return self.code.retryable
+
+    def to_wire(self) -> dict[str, Any]:
+        """The map that stands in a reply as ``error``."""
+        return {
+            "code": str(self.code),
+            "status": self.status,
+            "message": self.message,
+            "retryable": self.retryable,
+            "information": self.information,
+        }
+
+    @classmethod
+    def from_wire(cls, error: Mapping[str, Any]) -> Self:
+        """Rebuild from a reply. A code this client does not know becomes INTERNAL_ERROR and is named."""
+        information = dict(error.get("information") or {})
+        try:
+            code = ErrorCode(str(error.get("code")))
+        except ValueError:
+            code = ErrorCode.INTERNAL_ERROR
+            information["unknown_code"] = error.get("code")
+        return cls(code, str(error.get("message", "")), **information)

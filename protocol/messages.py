@@ -1,0 +1,282 @@
+"""Requests and replies between client and worker, one class per request type.
+
+Every request refuses unknown fields by name and coerces nothing. Model contexts, execution contexts and
+presets travel verbatim in Epicenter's own spelling and are judged by the worker, not here.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from protocol.actions import Action
+from protocol.entities import Actor, Address, Entity, Key, Morphology, Permit, Ritual, RunKey, Scope
+
+VERSION = 1
+MAX_RUN_KEYS = 1000
+
+RequestId = Annotated[str, Field(min_length=1, max_length=64)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=10_000)]
+Context = dict[str, Any]
+RitualField = Annotated[Ritual, Field(strict=False)]
+RunKeys = Annotated[list[RunKey], Field(min_length=1, max_length=MAX_RUN_KEYS)]
+
+
+class Request(Entity):
+    """The envelope that all requests share."""
+
+    changes_state: ClassVar[bool] = False
+    """Whether the request is answered once per ``request_id`` and its outcome stored."""
+
+    version: Literal[1] = 1
+    request_id: RequestId
+    deadline_seconds: Seconds | None = None
+    actor: Actor | None = None
+    traceparent: Annotated[str, Field(max_length=128)] | None = None
+
+
+class RunRequest(Request):
+    """A request to exactly one run."""
+
+    run_key: RunKey
+
+
+class ManyRunRequest(Request):
+    """A request to one run (``run_key``) or, side by side, to many (``run_keys``)."""
+
+    run_key: RunKey | None = None
+    run_keys: RunKeys | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "ManyRunRequest":
+        if (self.run_key is None) == (self.run_keys is None):
+            raise ValueError("exactly one of run_key and run_keys must be given")
+        return self
+
+
+class RitualRequest(ManyRunRequest):
+    """A request that a ritual may bring a run back for; absent means REANIMATE (EXORCISE for many)."""
+
+    ritual: RitualField | None = None
+
+
+class Ping(Request):
+    """Is the worker there?"""
+
+    type: Literal["ping"]
+
+
+class WorkerStatus(Request):
+    """What the worker holds and how it does."""
+
+    type: Literal["worker_status"]
+
+
+class Drain(Request):
+    """Evict all runs, refuse new ones, then exit."""
+
+    type: Literal["drain"]
+    grace_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+
+
+class CreateRun(Request):
+    """Start a new run of a model file."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["create_run"]
+    model_file: Annotated[str, Field(min_length=1, max_length=1024)]
+    scope: Scope | None = None
+    permit: Permit | None = None
+    morphology: Morphology = "MANY"
+    tracking_key: Key | None = None
+    model_context: Context | None = None
+    execution_context: Context | None = None
+    ephemeral: bool = False
+    allow_channel: bool = False
+    perpetual: bool = False
+    grammar: Annotated[str, Field(max_length=1024)] | None = None
+    metadata: dict[str, Any] | None = None
+    address: Address | None = None
+
+
+class GetRun(RunRequest):
+    """The run's record; never starts a process."""
+
+    type: Literal["get_run"]
+
+
+class UpdateRun(ManyRunRequest):
+    """Change attributes of a run; closing ends it for good."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["update_run"]
+    permit: Permit | None = None
+    tracking_key: Key | None = None
+    marked: bool | None = None
+    hidden: bool | None = None
+    closed: bool | None = None
+    allow_channel: bool | None = None
+
+
+class EvictRun(ManyRunRequest):
+    """Take a run out of memory; idempotent, deletes nothing durable."""
+
+    type: Literal["evict_run"]
+
+
+class RestoreRun(RunRequest):
+    """Bring a run into memory by replay."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["restore_run"]
+    model_context: Context | None = None
+    execution_context: Context | None = None
+    ephemeral: bool = False
+
+
+class RewindRun(RunRequest):
+    """Go back by a number of marked steps, or to a sequence number."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["rewind_run"]
+    rewind_count: int | None = None
+    to_seq: int | None = None
+    model_context: Context | None = None
+    ephemeral: bool = False
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "RewindRun":
+        if (self.rewind_count is None) == (self.to_seq is None):
+            raise ValueError("exactly one of rewind_count and to_seq must be given")
+        return self
+
+
+class CloneRun(RunRequest):
+    """Copy a run, as it is or as it was at ``at_seq``, under a new key."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["clone_run"]
+    tracking_key: Key | None = None
+    model_context: Context | None = None
+    execution_context: Context | None = None
+    ephemeral: bool | None = None
+    at_seq: int | None = None
+
+
+class CallOperation(RitualRequest):
+    """Call one operation of the model."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["call_operation"]
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    arguments: list[Any] = Field(default_factory=list)
+
+
+class ReadVariables(RitualRequest):
+    """Read variables from the process or the archive, as the ritual says."""
+
+    type: Literal["read_variables"]
+    names: Names
+    ignorable: bool = False
+
+
+class WriteVariables(RitualRequest):
+    """Assign variables, in the order of the map."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["write_variables"]
+    values: Annotated[dict[Annotated[str, Field(min_length=1, max_length=256)], Any], Field(min_length=1)]
+
+
+class PerformActions(RitualRequest):
+    """Perform actions in order; stops at the first error."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["perform_actions"]
+    actions: Annotated[list[Action], Field(min_length=1, max_length=10_000)]
+
+
+class ReadMetadata(ManyRunRequest):
+    """Read metadata, which the worker keeps outside the model."""
+
+    type: Literal["read_metadata"]
+    names: Names
+    ignorable: bool = False
+
+
+class PopMetadata(Entity):
+    """Which elements of a metadata list to remove; ``all`` removes those equal to ``value``, or every one."""
+
+    object_type: Literal["first", "last", "all"]
+    value: Any = None
+
+
+class UpdateMetadata(ManyRunRequest):
+    """Change metadata: ``set`` assigns, ``push`` appends to a list, ``pop`` removes from a list."""
+
+    changes_state: ClassVar[bool] = True
+    type: Literal["update_metadata"]
+    set: dict[str, Any] | None = None
+    push: dict[str, Any] | None = None
+    pop: dict[str, PopMetadata] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> "UpdateMetadata":
+        if not (self.set or self.push or self.pop):
+            raise ValueError("one of set, push and pop must name something")
+        return self
+
+
+class ReadHistory(RunRequest):
+    """Read log entries, rewound ones included and marked."""
+
+    type: Literal["read_history"]
+    after_seq: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+
+
+AnyRequest = Annotated[
+    Ping
+    | WorkerStatus
+    | Drain
+    | CreateRun
+    | GetRun
+    | UpdateRun
+    | EvictRun
+    | RestoreRun
+    | RewindRun
+    | CloneRun
+    | CallOperation
+    | ReadVariables
+    | WriteVariables
+    | PerformActions
+    | ReadMetadata
+    | UpdateMetadata
+    | ReadHistory,
+    Field(discriminator="type"),
+]
+
+
+class ServedFrom(BaseModel):
+    """How a single-run request was served, beside its result."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    run_key: str
+    served_from: Literal["memory", "restored", "archive"]
+    ritual: Ritual | None = None
+    seq: int
+
+
+class Reply(BaseModel):
+    """What comes back: a result, or an error, never both."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: int
+    request_id: str | None
+    ok: bool
+    result: Any = None
+    run: ServedFrom | None = None
+    warnings: list[dict[str, Any]] = Field(default_factory=list)
+    error: dict[str, Any] | None = None

@@ -1,0 +1,136 @@
+"""The frames that both ends of a run's socket share.
+
+One run process talks to the supervisor over one inherited stream socket. A frame is a 4-byte big-endian
+length and that many bytes of msgpack: always a list whose first element names its kind. This module may
+import nothing but the standard library and msgpack, because the run process imports it.
+
+Supervisor to run process (``n`` counts requests from 1, each answered exactly once and in order)::
+
+    ["boot", spec]                                   once, first; spec is a BootSpec map
+    ["perform", n, at_us, actor, action, inert]      action: canonical action bytes, actor: msgpack bytes or None
+    ["read", n, names, ignorable]                    names: list of variable references
+    ["replay", n, entries]                           entries: list of [seq, at_us, actor, action]
+    ["settle", n, at_us, event]                      replay is over; event: "onRestored" ... or None
+
+Run process to supervisor::
+
+    ["booted", records, warnings]                    records: map name -> msgpack bytes of a JSON value
+    ["boot_failed", error]                           error: {"code", "message", "information"}
+    ["outcome", n, status, value, records, warnings] status: "completed" | "error"; value: msgpack bytes of the
+                                                     result, or of an error map. Answers "perform" and "read"
+    ["replayed", n, digests, done]                   outcome digests in order; several frames may answer one
+                                                     "replay", the last has done = True
+    ["settled", n, records, warnings]                records: the last value of every name recorded since boot
+    ["fault", n, kind, detail]                       the process cannot go on ("memory"); it is ended
+
+``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgpack
+
+HEADER: Final = struct.Struct(">I")
+DIGEST_BYTES: Final = 16
+CHANNEL_FD: Final = 3
+"""The descriptor on which a run process finds its socket after the lock-down."""
+
+MAX_DEPTH: Final = 64
+"""Nesting of lists and maps in any value that crosses; the same bound as on the wire."""
+
+EXIT_LOCKDOWN_FAILED: Final = 97
+EXIT_PARENT_GONE: Final = 98
+
+
+class ChannelError(Exception):
+    """The peer sent bytes that are no frame of this channel; the connection cannot be used further."""
+
+
+def pack(value: Any) -> bytes:
+    """Encode a JSON value; the same value always gives the same bytes (map order is kept)."""
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def unpack(data: bytes) -> Any:
+    """Decode one msgpack value from an untrusted peer.
+
+    Raises:
+        ChannelError: for anything that is not exactly one well-formed value.
+    """
+    try:
+        return msgpack.unpackb(
+            data, raw=False, strict_map_key=False, ext_hook=_refuse_ext, timestamp=0
+        )
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
+        raise ChannelError(f"not msgpack: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _refuse_ext(code: int, _data: bytes) -> Any:
+    raise ValueError(f"extension type {code}")
+
+
+def pack_frame(message: list[Any]) -> bytes:
+    """Encode one message with its length."""
+    body = pack(message)
+    return HEADER.pack(len(body)) + body
+
+
+class FrameReader:
+    """Cuts a byte stream into messages; holds at most one incomplete frame.
+
+    The length is judged before anything is kept, so a peer cannot make the reader grow beyond
+    ``max_frame_bytes`` plus one read.
+    """
+
+    def __init__(self, max_frame_bytes: int) -> None:
+        self._max_frame_bytes = max_frame_bytes
+        self._buffer = bytearray()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes received that do not make a whole frame yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[list[Any]]:
+        """Yield the messages completed by ``data``, in order.
+
+        Raises:
+            ChannelError: a frame is too long, no msgpack, or not a list that begins with a string.
+        """
+        buffer = self._buffer
+        buffer += data
+        offset = 0
+        try:
+            while len(buffer) - offset >= HEADER.size:
+                (length,) = HEADER.unpack_from(buffer, offset)
+                if length > self._max_frame_bytes:
+                    raise ChannelError(f"frame of {length} bytes, allowed {self._max_frame_bytes}")
+                end = offset + HEADER.size + length
+                if len(buffer) < end:
+                    break
+                body = bytes(buffer[offset + HEADER.size : end])
+                offset = end
+                message = unpack(body)
+                if not isinstance(message, list) or not message or not isinstance(message[0], str):
+                    raise ChannelError("a message must be a list that begins with its kind")
+                yield message
+        finally:
+            del buffer[:offset]
+
+
+def outcome_digest(status: str, value: bytes, error_code: str = "", error_type: str = "") -> bytes:
+    """Digest of what an action did, as far as a replay must repeat it.
+
+    For a completed action: its result, byte for byte. For an error: its code and the exception's type;
+    messages and tracebacks may hold addresses and line numbers that differ from process to process.
+    """
+    digest = hashlib.blake2b(status.encode(), digest_size=DIGEST_BYTES)
+    if status == "completed":
+        digest.update(value)
+    else:
+        digest.update(f"\0{error_code}\0{error_type}".encode())
+    return digest.digest()

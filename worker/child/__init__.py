@@ -1,0 +1,1 @@
+"""What runs inside zygotes and run processes; imported by nobody, started by module name."""

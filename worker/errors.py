@@ -1,0 +1,83 @@
+"""The worker's errors, by who is at fault.
+
+    WorkerError(ProtocolError)
+    ├─ RequestError     you: the request cannot be served as asked
+    ├─ ModelError       the model: it failed to load, raised, or returned what cannot be encoded
+    ├─ RunLostError     the process: it ended; information.applied says whether the action took effect
+    ├─ LogError         the world: disk or database; FencedError when another host owns the run
+    ├─ ReplayError      a replay did not repeat what the log says
+    ├─ CapacityError    too much at once; information.retry_after_seconds
+    └─ InternalError    a bug; details go to the worker's log, never to a caller
+
+Each carries one ``ErrorCode``; what a caller sees is ``to_wire()``.
+"""
+
+from typing import Any
+
+from protocol.errors import ErrorCode, ProtocolError
+
+
+class WorkerError(ProtocolError):
+    """Anything that ends a request with an error reply."""
+
+
+class RequestError(WorkerError):
+    """The request cannot be served as asked; nothing happened."""
+
+
+class ModelError(WorkerError):
+    """The model failed; for an operation, the failure is part of the run's history."""
+
+
+class RunLostError(WorkerError):
+    """The run process ended before its action was recorded; the next access restores the run."""
+
+
+class LogError(WorkerError):
+    """The log could not be written or read; nothing that was acknowledged is lost."""
+
+
+class LogUnavailableError(LogError):
+    """Disk or database refuse; may succeed when tried again with the same request_id."""
+
+    def __init__(self, message: str, **information: Any) -> None:
+        super().__init__(ErrorCode.LOG_UNAVAILABLE, message, **information)
+
+
+class FencedError(LogError):
+    """The run's epoch or head moved on: another host writes its log. This one must drop the run."""
+
+    def __init__(self, message: str, **information: Any) -> None:
+        super().__init__(ErrorCode.FENCED, message, **information)
+
+
+class DuplicateRequestError(LogError):
+    """The request_id is already in the log; the stored outcome must be answered instead."""
+
+    def __init__(self, request_id: str, run_key: str) -> None:
+        super().__init__(
+            ErrorCode.REQUEST_ID_REUSED,
+            f"request_id {request_id!r} was already recorded for run {run_key}",
+            request_id=request_id,
+            run_key=run_key,
+        )
+
+
+class ReplayError(WorkerError):
+    """A replay did not repeat the recorded outcomes, or could not be finished."""
+
+
+class CapacityError(WorkerError):
+    """The worker has no room for this now."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float, **information: Any) -> None:
+        super().__init__(
+            ErrorCode.CAPACITY, message, retry_after_seconds=retry_after_seconds, **information
+        )
+
+
+class InternalError(WorkerError):
+    """A bug in the worker; the message tells the caller only where to look."""
+
+    def __init__(self, message: str = "internal error; the worker's log has the details") -> None:
+        super().__init__(ErrorCode.INTERNAL_ERROR, message)

@@ -1,0 +1,1 @@
+"""The durable side: action log, archive and run directory behind ports."""

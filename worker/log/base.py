@@ -1,0 +1,173 @@
+"""Ports of the durable side. Every adapter passes the contract suite in ``tests/contract``.
+
+One store implements all three ports, because one transaction spans them: an append is atomic with the
+archive values the model recorded, the run's row and the request it answers.
+
+Writes resolve only when they are durable. They are applied in the order they were submitted and may be
+committed together. A write that fails leaves nothing of itself behind.
+
+Errors (all in ``worker.errors``): ``FencedError`` when epoch or head are not what the writer believes,
+``DuplicateRequestError`` when the request is already recorded, ``LogUnavailableError`` when the disk or the
+database refuse, ``RequestError(RUN_NOT_FOUND)`` where a run is named that does not exist.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from worker.runs.history import LogEntry
+from worker.runs.record import RunRecord
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A state-changing request that took effect, so that a repetition is answered and not applied.
+
+    ``digest``: 16 bytes over the request's meaning. The answer is ``result`` (msgpack) where given, else the
+    outcomes of the entries ``first_seq`` to ``last_seq`` of ``run_key``.
+    """
+
+    request_id: str
+    run_key: str
+    digest: bytes
+    first_seq: int = 0
+    last_seq: int = 0
+    result: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Entries to add behind ``head_seq``, with all that must become durable with them.
+
+    ``records``: archive values (msgpack bytes) by name, overwriting. ``at_us`` becomes the run's
+    ``last_operated_us`` and ``last_modified_us``.
+    """
+
+    run_key: str
+    epoch: int
+    head_seq: int
+    entries: tuple[LogEntry, ...]
+    at_us: int
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    request: StoredRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A new run: its row (``seq`` = last entry), history, archive, metadata and the request it answers."""
+
+    run: RunRecord
+    entries: tuple[LogEntry, ...]
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    request: StoredRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """Take back all entries after ``to_seq`` (at least 1) and replace the archive by ``records``.
+
+    ``marker`` is the rewind entry, its seq ``head_seq + 1``: it is appended, and every entry between
+    ``to_seq`` and it, unless taken back before, gets ``rewound_by = marker.seq``. With ``marker`` None
+    (a destructible rewind) the tail is deleted and the head becomes ``to_seq``; requests answered by deleted
+    entries keep their answers.
+    """
+
+    run_key: str
+    epoch: int
+    head_seq: int
+    to_seq: int
+    marker: LogEntry | None
+    at_us: int
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    request: StoredRequest | None = None
+
+
+class ActionLog(Protocol):
+    """The append-only histories."""
+
+    async def append(self, append: Append) -> None:
+        """Add entries if epoch and head are as stated; durable when it returns."""
+
+    async def rewind(self, rewind: Rewind) -> None:
+        """Take back a tail; durable when it returns."""
+
+    async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
+        """Entries with ``seq > after_seq`` in order, rewound ones included; empty for an unknown run."""
+
+    def find_request(self, request_id: str) -> list[StoredRequest]:
+        """What is recorded under a request id, one per run key; must answer without waiting (an indexed
+        point look-up), because it stands between every state-changing request and its action."""
+
+    async def read_outcomes(self, request: StoredRequest) -> list[tuple[str, bytes, bytes]]:
+        """The answer of an action request, in order: ``(status, action, outcome)`` of its entries."""
+
+
+class RunDirectory(Protocol):
+    """The runs themselves."""
+
+    async def create(self, creation: Creation) -> None:
+        """Add a run; durable when it returns."""
+
+    async def get(self, run_key: str) -> RunRecord | None:
+        """The run's row, or None."""
+
+    async def claim(self, run_key: str) -> RunRecord:
+        """Become the run's only writer: raise its epoch by one, durably, and return the row.
+
+        Raises RUN_NOT_FOUND.
+        """
+
+    async def update(
+        self,
+        run_key: str,
+        edit: Callable[[RunRecord], RunRecord],
+        request: StoredRequest | None = None,
+        render: Callable[[RunRecord], bytes] | None = None,
+    ) -> RunRecord:
+        """Change attributes atomically: ``edit`` gets the current row and returns the new one (key, seq,
+        epoch and seed must stay). With ``request``, it is stored with ``render(new row)`` as its result.
+        Both run on the store's thread and must be pure. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
+        """
+
+    async def remove(self, run_key: str) -> None:
+        """Delete a run with everything that belongs to it, its requests included; idempotent."""
+
+    async def count(self) -> int:
+        """How many runs there are."""
+
+
+class Archive(Protocol):
+    """What can be read of a run without its process."""
+
+    async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
+        """The recorded values (msgpack) of those names that have one; None means all."""
+
+    async def read_metadata(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """The metadata of those names that have some; None means all."""
+
+    async def update_metadata(
+        self,
+        run_key: str,
+        edit: Callable[[dict[str, Any]], dict[str, Any]],
+        request: StoredRequest | None = None,
+        *,
+        at_us: int,
+    ) -> dict[str, Any]:
+        """Change metadata atomically: ``edit`` gets the current map and returns the changed names with their
+        new values, which are stored and returned; with ``request``, also as its result. ``edit`` is pure and
+        runs on the store's thread. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
+        """
+
+
+class Store(ActionLog, RunDirectory, Archive, Protocol):
+    """All three ports over one transaction domain."""
+
+    @property
+    def pending_writes(self) -> int:
+        """Writes submitted and not yet durable."""
+
+    async def close(self) -> None:
+        """Finish submitted writes, release files and locks; idempotent."""

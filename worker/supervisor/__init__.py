@@ -1,0 +1,1 @@
+"""The daemon's core: router, table of runs, hosts that execute what the life cycle decides."""
