@@ -71,9 +71,7 @@ class CapacityError(WorkerError):
     """The worker has no room for this now."""
 
     def __init__(self, message: str, *, retry_after_seconds: float, **information: Any) -> None:
-        super().__init__(
-            ErrorCode.CAPACITY, message, retry_after_seconds=retry_after_seconds, **information
-        )
+        super().__init__(ErrorCode.CAPACITY, message, retry_after_seconds=retry_after_seconds, **information)
 
 
 class InternalError(WorkerError):

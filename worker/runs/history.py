@@ -4,8 +4,8 @@ Sequence numbers count from 1 without holes. Entry 1 is the ``boot`` entry; a ``
 entries it took back (``rewound_by``), which stay for audit but are never replayed again.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -59,3 +59,74 @@ def effective(entries: Sequence[LogEntry]) -> list[LogEntry]:
         for entry in entries
         if entry.rewound_by is None and entry.kind in (EntryKind.EXECUTE, EntryKind.SET)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """What to replay: every effective action up to and including ``through_seq``.
+
+    ``compare_after_seq``: outcomes of entries up to here were recorded under another execution context and
+    need not repeat; 0 compares all.
+    """
+
+    through_seq: int = NEVER
+    compare_after_seq: int = 0
+
+
+class RewindRefusedError(Exception):
+    """There is no such point to go back to; the message says what there is."""
+
+
+class RewindFinder:
+    """Finds the seq to go back to while a history is read through, page by page, once.
+
+    A step is a completed call of the marked operation that no rewind took back. ``count`` steps back means
+    keeping everything before the ``count``-th last step; a request that performed several actions is only
+    split where a step stands inside it.
+    """
+
+    def __init__(self, is_step: Callable[[LogEntry], bool]) -> None:
+        self._is_step = is_step
+        self._steps: list[int] = []
+        self._rewound: list[tuple[int, int]] = []
+
+    def feed(self, page: Iterable[LogEntry]) -> None:
+        """Take the next entries, rewound ones included."""
+        for entry in page:
+            if entry.rewound_by is not None:
+                self._rewound.append((entry.seq, entry.rewound_by))
+            elif entry.kind is EntryKind.EXECUTE and entry.status is OutcomeStatus.COMPLETED and self._is_step(entry):
+                self._steps.append(entry.seq)
+
+    def by_count(self, count: int) -> int:
+        """The seq to keep up to, ``count`` steps back.
+
+        Raises:
+            RewindRefusedError: ``count`` is below 1 or more than there are steps.
+        """
+        available = len(self._steps)
+        if not 1 <= count <= available:
+            raise RewindRefusedError(f"rewind_count must be 1 to {available} (the steps there are), not {count}")
+        return self._steps[-count] - 1
+
+    def by_seq(self, to_seq: int, head_seq: int) -> int:
+        """``to_seq`` itself, if the run can go back to it.
+
+        Raises:
+            RewindRefusedError: it is not within the history, or was taken back by an earlier rewind.
+        """
+        if not 1 <= to_seq < head_seq:
+            raise RewindRefusedError(f"to_seq must be 1 to {head_seq - 1}, not {to_seq}")
+        for seq, rewound_by in self._rewound:
+            if seq <= to_seq < rewound_by:
+                raise RewindRefusedError(
+                    f"to_seq {to_seq} lies in a tail that the rewind at seq {rewound_by} took back; "
+                    f"clone the run at_seq {to_seq} instead"
+                )
+        return to_seq
+
+
+def as_of(entry: LogEntry, seq: int, epoch: int) -> LogEntry:
+    """An entry as it stood when the head was ``seq``, for a copy of the history under ``epoch``."""
+    rewound_by = entry.rewound_by if entry.rewound_by is not None and entry.rewound_by <= seq else None
+    return replace(entry, epoch=epoch, request_id=None, rewound_by=rewound_by)

@@ -9,7 +9,8 @@ class RunRecord:
     """Everything about a run but its history, archive and metadata.
 
     Times are microseconds since 1970. ``seq`` is the head of the history, ``epoch`` the fencing token of its
-    current host, ``seed`` the seed of its random streams (non-negative, below 2**63).
+    current host, ``seed`` the seed of its random streams (non-negative, below 2**63). Outcomes of entries up to
+    ``compare_after_seq`` were recorded under another execution context; a replay need not repeat them.
     """
 
     run_key: str
@@ -38,3 +39,4 @@ class RunRecord:
     seq: int = 0
     epoch: int = 0
     cloned_from: str | None = None
+    compare_after_seq: int = 0

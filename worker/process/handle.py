@@ -1,0 +1,164 @@
+"""One run process as the supervisor sees it: frames out, frames in, its output, its end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from typing import Any, Final, Protocol
+
+from worker.channel import ChannelError, FrameReader, pack_frame
+from worker.process.output import LineSink, OutputReader
+from worker.process.zygote import Child, ExitReport, ForkRequest, Zygote
+
+READ_BYTES: Final = 256 * 1024
+
+
+class Listener(Protocol):
+    """Who is told what a process does. Calls come one at a time, on the loop."""
+
+    def on_message(self, message: list[Any]) -> None:
+        """A well-formed frame arrived; its content is still to be judged."""
+
+    def on_broken(self, reason: str) -> None:
+        """The process sent what is no frame, or more than it may, and has been killed."""
+
+    def on_exit(self, report: ExitReport) -> None:
+        """The process is gone and reaped; nothing follows."""
+
+
+class ProcessHandle:
+    """Owns the socket, the output pipe and the pidfd of one run process.
+
+    Whatever happens, the process ends at the latest with ``kill``, and then everything is released and
+    ``on_exit`` is called, once.
+    """
+
+    def __init__(
+        self,
+        child: Child,
+        channel: socket.socket,
+        output: OutputReader,
+        *,
+        max_frame_bytes: int,
+        listener: Listener,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._child = child
+        self._channel = channel
+        self.output = output
+        self._frames = FrameReader(max_frame_bytes)
+        self._listener = listener
+        self._unsent = bytearray()
+        self._broken = False
+        self.killed_for: str | None = None
+        channel.setblocking(False)
+        self._loop.add_reader(channel, self._on_readable)
+        child.exited.add_done_callback(self._on_exited)
+
+    @classmethod
+    async def spawn(
+        cls, zygote: Zygote, request: ForkRequest, *, listener: Listener, sink: LineSink, output_bytes: int
+    ) -> "ProcessHandle":
+        """Fork a run process.
+
+        Raises:
+            ZygoteError: it could not be forked; nothing is left over.
+        """
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            child = await zygote.fork(request, theirs, write_end)
+        except BaseException:
+            ours.close()
+            os.close(read_end)
+            raise
+        finally:
+            theirs.close()
+            os.close(write_end)
+        output = OutputReader(read_end, budget_bytes=output_bytes, sink=sink)
+        return cls(child, ours, output, max_frame_bytes=request.max_frame_bytes, listener=listener)
+
+    @property
+    def pid(self) -> int:
+        """The process id, as the supervisor's name space knows it."""
+        return self._child.pid
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the process has not taken yet."""
+        return len(self._unsent)
+
+    def send(self, message: list[Any]) -> None:
+        """Queue one frame; never blocks. What a dead process does not take is dropped."""
+        frame = pack_frame(message)
+        if self._unsent:
+            self._unsent += frame
+            return
+        sent = self._try_send(frame)
+        if sent < len(frame):
+            self._unsent += frame[sent:]
+            self._loop.add_writer(self._channel, self._on_writable)
+
+    def kill(self, reason: str) -> None:
+        """End the process now; ``on_exit`` follows. The first reason given is kept."""
+        if self.killed_for is None:
+            self.killed_for = reason
+        if not self._child.exited.done():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)
+
+    def _try_send(self, data: bytes | bytearray) -> int:
+        try:
+            return self._channel.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
+
+    def _on_writable(self) -> None:
+        del self._unsent[: self._try_send(self._unsent)]
+        if not self._unsent:
+            self._loop.remove_writer(self._channel)
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._channel.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            # The process closed its end: it is ending, or it wants to hide. Either way it is over.
+            self._loop.remove_reader(self._channel)
+            self.kill("closed its socket")
+            return
+        self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        if self._broken:
+            return
+        try:
+            for message in self._frames.feed(data):
+                self._listener.on_message(message)
+        except ChannelError as error:
+            self._broken = True
+            self.kill(f"broke the channel: {error}")
+            self._listener.on_broken(str(error))
+
+    def _on_exited(self, exited: "asyncio.Future[ExitReport]") -> None:
+        self._drain()
+        self._loop.remove_reader(self._channel)
+        self._loop.remove_writer(self._channel)
+        self._channel.close()
+        self.output.close()
+        os.close(self._child.pidfd)
+        self._listener.on_exit(exited.result())
+
+    def _drain(self) -> None:
+        """Take the last words of a process that has ended by itself."""
+        if self.killed_for is not None:
+            return
+        with contextlib.suppress(OSError):
+            while data := self._channel.recv(READ_BYTES):
+                self._receive(data)

@@ -1,0 +1,228 @@
+"""Model contexts (the ctx2 file and a request's override) and execution contexts.
+
+Both travel in Epicenter's own spelling. Unknown properties are kept and echoed. A property that this worker
+knows but does not serve is refused by name where ignoring it would change what the model does.
+
+Polymorphic values come in two encodings and both are accepted: a wrapper whose single key names the subtype
+(``{"replay": {}}``) and a flat map with ``objectType``.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from protocol.errors import ErrorCode
+from worker.errors import RequestError
+
+LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
+Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"]
+Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+class _Options(BaseModel):
+    """Unknown properties stay; what is known is typed strictly and named as Epicenter names it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+class OperationOptions(_Options):
+    """``timeoutSeconds``: the operation's own limit. ``inert``: a call does not change state."""
+
+    timeoutSeconds: Timeout | None = None
+    inert: bool | None = None
+
+
+class EventOptions(_Options):
+    """Limits of a life-cycle event's handlers."""
+
+    timeoutSeconds: Timeout | None = None
+
+
+class Defaults(_Options):
+    """Fallbacks for the maps of the same names."""
+
+    operations: OperationOptions = OperationOptions()
+    events: EventOptions = EventOptions()
+
+
+class RewindMarker(_Options):
+    """Which operation counts as a step: one call of ``name`` (with ``arguments``, where given, equal).
+
+    ``destructible``: a rewind deletes the tail of the history instead of marking it.
+    """
+
+    name: Annotated[str, Field(min_length=1)] | None = None
+    arguments: list[Any] | None = None
+    destructible: bool = False
+
+
+class Restorations(_Options):
+    """How state is rebuilt; ``assembly`` is an ordered list of polymorphic parts."""
+
+    assembly: list[dict[str, Any]] | None = None
+    rewind: RewindMarker = RewindMarker()
+    log: str | None = None
+
+
+class Protections(_Options):
+    """Access guards, a list of polymorphic parts."""
+
+    guards: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class ModelContext(_Options):
+    """The effective context of a model: the ctx2 file overlaid with a request's ``modelContext``."""
+
+    version: Annotated[str, BeforeValidator(_upper)] = "V2"
+    language: str | None = None
+    modelVersion: float | None = None
+    workerImage: str | None = None
+    dependencies: list[dict[str, Any]] = Field(default_factory=list)
+    mappedFiles: dict[str, str] = Field(default_factory=dict)
+    variables: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    operations: dict[str, OperationOptions] = Field(default_factory=dict)
+    events: dict[str, EventOptions] = Field(default_factory=dict)
+    defaults: Defaults = Defaults()
+    restorations: Restorations = Restorations()
+    protections: Protections = Protections()
+    externalFunctions: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    enableStateCache: bool | None = None
+    redirectStandardOut: bool = True
+    startDebugger: bool | None = None
+    inceptionGracePeriodSeconds: Timeout | None = None
+    minimumLogLevel: Annotated[Level, BeforeValidator(_upper)] = "INFO"
+
+    def operation(self, name: str) -> OperationOptions:
+        """Options of an operation with the defaults filled in."""
+        own, fallback = self.operations.get(name, OperationOptions()), self.defaults.operations
+        return OperationOptions(
+            timeoutSeconds=own.timeoutSeconds or fallback.timeoutSeconds,
+            inert=fallback.inert if own.inert is None else own.inert,
+        )
+
+
+class ExecutionContext(_Options):
+    """What a run was started with; tracked by clone and migrate. ``presets`` become the model's globals."""
+
+    version: Annotated[str, BeforeValidator(_upper)] = "V1"
+    presets: dict[str, Any] = Field(default_factory=dict)
+    mappedFiles: dict[str, str] = Field(default_factory=dict)
+
+
+def overlay(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``override`` laid over ``base``: maps are merged key by key, anything else is replaced."""
+    merged = dict(base)
+    for key, value in override.items():
+        old = merged.get(key)
+        merged[key] = (
+            overlay(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        )
+    return merged
+
+
+def model_context(source: str, raw: Mapping[str, Any]) -> ModelContext:
+    """Judge a model context; ``source`` says where it comes from, for messages.
+
+    Raises:
+        RequestError: INVALID_CONTEXT naming source and property.
+    """
+    try:
+        context = ModelContext.model_validate(raw)
+    except ValidationError as error:
+        raise _invalid(source, error) from error
+    _check_versions(source, context)
+    for path, reason in _unserved(context):
+        raise RequestError(ErrorCode.INVALID_CONTEXT, f"{source}: {path}: {reason}", source=source, path=path)
+    return context
+
+
+def execution_context(source: str, raw: Mapping[str, Any]) -> ExecutionContext:
+    """Judge an execution context.
+
+    Raises:
+        RequestError: INVALID_CONTEXT naming source and property.
+    """
+    try:
+        context = ExecutionContext.model_validate(raw)
+    except ValidationError as error:
+        raise _invalid(source, error) from error
+    if context.version != "V1":
+        raise _refuse(
+            source, "version", f"{context.version} is not known; an execution context has version V1"
+        )
+    if context.mappedFiles:
+        raise _refuse(
+            source, "mappedFiles", "mapped files are not served by this worker; remove the property"
+        )
+    for name in context.presets:
+        if not name.isidentifier():
+            raise _refuse(
+                source, f"presets.{name}", "a preset becomes a global variable; its name must be one"
+            )
+    return context
+
+
+def part_kind(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Subtype and options of a polymorphic value in either encoding; the subtype is "" when there is none."""
+    if "objectType" in part:
+        return str(part["objectType"]), {key: value for key, value in part.items() if key != "objectType"}
+    if len(part) == 1:
+        ((kind, options),) = part.items()
+        if isinstance(options, Mapping):
+            return kind, dict(options)
+    return "", dict(part)
+
+
+def _check_versions(source: str, context: ModelContext) -> None:
+    if context.version not in ("V1", "V2"):
+        raise _refuse(source, "version", f"{context.version} is not known; write V2")
+    if context.language is not None:
+        normalised = re.sub(r"[^A-Z0-9]+|(?<=[A-Z])(?=[0-9])", "_", context.language.upper()).strip("_")
+        if normalised not in ("PYTHON", "PYTHON_3"):
+            raise _refuse(source, "language", f"{context.language!r} is not served; this worker runs python3")
+
+
+def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
+    """Properties that change what a model does and are not served here, with what to do instead."""
+    for index, part in enumerate(context.restorations.assembly or ()):
+        path = f"restorations.assembly[{index}]"
+        kind, options = part_kind(part)
+        if kind == "snapshot":
+            yield path, "snapshot restoration is not served by this worker; use replay"
+        elif kind != "replay":
+            yield path, f"{kind or part!r:.80} is not a known restoration; known: replay"
+        elif options.get("operations"):
+            yield f"{path}.replay.operations", "replay filters are not served by this worker; remove them"
+    if context.protections.guards:
+        yield "protections.guards", "guards are not served by this worker; without them access would be open"
+    if context.externalFunctions:
+        yield "externalFunctions", "external functions are not served by this worker; remove the property"
+    if context.mappedFiles:
+        yield "mappedFiles", "mapped files are not served by this worker; remove the property"
+    if context.workerImage is not None:
+        yield "workerImage", "named environments are not served by this worker; install what the model needs"
+    for index, dependency in enumerate(context.dependencies):
+        kind, _ = part_kind(dependency)
+        if kind != "pypi":
+            yield f"dependencies[{index}]", f"{kind or 'this'} dependencies are not served; only pypi ones"
+
+
+def pypi_packages(context: ModelContext) -> list[str]:
+    """Names of the packages that the context asks for."""
+    return [str(part_kind(dependency)[1].get("package", "")) for dependency in context.dependencies]
+
+
+def _refuse(source: str, path: str, reason: str) -> RequestError:
+    return RequestError(ErrorCode.INVALID_CONTEXT, f"{source}: {path}: {reason}", source=source, path=path)
+
+
+def _invalid(source: str, error: ValidationError) -> RequestError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    return _refuse(source, path, first["msg"])

@@ -1,0 +1,298 @@
+"""The words of a run's life cycle: states, the work a request asks for, stimuli, effects."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from protocol.errors import ErrorCode
+from worker.errors import WorkerError
+from worker.runs.history import EntryKind, OutcomeStatus
+
+
+class ProcessState(StrEnum):
+    """What the process of one incarnation is doing; private to the worker."""
+
+    COLD = "cold"
+    BOOTING = "booting"
+    REPLAYING = "replaying"
+    IDLE = "idle"
+    BUSY = "busy"
+    APPENDING = "appending"
+    STOPPING = "stopping"
+
+
+class Origin(StrEnum):
+    """Why an incarnation is started; what must happen between its boot and its first request."""
+
+    CREATE = "create"
+    RESTORE = "restore"
+    REWIND = "rewind"
+    CLONE = "clone"
+    RECAST = "recast"
+    """A restore under another execution context, which the run keeps."""
+
+    @property
+    def replays(self) -> bool:
+        """Whether a history is applied first."""
+        return self is not Origin.CREATE
+
+    @property
+    def commits(self) -> bool:
+        """Whether something must become durable before the run may be used."""
+        return self is not Origin.RESTORE
+
+
+class StepKind(StrEnum):
+    """What one step of a request asks of the process."""
+
+    EXECUTE = "execute"
+    SET = "set"
+    GET = "get"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to ask of the process. ``action``: canonical action bytes (empty for READ).
+
+    ``names`` and ``ignorable`` belong to READ. ``timeout_seconds`` is the operation's own limit.
+    """
+
+    kind: StepKind
+    name: str
+    action: bytes
+    timeout_seconds: float
+    inert: bool = False
+    names: tuple[str, ...] = ()
+    ignorable: bool = False
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the step belongs to the history: it may change state."""
+        return self.kind is StepKind.SET or (self.kind is StepKind.EXECUTE and not self.inert)
+
+    @property
+    def entry_kind(self) -> EntryKind:
+        """The kind of entry that records this step."""
+        return EntryKind(self.kind.value)
+
+
+UNRECORDED_ERRORS: Final = frozenset(
+    {ErrorCode.UNKNOWN_OPERATION, ErrorCode.UNKNOWN_VARIABLE, ErrorCode.GUARD_VIOLATION}
+)
+"""Errors found before any model code ran: they leave no trace in the history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step did. ``value``: msgpack of the result or of an error map; ``at_us``: the time it saw."""
+
+    status: OutcomeStatus
+    value: bytes
+    at_us: int
+    records: dict[str, bytes] = field(default_factory=dict)
+    warnings: tuple[dict[str, Any], ...] = ()
+    error_code: ErrorCode | None = None
+    error_type: str = ""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether model code ran, so that the outcome belongs to the history."""
+        return self.error_code not in UNRECORDED_ERRORS
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A request to the process: steps performed in order, up to the first error, then made durable as one.
+
+    No steps: the request only needs the run in memory (create, restore, rewind, clone), or only its end.
+    ``ends``: the run is evicted afterwards, whatever came of the steps. ``begun``: the incarnation itself was
+    started for it, so that its effect cannot be taken back by no longer waiting. ``outcomes`` grows as steps
+    are done.
+    """
+
+    request_id: str
+    steps: tuple[Step, ...] = ()
+    actor: bytes | None = None
+    digest: bytes = b""
+    ends: bool = False
+    begun: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no further step is to be performed."""
+        if len(self.outcomes) == len(self.steps):
+            return True
+        return bool(self.outcomes) and self.outcomes[-1].status is OutcomeStatus.ERROR
+
+    @property
+    def leaves_trace(self) -> bool:
+        """Whether something of what was done belongs to the history."""
+        return any(
+            step.recorded and outcome.recorded
+            for step, outcome in zip(self.steps, self.outcomes, strict=False)
+        )
+
+
+# --- stimuli --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A request arrived for this run."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The caller of ``work`` waits no longer; it is dropped if its turn has not come."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """The process has loaded the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The process has applied the history and repeated every outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """The process has done the step it was sent."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What was to become durable is durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendFailed:
+    """It is not durable, or nobody knows; the process is ahead of its log."""
+
+    error: WorkerError
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The process is of no use any more: it ended, failed to boot or replay, broke a limit or a rule."""
+
+    error: WorkerError
+
+
+@dataclass(frozen=True, slots=True)
+class EvictAsked:
+    """The run shall leave memory as soon as the current request is done."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdleExpired:
+    """Nobody asked anything of the run for its session timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The process is gone and reaped."""
+
+
+Stimulus = (
+    Requested
+    | Expired
+    | Booted
+    | Replayed
+    | Performed
+    | Appended
+    | AppendFailed
+    | Lost
+    | EvictAsked
+    | IdleExpired
+    | Stopped
+)
+
+
+# --- effects --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """Start a process and have it load the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Stream the history into the process and compare outcomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Make durable what this incarnation begins with (a new run, a clone, a rewind)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Ask the process for the next step of ``work``, under that step's time limit."""
+
+    work: Work
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Make the recorded outcomes of ``work`` durable, all or none."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Answer ``work`` from its outcomes."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Answer ``work`` with an error."""
+
+    work: Work
+    error: WorkerError
+
+
+@dataclass(frozen=True, slots=True)
+class Reroute:
+    """Hand ``work`` back: this incarnation ended before it began; it has had no effect."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the process; answered by ``Stopped``."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """Nothing to do: start the session timeout. Any later effect ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The incarnation is over; nothing of it remains. ``lost``: it ended by a failure, nobody asked for it."""
+
+    reason: str
+    lost: bool
+
+
+Effect = Boot | Replay | Commit | Send | Append | Resolve | Reject | Reroute | Stop | Rested | Released

@@ -1,0 +1,158 @@
+"""Settings of the worker: defaults, then the TOML file, then ``MODEL_WORKER_…``, then the command line.
+
+``config/worker.toml`` shows every one with its default, unit and meaning; a test holds the two together.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from protocol.entities import Ritual
+
+MEMORY = ":memory:"
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SettingsError(Exception):
+    """A setting is unknown, has a wrong type, or is not allowed; the message names it and where it stands."""
+
+
+class Settings(BaseSettings):
+    """All settings, validated and frozen."""
+
+    model_config = SettingsConfigDict(env_prefix="MODEL_WORKER_", extra="forbid", frozen=True)
+
+    # Where
+    bind: list[str] = ["tcp://127.0.0.1:5670"]
+    models_dir: Path = Path("models")
+    data: str = "model-worker-data"
+    worker_id: str = ""
+
+    # Requests
+    max_message_bytes: Positive = 16 * 1024 * 1024
+    max_requests: Positive = 10_000
+    inbox_limit: Positive = 256
+    default_ritual: Ritual = Ritual.REANIMATE
+
+    # Runs
+    live_run_limit: Positive = 1000
+    session_timeout_seconds: Seconds = 1800.0
+    operation_timeout_seconds: Seconds = 60.0
+    inception_grace_seconds: Seconds = 30.0
+    drain_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
+
+    # Replay
+    replay_limit: Positive = 4
+    divergence: Literal["fail", "warn"] = "fail"
+    model_changed: Literal["warn", "fail"] = "warn"
+    clock: Literal["stamped", "real"] = "stamped"
+    entropy: Literal["seeded", "system"] = "seeded"
+
+    # Zygotes
+    preload: list[str] = []
+    zygote_limit: Positive = 8
+
+    # Sandbox and limits of one run
+    sandbox: Literal["strict", "strict+jail", "strict-noquota", "process-only"] = "strict"
+    memory_bytes: Positive = 1024 * 1024 * 1024
+    cpu_seconds: Positive = 3600
+    open_files: Annotated[int, Field(ge=16)] = 64
+    threads: Positive = 32
+    scratch_bytes: Positive = 8 * 1024 * 1024
+    scratch_inodes: Positive = 256
+    max_result_bytes: Positive = 8 * 1024 * 1024
+    output_bytes: Positive = 64 * 1024
+    uid_base: Positive = 2_000_000
+
+    # Logs
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @field_validator("bind")
+    @classmethod
+    def _endpoints(cls, endpoints: list[str]) -> list[str]:
+        if not endpoints:
+            raise ValueError("at least one endpoint is needed")
+        for endpoint in endpoints:
+            check_endpoint(endpoint)
+        return endpoints
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env files: one file, one environment
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no secrets among the settings
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line before environment before file."""
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file")),
+        )
+
+    @classmethod
+    def load(cls, config: Path | None = None, **overrides: Any) -> Self:
+        """Read the settings; ``overrides`` (the command line) win, None among them means not given.
+
+        Raises:
+            SettingsError: naming the setting and the reason.
+        """
+        if config is not None and not config.is_file():
+            raise SettingsError(f"there is no settings file {config}")
+        sourced = type(cls.__name__, (cls,), {"model_config": {**cls.model_config, "toml_file": config}})
+        given = {key: value for key, value in overrides.items() if value is not None}
+        try:
+            return sourced(**given)  # type: ignore[no-any-return]  # type() loses the class
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            where = f" ({config})" if config else ""
+            raise SettingsError(f"setting {name}{where}: {first['msg']}") from error
+        except ValueError as error:
+            raise SettingsError(f"settings{f' in {config}' if config else ''}: {error}") from error
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing is kept on disk."""
+        return self.data == MEMORY
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Refuse an endpoint that strangers could reach.
+
+    Raises:
+        ValueError: it is no ZeroMQ endpoint, or neither loopback nor ipc.
+    """
+    scheme, _, address = endpoint.partition("://")
+    if scheme == "ipc" and address:
+        return
+    if scheme != "tcp" or not address:
+        raise ValueError(f"{endpoint!r} is no endpoint of the form tcp://ADDRESS:PORT or ipc://PATH")
+    if not _is_loopback(urlsplit(endpoint).hostname or ""):
+        raise ValueError(
+            f"{endpoint} is not a loopback address: an open socket there would let anyone run models. "
+            "Bind 127.0.0.1, [::1] or ipc:// and put an authenticated tunnel or gateway in front"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

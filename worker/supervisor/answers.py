@@ -1,0 +1,157 @@
+"""Outcomes: judged when a run process reports them, turned into entries and into replies.
+
+A run process is untrusted. Whatever is not exactly an outcome raises ``ChannelError``, which ends it.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+import msgpack
+
+from protocol.errors import ErrorCode, ProtocolError
+from protocol.values import check_value
+from worker.channel import ChannelError, outcome_digest, pack, unpack
+from worker.errors import ModelError, RequestError, WorkerError
+from worker.runs.history import LogEntry, OutcomeStatus
+from worker.runs.record import RunRecord
+from worker.runs.stimuli import Outcome, StepKind, Work
+
+MODEL_ERRORS: Final = frozenset(
+    {
+        ErrorCode.OPERATION_FAILED,
+        ErrorCode.UNENCODABLE_VALUE,
+        ErrorCode.RESULT_TOO_LARGE,
+        ErrorCode.UNKNOWN_OPERATION,
+        ErrorCode.UNKNOWN_VARIABLE,
+    }
+)
+MAX_RECORDS: Final = 10_000
+MAX_WARNINGS: Final = 100
+MAX_ERROR_BYTES: Final = 64 * 1024
+
+
+def judge_outcome(
+    status: Any, value: Any, records: Any, warnings: Any, at_us: int, max_result_bytes: int
+) -> Outcome:
+    """An outcome as a run process reports it."""
+    if not isinstance(value, bytes):
+        raise ChannelError("an outcome's value must be bytes")
+    judged_records = judge_records(records)
+    judged_warnings = tuple(judge_warnings(warnings))
+    if status == OutcomeStatus.COMPLETED:
+        if len(value) > max_result_bytes:
+            raise ChannelError(f"a result of {len(value)} bytes, allowed {max_result_bytes}")
+        _judge_value(unpack(value))
+        return Outcome(OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings)
+    if status != OutcomeStatus.ERROR or len(value) > MAX_ERROR_BYTES:
+        raise ChannelError("an outcome must be completed, or a short error")
+    error = judge_error(unpack(value), MODEL_ERRORS)
+    return Outcome(
+        OutcomeStatus.ERROR,
+        value,
+        at_us,
+        judged_records,
+        judged_warnings,
+        error_code=error.code,
+        error_type=str(error.information.get("type", "")),
+    )
+
+
+def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
+    """An error map as a run process reports it, as the exception a caller gets."""
+    match error:
+        case {"code": str(code), "message": str(message), "information": dict(information)} if (
+            code in allowed
+        ):
+            _judge_value(information)
+        case _:
+            raise ChannelError("an error must have code, message and information")
+    known = {key: value for key, value in information.items() if key not in ("code", "message")}
+    kind = RequestError if code in (ErrorCode.UNKNOWN_OPERATION, ErrorCode.UNKNOWN_VARIABLE) else ModelError
+    return kind(ErrorCode(code), message, **known)
+
+
+def judge_records(records: Any) -> dict[str, bytes]:
+    """Recorded variables: names to msgpack bytes of JSON values."""
+    if not isinstance(records, dict) or len(records) > MAX_RECORDS:
+        raise ChannelError("records must be a map of a bounded size")
+    for name, value in records.items():
+        if not isinstance(name, str) or not isinstance(value, bytes):
+            raise ChannelError("a record must be a name and bytes")
+        _judge_value(unpack(value))
+    return records
+
+
+def judge_warnings(warnings: Any) -> list[dict[str, Any]]:
+    """Warnings: maps of short strings."""
+    if not isinstance(warnings, list) or len(warnings) > MAX_WARNINGS:
+        raise ChannelError("warnings must be a list of a bounded size")
+    for warning in warnings:
+        if not isinstance(warning, dict):
+            raise ChannelError("a warning must be a map")
+        _judge_value(warning)
+    return warnings
+
+
+def _judge_value(value: Any) -> None:
+    try:
+        check_value(value, "")
+    except ProtocolError as error:
+        raise ChannelError(f"no JSON value: {error.message}"[:300]) from error
+
+
+def entries_of(work: Work, record: RunRecord) -> tuple[LogEntry, ...]:
+    """The entries that record what ``work`` did, behind the head of ``record``."""
+    entries: list[LogEntry] = []
+    for index, (step, outcome) in enumerate(zip(work.steps, work.outcomes, strict=False)):
+        if step.recorded and outcome.recorded:
+            entries.append(
+                LogEntry(
+                    seq=record.seq + len(entries) + 1,
+                    epoch=record.epoch,
+                    kind=step.entry_kind,
+                    at_us=outcome.at_us,
+                    action=step.action,
+                    actor=work.actor,
+                    status=outcome.status,
+                    outcome=outcome.value,
+                    digest=outcome_digest(
+                        outcome.status.value, outcome.value, str(outcome.error_code or ""), outcome.error_type
+                    ),
+                    request_id=work.request_id,
+                    batch=index,
+                )
+            )
+    return tuple(entries)
+
+
+def pack_outcomes(work: Work) -> bytes:
+    """The outcomes of ``work`` as they are stored where its entries alone do not tell the answer."""
+    return pack({"outcomes": [list(item) for item in outcomes_of(work)]})
+
+
+def outcomes_of(work: Work) -> list[tuple[str, bytes, bytes]]:
+    """``(status, action, outcome)`` of every step that was performed, in order."""
+    return [
+        (outcome.status.value, step.action, outcome.value)
+        for step, outcome in zip(work.steps, work.outcomes, strict=False)
+    ]
+
+
+def action_results(outcomes: Iterable[tuple[str, bytes, bytes]]) -> list[dict[str, Any]]:
+    """The results of actions, in order, as ``perform_actions`` answers them.
+
+    Raises:
+        WorkerError: the first error among them; with more than one action its ``information`` tells
+            ``index`` and the results ``completed`` before it.
+    """
+    results: list[dict[str, Any]] = []
+    for status, action, value in outcomes:
+        body = msgpack.unpackb(action, raw=False) if action else {"kind": StepKind.READ.value, "name": ""}
+        if status == OutcomeStatus.ERROR:
+            error = judge_error(msgpack.unpackb(value, raw=False), MODEL_ERRORS)
+            error.information.update(index=len(results), completed=results)
+            raise error
+        key = "result" if body["kind"] == StepKind.EXECUTE else "value"
+        results.append({"kind": body["kind"], "name": body["name"], key: msgpack.unpackb(value, raw=False)})
+    return results

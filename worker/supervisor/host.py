@@ -1,0 +1,481 @@
+"""RunHost: executes what the life cycle of one incarnation decides. It decides nothing itself.
+
+It owns the run process (through a ``ProcessHandle``), the timers and the writes of one incarnation. All calls
+happen on the loop; every stimulus goes through ``_feed``, one after the other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+from protocol.errors import ErrorCode
+from worker.channel import ChannelError
+from worker.clock import now_us
+from worker.errors import (
+    InternalError,
+    LogUnavailableError,
+    ModelError,
+    ReplayError,
+    RequestError,
+    RunLostError,
+    WorkerError,
+)
+from worker.log.base import Append as LogAppend
+from worker.log.base import StoredRequest
+from worker.process.exits import classify_exit
+from worker.process.handle import ProcessHandle
+from worker.process.zygote import ExitReport, ZygoteError
+from worker.runs import stimuli as s
+from worker.runs.lifecycle import Run
+from worker.runs.record import RunRecord
+from worker.settings import Settings
+from worker.supervisor import answers
+from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.replay import Replayer, ReplaySlots
+from worker.telemetry import Logger
+
+
+class ReroutedError(Exception):
+    """The incarnation ended before the work began; it had no effect and may be asked for anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostServices:
+    """What all hosts share."""
+
+    settings: Settings
+    log: Logger
+    slots: ReplaySlots
+    spawn: Callable[["RunHost", Incarnation], Coroutine[Any, Any, ProcessHandle]]
+    released: Callable[["RunHost", bool], None]
+
+
+class RunHost:
+    """One incarnation of one run; see the module's docstring.
+
+    ``record`` is the run's row as of the last durable write. ``restored`` says that this incarnation came
+    from a history. ``last_used`` is the loop's time of the last request.
+    """
+
+    def __init__(self, incarnation: Incarnation, services: HostServices) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.incarnation = incarnation
+        self.run_key = incarnation.run_key
+        self._services = services
+        self._settings = services.settings
+        self.log = services.log.bind(run_key=incarnation.run_key)
+        self.run = Run(incarnation.origin, inbox_limit=services.settings.inbox_limit)
+        self.record: RunRecord = incarnation.record
+        self.last_used = self._loop.time()
+        self.warnings: list[dict[str, Any]] = list(incarnation.warnings)
+        self._handle: ProcessHandle | None = None
+        self._futures: dict[s.Work, asyncio.Future[s.Work]] = {}
+        self._stimuli: deque[s.Stimulus] = deque()
+        self._feeding = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._step_timer: asyncio.TimerHandle | None = None
+        self._asked = 0
+        self._step: s.Step | None = None
+        self._step_at_us = 0
+        self._boot: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
+        self._settled: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
+        self._replayer: Replayer | None = None
+        self._bringing_up: asyncio.Task[None] | None = None
+        self._waits_for_slot = False
+        self._records: dict[str, bytes] = {}
+
+    # Asked from outside
+
+    @property
+    def live(self) -> bool:
+        """Whether the run is in memory and usable."""
+        return self.run.usable
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the run process, once there is one."""
+        return None if self._handle is None else self._handle.pid
+
+    @property
+    def replay_progress(self) -> int:
+        """Actions applied so far by the replay of this incarnation."""
+        return 0 if self._replayer is None else self._replayer.applied
+
+    def submit(self, work: s.Work) -> "asyncio.Future[s.Work]":
+        """Queue work.
+
+        The future gives the work with its outcomes, or raises the error that ended it, or ReroutedError.
+        """
+        future: asyncio.Future[s.Work] = self._loop.create_future()
+        self._futures[work] = future
+        self.last_used = self._loop.time()
+        self._feed(s.Requested(work))
+        return future
+
+    def expire(self, work: s.Work) -> None:
+        """The caller waits no longer: drop the work if its turn has not come."""
+        if work in self._futures:
+            self._feed(s.Expired(work))
+
+    def evict(self, reason: str) -> None:
+        """Leave memory as soon as the current request is done."""
+        if self.run.state is not s.ProcessState.COLD:
+            self._feed(s.EvictAsked(reason))
+
+    def abandon(self, error: WorkerError) -> None:
+        """Leave memory now; a request that is being performed gets ``error``."""
+        if self.run.state is not s.ProcessState.COLD:
+            self._feed(s.Lost(error))
+
+    # Stimuli in, effects out
+
+    def _feed(self, stimulus: s.Stimulus) -> None:
+        self._stimuli.append(stimulus)
+        if self._feeding:
+            return
+        self._feeding = True
+        try:
+            while self._stimuli:
+                self._cancel_idle()
+                for effect in self.run.handle(self._stimuli.popleft()):
+                    self._execute(effect)
+        finally:
+            self._feeding = False
+
+    def _execute(self, effect: s.Effect) -> None:
+        match effect:
+            case s.Boot():
+                self._bringing_up = self._spawn_task(self._bring_up())
+            case s.Replay() | s.Commit():
+                pass  # both are steps of the bring-up task, which fed the stimulus that led here
+            case s.Send(work, step):
+                self._send(work, step)
+            case s.Append(work):
+                self._spawn_task(self._append(work))
+            case s.Resolve(work):
+                self._futures.pop(work).set_result(work)
+            case s.Reject(work, error):
+                self._fail(work, error)
+            case s.Reroute(work):
+                self._fail(work, ReroutedError())
+            case s.Stop(reason):
+                self._stop(reason)
+            case s.Rested():
+                self._rest()
+            case s.Released(reason, lost):
+                self.log.info("run released", reason=reason, lost=lost, seq=self.record.seq)
+                self._services.released(self, lost)
+            case _:
+                assert_never(effect)
+
+    def _fail(self, work: s.Work, error: Exception) -> None:
+        future = self._futures.pop(work)
+        if not future.cancelled():
+            future.set_exception(error)
+
+    def _spawn_task(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.log.error("bug in host", exc_info=error)
+            self.abandon(InternalError())
+
+    # Coming up: boot, replay, commit
+
+    async def _bring_up(self) -> None:
+        try:
+            if self.incarnation.origin.replays:
+                self._waits_for_slot = True
+                async with self._services.slots.slot():
+                    self._waits_for_slot = False
+                    await self._boot_process()
+                    await self._replay()
+            else:
+                await self._boot_process()
+            if self.incarnation.origin.commits:
+                await self._commit()
+        except WorkerError as error:
+            if self.run.state is s.ProcessState.APPENDING:
+                self._feed(s.AppendFailed(error))
+            else:
+                self._lose(error)
+        finally:
+            self._bringing_up = None
+            if self._handle is None and self.run.state is s.ProcessState.STOPPING:
+                self._feed(s.Stopped())
+
+    async def _boot_process(self) -> None:
+        incarnation = self.incarnation
+        self.record = await incarnation.begin()
+        if self.run.state is not s.ProcessState.BOOTING:
+            return
+        try:
+            self._handle = await self._services.spawn(self, incarnation)
+        except ZygoteError as error:
+            raise RunLostError(
+                ErrorCode.PROCESS_EXITED, f"no run process could be started: {error}", applied="no"
+            ) from error
+        if self.run.state is not s.ProcessState.BOOTING:
+            self._handle.kill("stopped while starting")
+            return
+        if incarnation.origin.replays:
+            self._handle.output.mute()
+        self._handle.send(["boot", self._boot_spec()])
+        seconds = incarnation.context.inceptionGracePeriodSeconds or self._settings.inception_grace_seconds
+        try:
+            self._records = await asyncio.wait_for(self._boot, seconds)
+        except TimeoutError:
+            raise ModelError(
+                ErrorCode.BOOT_TIMEOUT,
+                f"{incarnation.model.name} did not load within {seconds} s (inceptionGracePeriodSeconds)",
+                limit_seconds=seconds,
+                applied="no",
+            ) from None
+        self._feed(s.Booted())
+
+    def _boot_spec(self) -> dict[str, Any]:
+        incarnation, record = self.incarnation, self.record
+        context = incarnation.context
+        return {
+            "run_key": record.run_key,
+            "model_folder": str(incarnation.model.folder),
+            "model_file": incarnation.model.file,
+            "seed": record.seed,
+            "at_us": incarnation.boot_at_us,
+            "actor": incarnation.boot_actor,
+            "presets": incarnation.presets,
+            "worker_context": incarnation.worker_context(record),
+            "clock": self._settings.clock,
+            "entropy": self._settings.entropy,
+            "minimum_log_level": context.minimumLogLevel,
+            "redirect_standard_out": context.redirectStandardOut,
+            "max_result_bytes": self._settings.max_result_bytes,
+            "event": None if incarnation.origin.replays else incarnation.event,
+            "scratch": None,
+        }
+
+    async def _replay(self) -> None:
+        if self._handle is None or self.run.state is not s.ProcessState.REPLAYING:
+            return
+        started = self._loop.time()
+        patience = self._settings.operation_timeout_seconds * 2
+        replayer = Replayer(
+            self.incarnation.plan,
+            self._handle.send,
+            strict=self.incarnation.strict_replay,
+            patience_seconds=patience,
+        )
+        self._replayer = replayer
+        await replayer.run(self.incarnation.pages())
+        at_us = replayer.last_at_us or self.incarnation.boot_at_us
+        self._asked += 1
+        self._handle.send(["settle", self._asked, at_us, self.incarnation.event])
+        try:
+            self._records = await asyncio.wait_for(self._settled, patience)
+        except TimeoutError:
+            message = f"the handler of {self.incarnation.event} did not end within {patience} s"
+            raise ReplayError(ErrorCode.BOOT_TIMEOUT, message, applied="no") from None
+        self._handle.output.unmute()
+        for finding in replayer.divergences:
+            self.log.warning("replay diverged", **finding)
+            self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
+        self.log.info(
+            "run replayed",
+            actions=replayer.applied,
+            seconds=round(self._loop.time() - started, 4),
+            origin=self.incarnation.origin.value,
+        )
+        self._feed(s.Replayed())
+
+    async def _commit(self) -> None:
+        if self.run.state is not s.ProcessState.APPENDING:
+            return
+        self.record = await self.incarnation.commit(self.record, self._records, self.incarnation.boot_at_us)
+        self._feed(s.Appended())
+
+    # One step at a time
+
+    def _send(self, work: s.Work, step: s.Step) -> None:
+        handle = self._live_handle()
+        if not work.outcomes:
+            handle.output.renew()
+        self._asked += 1
+        self._step = step
+        self._step_at_us = now_us()
+        if step.kind is s.StepKind.READ:
+            handle.send(["read", self._asked, list(step.names), step.ignorable])
+        else:
+            handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert])
+        self._step_timer = self._loop.call_later(step.timeout_seconds, self._timed_out, step)
+
+    def _timed_out(self, step: s.Step) -> None:
+        seconds = step.timeout_seconds
+        what = f"operation {step.name!r}" if step.kind is s.StepKind.EXECUTE else f"{step.kind} {step.name!r}"
+        self._lose(
+            ModelError(
+                ErrorCode.OPERATION_TIMEOUT,
+                f"{what} took longer than its limit of {seconds:g} s (timeoutSeconds); its process was ended, "
+                "the run's state is what it was before",
+                limit_seconds=seconds,
+                applied="no",
+            )
+        )
+
+    async def _append(self, work: s.Work) -> None:
+        entries = answers.entries_of(work, self.record)
+        records: dict[str, bytes] = {}
+        for outcome in work.outcomes:
+            records.update(outcome.records)
+        at_us = work.outcomes[-1].at_us
+        append = LogAppend(
+            run_key=self.run_key,
+            epoch=self.record.epoch,
+            head_seq=self.record.seq,
+            entries=entries,
+            at_us=at_us,
+            records=records,
+            request=StoredRequest(
+                request_id=work.request_id,
+                run_key=self.run_key,
+                digest=work.digest,
+                first_seq=entries[0].seq,
+                last_seq=entries[-1].seq,
+                result=None if len(entries) == len(work.outcomes) else answers.pack_outcomes(work),
+            ),
+        )
+        try:
+            await self.incarnation.store.append(append)
+        except WorkerError as error:
+            self.log.error("append failed", code=str(error.code), error=error.message, seq=self.record.seq)
+            self._feed(s.AppendFailed(_unrecorded(error)))
+            return
+        self.record = replace(
+            self.record, seq=entries[-1].seq, last_operated_us=at_us, last_modified_us=at_us
+        )
+        self._feed(s.Appended())
+
+    # What the process says
+
+    def on_message(self, message: list[Any]) -> None:
+        """Judge one frame of the run process (``ProcessHandle`` calls this)."""
+        match message:
+            case ["outcome", number, status, value, records, warnings] if (
+                number == self._asked and self._step
+            ):
+                outcome = answers.judge_outcome(
+                    status, value, records, warnings, self._step_at_us, self._settings.max_result_bytes
+                )
+                self._end_step()
+                self._feed(s.Performed(outcome))
+            case ["booted", records, warnings] if not self._boot.done() and self._handle is not None:
+                self.warnings += answers.judge_warnings(warnings)
+                self._boot.set_result(answers.judge_records(records))
+            case ["boot_failed", error] if not self._boot.done():
+                self._boot.set_exception(answers.judge_error(error, {ErrorCode.MODEL_LOAD_FAILED}))
+            case ["replayed", number, digests, done] if self._replayer is not None:
+                self._replayer.on_replayed(number, digests, done)
+            case ["settled", number, records, warnings] if number == self._asked and not self._settled.done():
+                answers.judge_warnings(warnings)
+                self._settled.set_result(answers.judge_records(records))
+            case ["fault", _, "memory", _]:
+                self._lose(self._out_of_memory())
+            case _:
+                raise ChannelError(f"an unexpected {message[0]!r:.40} frame of {len(message)} elements")
+
+    def on_broken(self, reason: str) -> None:
+        """The process sent garbage and was killed."""
+        self._lose(
+            RunLostError(
+                ErrorCode.PROCESS_EXITED,
+                f"the run process broke its channel to the worker and was ended: {reason}",
+                reason=reason,
+                applied="no",
+            )
+        )
+
+    def on_exit(self, report: ExitReport) -> None:
+        """The process is gone."""
+        handle = self._live_handle()
+        self._end_step()
+        if self.run.state is not s.ProcessState.STOPPING:
+            cause = classify_exit(report, killed_for=handle.killed_for)
+            self._lose(RunLostError(ErrorCode(cause.code), cause.message, **cause.information, applied="no"))
+        self._handle = None
+        if self.run.state is s.ProcessState.STOPPING and self._bringing_up is None:
+            self._feed(s.Stopped())
+
+    def _out_of_memory(self) -> RunLostError:
+        allowed = self._settings.memory_bytes
+        return RunLostError(
+            ErrorCode.LIMIT_EXCEEDED,
+            f"the model needs more memory than a run may have ({allowed} bytes, memory_bytes); its process was "
+            "ended, the run's state is what it was before",
+            limit="memory_bytes",
+            allowed=allowed,
+            applied="no",
+        )
+
+    def _end_step(self) -> None:
+        self._step = None
+        if self._step_timer is not None:
+            self._step_timer.cancel()
+            self._step_timer = None
+
+    # Going down
+
+    def _lose(self, error: WorkerError) -> None:
+        if self.run.state in (s.ProcessState.STOPPING, s.ProcessState.COLD):
+            return
+        self.log.warning("run lost", code=str(error.code), error=error.message)
+        self._end_step()
+        self._feed(s.Lost(error))
+
+    def _stop(self, reason: str) -> None:
+        self._end_step()
+        for waited in (self._boot, self._settled):
+            if not waited.done():
+                waited.set_exception(
+                    RequestError(ErrorCode.RUN_NOT_LIVE, f"stopped while starting: {reason}")
+                )
+            waited.exception()  # it may have no reader any more
+        if self._handle is not None:
+            self._handle.kill(reason)
+        elif self._bringing_up is None:
+            self._feed(s.Stopped())
+        elif self._waits_for_slot:
+            self._bringing_up.cancel()
+
+    def _rest(self) -> None:
+        if not self.record.perpetual:
+            seconds = self._settings.session_timeout_seconds
+            self._idle_timer = self._loop.call_later(seconds, self._feed, s.IdleExpired())
+
+    def _cancel_idle(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _live_handle(self) -> ProcessHandle:
+        if self._handle is None:
+            raise InternalError
+        return self._handle
+
+
+def _unrecorded(error: WorkerError) -> WorkerError:
+    """What a caller is told when an outcome could not be recorded: its process was ended with it."""
+    if isinstance(error, LogUnavailableError):
+        return LogUnavailableError(error.message, **{"applied": "no", **error.information})
+    information = {"applied": "unknown", **error.information}
+    return WorkerError(
+        ErrorCode.OUTCOME_UNKNOWN,
+        f"the outcome could not be recorded ({error.code}: {error.message}); retry with the same request_id",
+        **information,
+    )

@@ -1,0 +1,65 @@
+"""What a host needs to know to bring one run into memory: decided by the supervisor, executed by the host."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worker.log.base import Store
+from worker.runs.contexts import ModelContext
+from worker.runs.history import LogEntry, ReplayPlan
+from worker.runs.record import RunRecord
+from worker.runs.stimuli import Origin
+from worker.supervisor.models import ModelSource
+
+Pages = Callable[[], AsyncIterator[Sequence[LogEntry]]]
+Commit = Callable[[RunRecord, Mapping[str, bytes], int], Awaitable[RunRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """One coming into memory.
+
+    ``record`` is the run's row as last seen; ``begin`` gives it claimed for this host; ``pages`` the history to replay, whole and in
+    order; ``commit`` makes durable what this incarnation begins with: it takes the row, the records of boot
+    and replay, and the time of the boot, and returns the row as it then is. ``event`` is the life-cycle
+    event fired in the model, after boot (create) or after the replay.
+    """
+
+    origin: Origin
+    record: RunRecord
+    store: Store
+    model: ModelSource
+    context: ModelContext
+    raw_context: dict[str, Any]
+    execution: dict[str, Any]
+    presets: dict[str, Any]
+    plan: ReplayPlan
+    begin: Callable[[], Awaitable[RunRecord]]
+    pages: Pages
+    commit: Commit
+    event: str
+    ephemeral: bool
+    strict_replay: bool
+    boot_at_us: int
+    boot_actor: dict[str, Any] | None = None
+    warnings: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def run_key(self) -> str:
+        """The run that comes into memory."""
+        return self.record.run_key
+
+    def worker_context(self, record: RunRecord) -> str:
+        """The JSON text that the model finds in ``EPICENTER_WORKER_CONTEXT``."""
+        address = record.address or {}
+        return json.dumps(
+            {
+                "runKey": record.run_key,
+                "execution": self.execution,
+                "model": self.raw_context,
+                "accountShortName": address.get("account_short_name"),
+                "projectShortName": address.get("project_short_name"),
+                "seed": record.seed,
+            }
+        )

@@ -1,0 +1,176 @@
+"""Replay: a history streamed into a run process in batches, outcomes compared as they come back.
+
+At most ``WINDOW`` batches are under way, so the process always has work and neither side grows. A replay has
+no total time limit; it must make progress within the time a single operation may take.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
+
+import msgpack
+
+from protocol.errors import ErrorCode
+from worker.channel import ChannelError
+from worker.errors import ReplayError
+from worker.runs.history import LogEntry, OutcomeStatus, ReplayPlan, effective
+
+PAGE_ENTRIES: Final = 2000
+BATCH_BYTES: Final = 1024 * 1024
+WINDOW: Final = 2
+
+
+class ReplaySlots:
+    """Bounds how many replays run at once; the one asked for last goes first."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Replays that wait for a place."""
+        return len(self._waiting)
+
+    @contextlib.asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one place."""
+        if self._free:
+            self._free -= 1
+        else:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._abandon(turn)
+                raise
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _abandon(self, turn: "asyncio.Future[None]") -> None:
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        while self._waiting:
+            turn = self._waiting.pop()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+class Replayer:
+    """One replay. ``send`` puts a frame on the run's socket; ``on_replayed`` takes each answer."""
+
+    def __init__(
+        self,
+        plan: ReplayPlan,
+        send: Callable[[list[Any]], None],
+        *,
+        strict: bool,
+        patience_seconds: float,
+    ) -> None:
+        self._plan = plan
+        self._send = send
+        self._strict = strict
+        self._patience_seconds = patience_seconds
+        self._pending: deque[tuple[int, list[LogEntry]]] = deque()
+        self._sent = 0
+        self._news = asyncio.Event()
+        self._error: ReplayError | None = None
+        self.applied = 0
+        self.last_at_us = 0
+        self.divergences: list[dict[str, Any]] = []
+
+    async def run(self, pages: AsyncIterator[Sequence[LogEntry]]) -> None:
+        """Apply all pages.
+
+        Raises:
+            ReplayError: REPLAY_DIVERGED, or BOOT_TIMEOUT when the process makes no progress.
+        """
+        async for page in pages:
+            for batch in _batches(effective(page)):
+                await self._until(lambda: len(self._pending) < WINDOW)
+                self._sent += 1
+                self._pending.append((self._sent, batch))
+                self._send(["replay", self._sent, [[e.seq, e.at_us, e.actor, e.action] for e in batch]])
+                self.last_at_us = batch[-1].at_us
+        await self._until(lambda: not self._pending)
+
+    def on_replayed(self, number: Any, digests: Any, done: Any) -> None:
+        """Judge one answer of the process.
+
+        Raises:
+            ChannelError: it is not an answer to what was sent.
+        """
+        if not self._pending or number != self._pending[0][0] or not isinstance(digests, list):
+            raise ChannelError("replayed what was not asked")
+        batch = self._pending[0][1]
+        if len(digests) > len(batch) or (done is True) != (len(digests) == len(batch)):
+            raise ChannelError("replayed another number of actions than asked")
+        for entry, digest in zip(batch, digests, strict=False):
+            if digest != entry.digest and entry.seq > self._plan.compare_after_seq:
+                self._diverged(entry, digest)
+        del batch[: len(digests)]
+        self.applied += len(digests)
+        if done:
+            self._pending.popleft()
+        self._news.set()
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while self._error is None and not reached():
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), self._patience_seconds)
+            except TimeoutError:
+                seq = self._pending[0][1][0].seq
+                raise ReplayError(
+                    ErrorCode.BOOT_TIMEOUT,
+                    f"the replay made no progress for {self._patience_seconds} s at seq {seq}",
+                    seq=seq,
+                    applied="no",
+                ) from None
+        if self._error is not None:
+            raise self._error
+
+    def _diverged(self, entry: LogEntry, digest: Any) -> None:
+        action = msgpack.unpackb(entry.action, raw=False)
+        got = digest.hex() if isinstance(digest, bytes) else "nothing"
+        finding = {
+            "seq": entry.seq,
+            "action": action.get("name"),
+            "kind": entry.kind.value,
+            "expected": entry.digest.hex(),
+            "got": got,
+        }
+        self.divergences.append(finding)
+        if self._strict and self._error is None:
+            recorded = "an error" if entry.status is OutcomeStatus.ERROR else "a result"
+            self._error = ReplayError(
+                ErrorCode.REPLAY_DIVERGED,
+                f"seq {entry.seq}: {entry.kind} {action.get('name')!r} did not repeat the outcome in the history "
+                f"({recorded}, digest {entry.digest.hex()}, now {got}). The model is not deterministic or was "
+                "changed; the history is intact",
+                **finding,
+                applied="no",
+            )
+
+
+def _batches(entries: list[LogEntry]) -> list[list[LogEntry]]:
+    batches: list[list[LogEntry]] = []
+    size = BATCH_BYTES
+    for entry in entries:
+        if size >= BATCH_BYTES:
+            batches.append([])
+            size = 0
+        batches[-1].append(entry)
+        size += len(entry.action)
+    return batches

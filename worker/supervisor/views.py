@@ -1,0 +1,84 @@
+"""How runs and entries look in replies."""
+
+from typing import Any, Final
+
+import msgpack
+
+from protocol.entities import RunState, RunStatus
+from worker.clock import iso
+from worker.runs.history import EntryKind, LogEntry
+from worker.runs.record import RunRecord
+from worker.runs.stimuli import ProcessState
+
+_STATUS: Final = {
+    ProcessState.COLD: RunStatus.STARTING,
+    ProcessState.BOOTING: RunStatus.STARTING,
+    ProcessState.REPLAYING: RunStatus.STARTING,
+    ProcessState.BUSY: RunStatus.EXECUTING,
+    ProcessState.APPENDING: RunStatus.EXECUTING,
+}
+
+
+def run_view(
+    record: RunRecord, state: ProcessState | None, *, live: bool, sandbox: str | None
+) -> dict[str, Any]:
+    """The Run of the wire contract; absent optionals are left out. ``state`` is None for an archived run."""
+    where = RunState.CLOSED if record.closed else RunState.ACTIVE if live else RunState.INACTIVE
+    view: dict[str, Any] = {
+        "run_key": record.run_key,
+        "scope": record.scope,
+        "permit": record.permit,
+        "morphology": record.morphology,
+        "model_file": record.model_file,
+        "model_language": record.model_language,
+        "model_version": record.model_version,
+        "model_fingerprint": record.model_fingerprint,
+        "execution_context": record.execution_context,
+        "tracking_key": record.tracking_key,
+        "marked": record.marked,
+        "hidden": record.hidden,
+        "closed": record.closed,
+        "allow_channel": record.allow_channel,
+        "ephemeral": record.ephemeral,
+        "perpetual": record.perpetual,
+        "grammar": record.grammar,
+        "created": iso(record.created_us),
+        "last_modified": iso(record.last_modified_us),
+        "last_operated": None if record.last_operated_us is None else iso(record.last_operated_us),
+        "address": record.address,
+        "user": record.user,
+        "run_state": where.value,
+        "status": (RunStatus.READY if state is None else _STATUS.get(state, RunStatus.READY)).value,
+        "live": live,
+        "seq": record.seq,
+        "sandbox": sandbox if live else None,
+        "cloned_from": record.cloned_from,
+    }
+    return {key: value for key, value in view.items() if value is not None}
+
+
+def entry_view(entry: LogEntry) -> dict[str, Any]:
+    """A log entry as ``read_history`` shows it."""
+    outcome = msgpack.unpackb(entry.outcome, raw=False)
+    shown = {"status": entry.status.value, ("error" if entry.status == "error" else "result"): outcome}
+    view: dict[str, Any] = {
+        "seq": entry.seq,
+        "epoch": entry.epoch,
+        "kind": entry.kind.value,
+        "at": iso(entry.at_us),
+        **_body(entry),
+        "actor": None if entry.actor is None else msgpack.unpackb(entry.actor, raw=False),
+        "request_id": entry.request_id,
+        "batch": entry.batch,
+        "outcome": shown,
+        "outcome_digest": entry.digest.hex(),
+        "rewound_by": entry.rewound_by,
+    }
+    return {key: value for key, value in view.items() if value is not None}
+
+
+def _body(entry: LogEntry) -> dict[str, Any]:
+    body: dict[str, Any] = msgpack.unpackb(entry.action, raw=False)
+    if entry.kind in (EntryKind.EXECUTE, EntryKind.SET):
+        body.pop("kind", None)
+    return body
