@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     scratch_inodes: Positive = 256
     max_result_bytes: Positive = 8 * 1024 * 1024
     output_bytes: Positive = 64 * 1024
-    uid_base: Positive = 2_000_000
+    uid_base: Positive = 1_900_000_000
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from worker.channel import ChannelError, FrameReader, pack_frame
@@ -51,6 +52,7 @@ class ProcessHandle:
         self._listener = listener
         self._unsent = bytearray()
         self._broken = False
+        self._after: list[Callable[[], None]] = []
         self.killed_for: str | None = None
         channel.setblocking(False)
         self._loop.add_reader(channel, self._on_readable)
@@ -88,6 +90,10 @@ class ProcessHandle:
     def unsent_bytes(self) -> int:
         """Bytes that the process has not taken yet."""
         return len(self._unsent)
+
+    def on_gone(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called once the process is gone and reaped, before the listener hears of it."""
+        self._after.append(call)
 
     def send(self, message: list[Any]) -> None:
         """Queue one frame; never blocks. What a dead process does not take is dropped."""
@@ -153,6 +159,8 @@ class ProcessHandle:
         self._channel.close()
         self.output.close()
         os.close(self._child.pidfd)
+        for call in self._after:
+            call()
         self._listener.on_exit(exited.result())
 
     def _drain(self) -> None:

@@ -138,19 +138,22 @@ def outcomes_of(work: Work) -> list[tuple[str, bytes, bytes]]:
     ]
 
 
-def action_results(outcomes: Iterable[tuple[str, bytes, bytes]]) -> list[dict[str, Any]]:
+def action_results(
+    outcomes: Iterable[tuple[str, bytes, bytes]], *, single: bool = False
+) -> list[dict[str, Any]]:
     """The results of actions, in order, as ``perform_actions`` answers them.
 
     Raises:
-        WorkerError: the first error among them; with more than one action its ``information`` tells
-            ``index`` and the results ``completed`` before it.
+        WorkerError: the first error among them; unless the request was a ``single`` action, its
+            ``information`` tells ``index`` and the results ``completed`` before it.
     """
     results: list[dict[str, Any]] = []
     for status, action, value in outcomes:
         body = msgpack.unpackb(action, raw=False) if action else {"kind": StepKind.READ.value, "name": ""}
         if status == OutcomeStatus.ERROR:
             error = judge_error(msgpack.unpackb(value, raw=False), MODEL_ERRORS)
-            error.information.update(index=len(results), completed=results)
+            if not single:
+                error.information.update(index=len(results), completed=results)
             raise error
         key = "result" if body["kind"] == StepKind.EXECUTE else "value"
         results.append({"kind": body["kind"], "name": body["name"], key: msgpack.unpackb(value, raw=False)})

@@ -26,6 +26,7 @@ from worker.log.base import Append as LogAppend
 from worker.log.base import StoredRequest
 from worker.process.exits import classify_exit
 from worker.process.handle import ProcessHandle
+from worker.process.limits import Limits
 from worker.process.zygote import ExitReport, ZygoteError
 from worker.runs import stimuli as s
 from worker.runs.lifecycle import Run
@@ -46,9 +47,10 @@ class HostServices:
     """What all hosts share."""
 
     settings: Settings
+    limits: Limits
     log: Logger
     slots: ReplaySlots
-    spawn: Callable[["RunHost", Incarnation], Coroutine[Any, Any, ProcessHandle]]
+    spawn: Callable[["RunHost"], Coroutine[Any, Any, ProcessHandle]]
     released: Callable[["RunHost", bool], None]
 
 
@@ -215,15 +217,15 @@ class RunHost:
     async def _boot_process(self) -> None:
         incarnation = self.incarnation
         self.record = await incarnation.begin()
-        if self.run.state is not s.ProcessState.BOOTING:
+        if not self._is_booting():
             return
         try:
-            self._handle = await self._services.spawn(self, incarnation)
+            self._handle = await self._services.spawn(self)
         except ZygoteError as error:
             raise RunLostError(
                 ErrorCode.PROCESS_EXITED, f"no run process could be started: {error}", applied="no"
             ) from error
-        if self.run.state is not s.ProcessState.BOOTING:
+        if not self._is_booting():  # the fork took a while
             self._handle.kill("stopped while starting")
             return
         if incarnation.origin.replays:
@@ -240,6 +242,9 @@ class RunHost:
                 applied="no",
             ) from None
         self._feed(s.Booted())
+
+    def _is_booting(self) -> bool:
+        return self.run.state is s.ProcessState.BOOTING
 
     def _boot_spec(self) -> dict[str, Any]:
         incarnation, record = self.incarnation, self.record
@@ -406,7 +411,7 @@ class RunHost:
         handle = self._live_handle()
         self._end_step()
         if self.run.state is not s.ProcessState.STOPPING:
-            cause = classify_exit(report, killed_for=handle.killed_for)
+            cause = classify_exit(report, killed_for=handle.killed_for, limits=self._services.limits)
             self._lose(RunLostError(ErrorCode(cause.code), cause.message, **cause.information, applied="no"))
         self._handle = None
         if self.run.state is s.ProcessState.STOPPING and self._bringing_up is None:

@@ -1,0 +1,167 @@
+"""Real daemons for tests: a process, its sockets, its data folder, its models."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from protocol.client import Client
+
+REPOSITORY = Path(__file__).parents[1]
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+
+def eventually(predicate: Callable[[], bool], within: float = 20.0) -> None:
+    """Wait until the predicate holds; the only polling there is, for what sends no message."""
+    deadline = time.monotonic() + within
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {predicate}")
+        time.sleep(0.01)
+
+
+@dataclass
+class Daemon:
+    """One ``model-worker serve`` that may be killed, stopped and started again on its data folder."""
+
+    models: Path
+    data: str
+    socket_folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    command: tuple[str, ...] = (sys.executable, "-m", "worker.cli.main")
+    endpoint: str = ""
+    log: Path = Path()
+    process: subprocess.Popen[str] | None = None
+    starts: int = 0
+
+    def start(self) -> "Daemon":
+        self.starts += 1
+        self.endpoint = f"ipc://{self.socket_folder}/s{self.starts}"
+        self.log = self.socket_folder / f"log{self.starts}"
+        arguments = ["serve", "--models", str(self.models), "--data", self.data, "--bind", self.endpoint]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*self.command, *arguments, *self.arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=REPOSITORY,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY), **self.env},
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line == f"ready {self.endpoint}\n", f"{line!r}: {self.log.read_text()}"
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def client(self, timeout_seconds: float = 30.0) -> Client:
+        return Client(self.endpoint, timeout_seconds=timeout_seconds)
+
+    def logged(self) -> str:
+        return self.log.read_text()
+
+    def descendants(self) -> list[psutil.Process]:
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until nothing of it is left."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = self.descendants()
+            self.process.kill()
+            self.process.wait(STOP_SECONDS)
+            _, alive = psutil.wait_procs(children, timeout=STOP_SECONDS)
+            assert not alive, f"outlived the daemon: {alive}"
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    def close(self) -> None:
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.kill()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+
+
+@dataclass
+class ModelRoot:
+    """A folder of models written by a test."""
+
+    path: Path
+
+    def add(self, name: str, source: str, ctx2: str | None = None, **files: str) -> str:
+        """Write NAME/model.py (and model.ctx2, and further files); returns its model_file."""
+        folder = self.path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.py").write_text(textwrap.dedent(source))
+        if ctx2 is not None:
+            (folder / "model.ctx2").write_text(ctx2)
+        for file, text in files.items():
+            (folder / f"{file}.py").write_text(textwrap.dedent(text))
+        return f"{name}/model.py"
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    """``wait_until(predicate, within=seconds)``."""
+    return eventually
+
+
+@pytest.fixture(scope="module")
+def model_root(tmp_path_factory: pytest.TempPathFactory) -> ModelRoot:
+    """A model root of this test module, readable by everybody."""
+    path = tmp_path_factory.mktemp("models")
+    path.chmod(0o755)
+    return ModelRoot(path)
+
+
+@pytest.fixture(scope="module")
+def make_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Daemon]]:
+    """``make_daemon(models, data=…, env=…, arguments=…)``: a started daemon; all are ended with the module."""
+    daemons: list[Daemon] = []
+
+    def make(
+        models: Path,
+        *,
+        data: str | None = None,
+        env: dict[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
+        command: tuple[str, ...] = (sys.executable, "-m", "worker.cli.main"),
+    ) -> Daemon:
+        # Socket paths are limited to about 100 bytes, so not below a long folder.
+        sockets = tmp_path_factory.mktemp("d")
+        daemon = Daemon(
+            models=models,
+            data=data if data is not None else str(tmp_path_factory.mktemp("data") / "data"),
+            socket_folder=sockets,
+            env=env or {},
+            arguments=arguments,
+            command=command,
+        )
+        daemons.append(daemon)
+        return daemon.start()
+
+    try:
+        yield make
+    finally:
+        for daemon in daemons:
+            daemon.close()

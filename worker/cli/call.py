@@ -1,0 +1,42 @@
+"""``model-worker call``: one request from the shell."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from protocol.client import Client
+from protocol.errors import ErrorCode, ProtocolError
+
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5670"
+
+
+def call(
+    request_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="Request type, for example call_operation.")
+    ],
+    fields: Annotated[
+        str, typer.Argument(metavar="JSON", help="The request's fields as a JSON object.")
+    ] = "{}",
+    endpoint: Annotated[str, typer.Option(help="The worker's endpoint.")] = DEFAULT_ENDPOINT,
+    timeout_seconds: Annotated[float, typer.Option(help="How long to wait for the answer.")] = 60.0,
+) -> None:
+    """Send one request; prints its result as JSON, or the error object on stderr with exit status 1."""
+    try:
+        with Client(endpoint, timeout_seconds=timeout_seconds) as worker:
+            reply = worker.request(request_type, **_parse(fields))
+    except ProtocolError as error:
+        sys.stderr.write(json.dumps(error.to_wire(), indent=2) + "\n")
+        raise typer.Exit(1) from error
+    sys.stdout.write(json.dumps(reply.result, indent=2) + "\n")
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise ProtocolError(ErrorCode.INVALID_REQUEST, f"the fields are not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise ProtocolError(ErrorCode.INVALID_REQUEST, "the fields must be a JSON object")
+    return fields

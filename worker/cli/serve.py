@@ -1,0 +1,42 @@
+"""``model-worker serve``: run the daemon."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.errors import LogUnavailableError
+from worker.settings import Settings, SettingsError
+from worker.supervisor.router import BindError
+from worker.supervisor.worker import StartError, run_worker
+from worker.telemetry import make_logger
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file (TOML); config/worker.toml shows all.")
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Model root: the folder that model_file is relative to.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Data folder, or :memory: to keep nothing.")] = None,
+    bind: Annotated[
+        list[str] | None, typer.Option(help="Endpoint for requests; may be given repeatedly.")
+    ] = None,
+) -> None:
+    """Serve runs until SIGTERM; prints one line `ready ENDPOINT…` when requests are accepted."""
+    try:
+        settings = Settings.load(config, models_dir=models, data=data, bind=bind or None)
+        log = make_logger(settings.log_level, settings.log_format)
+        asyncio.run(run_worker(settings, log, _ready))
+    except (SettingsError, StartError, BindError, LogUnavailableError) as error:
+        message = getattr(error, "message", None) or str(error)
+        sys.stderr.write(f"model-worker: {message}\n")
+        raise typer.Exit(1) from error
+
+
+def _ready(endpoints: list[str]) -> None:
+    sys.stdout.write(f"ready {' '.join(endpoints)}\n")
+    sys.stdout.flush()

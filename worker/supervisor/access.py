@@ -1,0 +1,226 @@
+"""Requests to the state of a run: operations, variables, actions; by process or archive, as rituals say."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+from protocol.actions import Execute, Get, Set, encode_action
+from protocol.entities import Ritual
+from protocol.errors import ErrorCode
+from protocol.messages import CallOperation, PerformActions, ReadVariables, WriteVariables
+from worker.channel import pack
+from worker.errors import RequestError
+from worker.log.base import StoredRequest
+from worker.runs.contexts import ModelContext
+from worker.runs.record import RunRecord
+from worker.runs.rituals import POLICIES, Access, route
+from worker.runs.stimuli import Step, StepKind, Work
+from worker.settings import Settings
+from worker.supervisor import answers
+from worker.supervisor.births import Births
+from worker.supervisor.flights import Flight, reused
+from worker.supervisor.host import ReroutedError, RunHost
+from worker.supervisor.table import RunTable, Stores
+
+StateRequest = CallOperation | ReadVariables | WriteVariables | PerformActions
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a request to one run came to; ``run`` says how it was served."""
+
+    result: Any
+    run: dict[str, Any]
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+
+    def body(self) -> dict[str, Any]:
+        """The part of a reply that this makes up."""
+        body = {"result": self.result, "run": self.run}
+        return {**body, "warnings": self.warnings} if self.warnings else body
+
+
+@dataclass(frozen=True, slots=True)
+class StateAccess:
+    """Routes state requests; one object for the whole worker."""
+
+    table: RunTable
+    stores: Stores
+    births: Births
+    settings: Settings
+
+    async def serve(self, flight: Flight, request: StateRequest, run_key: str, ritual: Ritual) -> Served:
+        """Serve one run's part of a request.
+
+        Raises:
+            WorkerError: as wire.md says for the request; the run's state is then what the error tells.
+        """
+        actor = (
+            None if request.actor is None else pack(request.actor.model_dump(mode="json", exclude_none=True))
+        )
+        while True:
+            async with self.table.gate(run_key):
+                stored = self.stored(flight, run_key)
+                if stored is not None:
+                    return await self._repeat(request, stored)
+                host, record = await self.locate(run_key)
+                was_live = host is not None and host.live
+                access = route(
+                    ritual, live=was_live, closed=record.closed, needs_process=needs_process(request)
+                )
+                if access is Access.ARCHIVE:
+                    return await self._from_archive(request, record, ritual)
+                if access is not Access.PROCESS:
+                    raise _refused(access, record, ritual)
+                if host is None:
+                    host = await self.table.start(await self.births.restore(record))
+                work = Work(
+                    request_id=request.request_id,
+                    steps=steps_of(request, host.incarnation.context, self.settings),
+                    actor=actor,
+                    digest=flight.digest,
+                    ends=POLICIES[ritual].ends,
+                )
+                future = flight.submit(host, work)
+            try:
+                await future
+            except ReroutedError:
+                continue
+            return self._performed(request, host, work, ritual, was_live=was_live)
+
+    async def locate(self, run_key: str) -> tuple[RunHost | None, RunRecord]:
+        """The host, if there is one, and the row of a run.
+
+        Raises:
+            RequestError: RUN_NOT_FOUND.
+        """
+        host = self.table.get(run_key)
+        return (host, host.record) if host is not None else (None, await self.stores.get(run_key))
+
+    def stored(self, flight: Flight, run_key: str | None) -> StoredRequest | None:
+        """What is recorded for this request (and this run, where it names one).
+
+        Raises:
+            RequestError: REQUEST_ID_REUSED.
+        """
+        if not flight.request.changes_state:
+            return None
+        request_id = flight.request.request_id
+        found = self.stores.durable.find_request(request_id) + self.stores.ephemeral.find_request(request_id)
+        for row in found:
+            if row.digest != flight.digest:
+                raise reused(request_id)
+        return next((row for row in found if run_key is None or row.run_key == run_key), None)
+
+    async def _repeat(self, request: StateRequest, stored: StoredRequest) -> Served:
+        outcomes = await self.stores.of(stored.run_key).read_outcomes(stored)
+        run = {"run_key": stored.run_key, "served_from": "archive", "seq": stored.last_seq}
+        return Served(result_of(request, outcomes), run)
+
+    def _performed(
+        self, request: StateRequest, host: RunHost, work: Work, ritual: Ritual, *, was_live: bool
+    ) -> Served:
+        run = {
+            "run_key": host.run_key,
+            "served_from": "memory" if was_live else "restored",
+            "ritual": ritual.value,
+            "seq": host.record.seq,
+        }
+        warnings = [warning for outcome in work.outcomes for warning in outcome.warnings]
+        if not was_live:
+            warnings = [*host.warnings, *warnings]
+        return Served(result_of(request, answers.outcomes_of(work)), run, warnings)
+
+    async def _from_archive(self, request: StateRequest, record: RunRecord, ritual: Ritual) -> Served:
+        names = _names_read(request)
+        values = await self.stores.of(record.run_key).read_variables(record.run_key, names)
+        missing = [name for name in names if name not in values]
+        if missing and not (isinstance(request, ReadVariables) and request.ignorable):
+            raise RequestError(
+                ErrorCode.UNRECORDED_VARIABLE,
+                f"run {record.run_key} is not in memory and {', '.join(missing[:20])} not in its archive; record "
+                "the variable in the model, or read it with the ritual REVIVE",
+                run_key=record.run_key,
+                names=missing,
+            )
+        decoded = {
+            name: msgpack.unpackb(values[name], raw=False) if name in values else None for name in names
+        }
+        result: Any = decoded
+        if isinstance(request, PerformActions):
+            result = [{"kind": "get", "name": name, "value": decoded[name]} for name in names]
+        run = {"run_key": record.run_key, "served_from": "archive", "ritual": ritual.value, "seq": record.seq}
+        return Served(result, run)
+
+
+def needs_process(request: StateRequest) -> bool:
+    """Whether a request is more than a read: it writes, or calls an operation."""
+    if isinstance(request, PerformActions):
+        return any(not isinstance(action, Get) for action in request.actions)
+    return not isinstance(request, ReadVariables)
+
+
+def _names_read(request: StateRequest) -> list[str]:
+    if isinstance(request, ReadVariables):
+        return list(request.names)
+    return [action.name for action in request.actions] if isinstance(request, PerformActions) else []
+
+
+def steps_of(request: StateRequest, context: ModelContext, settings: Settings) -> tuple[Step, ...]:
+    """What to ask of the process, in order, with each step's own limit."""
+    default = context.defaults.operations.timeoutSeconds or settings.operation_timeout_seconds
+    if isinstance(request, ReadVariables):
+        names = tuple(request.names)
+        return (
+            Step(StepKind.READ, ", ".join(names[:5]), b"", default, names=names, ignorable=request.ignorable),
+        )
+    if isinstance(request, CallOperation):
+        actions: list[Execute | Get | Set] = [Execute(name=request.name, arguments=request.arguments)]
+    elif isinstance(request, WriteVariables):
+        actions = [Set(name=name, value=value) for name, value in request.values.items()]
+    else:
+        actions = list(request.actions)
+    return tuple(_step(action, context, default) for action in actions)
+
+
+def _step(action: Execute | Get | Set, context: ModelContext, default: float) -> Step:
+    timeout, inert = default, False
+    if isinstance(action, Execute):
+        options = context.operation(action.name)
+        timeout, inert = options.timeoutSeconds or default, bool(options.inert)
+    return Step(StepKind(action.kind), action.name, encode_action(action), timeout, inert=inert)
+
+
+def result_of(request: StateRequest, outcomes: list[tuple[str, bytes, bytes]]) -> Any:
+    """The result of a request from what its steps came to.
+
+    Raises:
+        WorkerError: the first error among them.
+    """
+    if isinstance(request, PerformActions):
+        return answers.action_results(outcomes)
+    results = answers.action_results(outcomes, single=not isinstance(request, WriteVariables))
+    if isinstance(request, WriteVariables):
+        return {item["name"]: item["value"] for item in results}
+    return results[0]["result" if isinstance(request, CallOperation) else "value"]
+
+
+def _refused(access: Access, record: RunRecord, ritual: Ritual) -> RequestError:
+    if access is Access.CLOSED:
+        return closed(record.run_key)
+    return RequestError(
+        ErrorCode.RUN_NOT_LIVE,
+        f"run {record.run_key} is not in memory and the ritual {ritual} does not bring it back; restore it, or "
+        "use REANIMATE or REVIVE",
+        run_key=record.run_key,
+        ritual=ritual.value,
+    )
+
+
+def closed(run_key: str) -> RequestError:
+    """The refusal to start a run that was closed."""
+    return RequestError(
+        ErrorCode.RUN_CLOSED,
+        f"run {run_key} is closed; its archive can be read, a clone can go on",
+        run_key=run_key,
+    )

@@ -1,0 +1,174 @@
+"""Requests under way: joined by their request_id, bounded in number, answered at their deadline.
+
+A state-changing request that arrives again while the first is still being served waits for the same answer;
+it is never served twice.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocol.errors import ErrorCode
+from protocol.messages import Request
+from worker.errors import CapacityError, InternalError, RequestError, WorkerError
+from worker.runs.identity import request_digest
+from worker.runs.stimuli import Work
+from worker.supervisor.host import RunHost
+from worker.telemetry import Logger
+
+Answer = Callable[[dict[str, Any]], None]
+"""Takes the reply map of one asker, once."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    answer: Answer
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One request being served, with everybody who waits for it.
+
+    ``digest`` tells whether a repetition means the same. ``expired`` is set when the deadline of the one who
+    asked first has passed: nothing that has not begun may begin.
+    """
+
+    request: Request
+    digest: bytes
+    expired: bool = False
+    works: list[tuple[RunHost, Work]] = field(default_factory=list)
+    waiters: list[_Waiter] = field(default_factory=list)
+
+    def submit(self, host: RunHost, work: Work) -> "asyncio.Future[Work]":
+        """Hand work to a host, so that the deadline finds it.
+
+        Raises:
+            RequestError: DEADLINE_EXCEEDED, when it has passed before.
+        """
+        if self.expired:
+            raise RequestError(
+                ErrorCode.DEADLINE_EXCEEDED,
+                "the deadline passed before the request's turn came; nothing happened",
+                applied="no",
+            )
+        self.works.append((host, work))
+        return host.submit(work)
+
+
+class Flights:
+    """All requests under way; ``serve`` gives the body of a success reply or raises ``WorkerError``."""
+
+    def __init__(
+        self, serve: Callable[[Flight], Awaitable[dict[str, Any]]], *, limit: int, log: Logger
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._serve = serve
+        self._limit = limit
+        self._log = log
+        self._by_id: dict[str, Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """Requests being served."""
+        return len(self._tasks)
+
+    def submit(self, request: Request, answer: Answer) -> None:
+        """Serve a request; ``answer`` is called once, now or later, on the loop."""
+        digest = (
+            request_digest(request.model_dump(mode="json", exclude_unset=True))
+            if request.changes_state
+            else b""
+        )
+        flight = self._by_id.get(request.request_id) if request.changes_state else None
+        if flight is not None and flight.digest != digest:
+            answer(failure(request.request_id, reused(request.request_id)))
+            return
+        if flight is None:
+            if len(self._tasks) >= self._limit:
+                message = f"{self._limit} requests are being served already (max_requests)"
+                error = CapacityError(message, retry_after_seconds=1.0, limit="max_requests")
+                answer(failure(request.request_id, error))
+                return
+            flight = Flight(request, digest)
+            self._start(flight)
+        self._wait(flight, request, answer, first=not flight.waiters)
+
+    async def join(self) -> None:
+        """Wait until everything under way is answered."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, flight: Flight) -> None:
+        if flight.request.changes_state:
+            self._by_id[flight.request.request_id] = flight
+        task = self._loop.create_task(self._run(flight))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _wait(self, flight: Flight, request: Request, answer: Answer, *, first: bool) -> None:
+        waiter = _Waiter(answer)
+        if request.deadline_seconds is not None:
+            waiter.timer = self._loop.call_later(
+                request.deadline_seconds, self._expire, flight, waiter, first
+            )
+        flight.waiters.append(waiter)
+
+    def _expire(self, flight: Flight, waiter: _Waiter, first: bool) -> None:
+        if first:
+            flight.expired = True
+            for host, work in flight.works:
+                host.expire(work)
+            # What was dropped is answered by the flight itself; give it the chance before saying "unknown".
+            self._loop.call_soon(self._loop.call_soon, self._overdue, flight, waiter)
+        else:
+            self._overdue(flight, waiter)
+
+    def _overdue(self, flight: Flight, waiter: _Waiter) -> None:
+        if waiter not in flight.waiters:
+            return
+        flight.waiters.remove(waiter)
+        applied = "unknown" if flight.request.changes_state and flight.works else "no"
+        error = RequestError(
+            ErrorCode.DEADLINE_EXCEEDED,
+            "the deadline passed; ask again with the same request_id to learn the outcome"
+            if applied == "unknown"
+            else "the deadline passed before the request was served; nothing happened",
+            applied=applied,
+        )
+        waiter.answer(failure(flight.request.request_id, error))
+
+    async def _run(self, flight: Flight) -> None:
+        request_id = flight.request.request_id
+        try:
+            body = await self._serve(flight)
+            reply = {"version": 1, "request_id": request_id, "ok": True, **body}
+        except WorkerError as error:
+            reply = failure(request_id, error)
+        except Exception:  # the request boundary: a bug must cost one request, not the daemon
+            self._log.exception(
+                "bug while serving", type=type(flight.request).__name__, request_id=request_id
+            )
+            reply = failure(request_id, InternalError())
+        finally:
+            self._by_id.pop(request_id, None) if flight.request.changes_state else None
+        waiters, flight.waiters = flight.waiters, []
+        for waiter in waiters:
+            if waiter.timer is not None:
+                waiter.timer.cancel()
+            waiter.answer(reply)
+
+
+def failure(request_id: str | None, error: WorkerError) -> dict[str, Any]:
+    """The reply map of a failed request."""
+    return {"version": 1, "request_id": request_id, "ok": False, "error": error.to_wire()}
+
+
+def reused(request_id: str) -> RequestError:
+    """The refusal of a request_id that names another request."""
+    return RequestError(
+        ErrorCode.REQUEST_ID_REUSED,
+        f"request_id {request_id!r} was used for a different request; choose a new one for a new intent",
+        request_id=request_id,
+    )

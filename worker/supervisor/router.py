@@ -1,0 +1,137 @@
+"""The worker's sockets: bytes in, requests to the supervisor, replies out. It moves frames, nothing else.
+
+The ROUTER socket is drained from its descriptor. The descriptor is edge-triggered: after every receive and
+every send its events are looked at again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import zmq
+
+from protocol.codec import decode_request, encode
+from protocol.errors import ErrorCode, ProtocolError
+from protocol.messages import Request
+from worker.errors import InternalError
+from worker.telemetry import Logger
+
+DRAIN_MESSAGES: Final = 256
+LINGER_MS: Final = 2000
+SEND_QUEUE: Final = 10_000
+
+Submit = Callable[[Request, Callable[[dict[str, Any]], None]], None]
+
+
+class BindError(Exception):
+    """An endpoint cannot be bound; the message names it and why."""
+
+
+class Router:
+    """Owns the context and the ROUTER socket; ``close`` sends what is queued and releases both."""
+
+    def __init__(
+        self, endpoints: Sequence[str], submit: Submit, *, max_message_bytes: int, log: Logger
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._submit = submit
+        self._max_message_bytes = max_message_bytes
+        self._log = log
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self._socket.set(zmq.ROUTER_MANDATORY, 1)
+        self._socket.set(zmq.ROUTER_HANDOVER, 1)
+        self._socket.set(zmq.SNDHWM, SEND_QUEUE)
+        self._socket.set(zmq.LINGER, LINGER_MS)
+        # A body over the limit is refused with an answer; only what is absurd is dropped with its peer.
+        self._socket.set(zmq.MAXMSGSIZE, 4 * max_message_bytes)
+        self._scheduled = False
+        self.endpoints = [self._bind(endpoint) for endpoint in endpoints]
+        self._loop.add_reader(self._socket.fileno(), self._drain)
+        self._schedule()
+
+    def close(self) -> None:
+        """Stop receiving, send what is queued (at most two seconds), release everything."""
+        if not self._socket.closed:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._context.term()
+
+    def _bind(self, endpoint: str) -> str:
+        self._socket.set(zmq.IPV6, int("[" in endpoint))
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            self._socket.close(linger=0)
+            self._context.term()
+            raise BindError(
+                f"cannot bind {endpoint}: {error.strerror}. Is another worker running there? Choose another "
+                "endpoint with --bind"
+            ) from error
+        return self._socket.get_string(zmq.LAST_ENDPOINT)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        if self._socket.closed:
+            return
+        for _ in range(DRAIN_MESSAGES):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._receive(frames)
+        self._schedule()
+
+    def _receive(self, frames: list[bytes]) -> None:
+        # REQ and DEALER peers send an empty delimiter; a bare DEALER is answered as it spoke.
+        identity, *rest = frames
+        envelope = [identity, b""] if rest[:1] == [b""] else [identity]
+        body = rest[-1] if rest else b""
+
+        def answer(reply: dict[str, Any]) -> None:
+            self._reply(envelope, reply)
+
+        try:
+            request = decode_request(body, max_bytes=self._max_message_bytes)
+        except ProtocolError as error:
+            self._refuse(envelope, error)
+            return
+        try:
+            self._submit(request, answer)
+        except Exception:  # the request boundary: a bug must cost one request, not the daemon
+            self._log.exception("bug while taking a request", request_id=request.request_id)
+            self._refuse(envelope, InternalError(), request.request_id)
+
+    def _refuse(self, envelope: list[bytes], error: ProtocolError, request_id: str | None = None) -> None:
+        reply = {
+            "version": 1,
+            "request_id": request_id or error.request_id,
+            "ok": False,
+            "error": error.to_wire(),
+        }
+        self._reply(envelope, reply)
+
+    def _reply(self, envelope: list[bytes], reply: dict[str, Any]) -> None:
+        if self._socket.closed:
+            return
+        try:
+            body = encode(reply, max_bytes=self._max_message_bytes)
+        except ProtocolError as error:
+            too_large = ProtocolError(
+                ErrorCode.RESULT_TOO_LARGE,
+                f"the reply cannot be sent: {error.message}; ask for less at once",
+                **error.information,
+            )
+            body = encode({**reply, "ok": False, "result": None, "error": too_large.to_wire()})
+        try:
+            self._socket.send_multipart([*envelope, body], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            # The peer is gone or reads nothing; it may ask again with its request_id.
+            self._log.debug("reply dropped", error=str(error), request_id=reply.get("request_id"))
+        if self._socket.EVENTS & zmq.POLLIN:
+            self._schedule()

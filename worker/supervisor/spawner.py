@@ -1,0 +1,87 @@
+"""Starts run processes: the zygote that fits the model, a user id, limits, and where its output goes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from worker.process.handle import ProcessHandle
+from worker.process.isolation import Identity, Isolation, choose_isolation
+from worker.process.limits import Limits, UidPool
+from worker.process.pool import ZygotePool
+from worker.process.zygote import ForkRequest, ZygoteError
+from worker.settings import Settings
+from worker.supervisor.host import RunHost
+
+FRAME_MARGIN_BYTES: Final = 1024 * 1024
+ATTEMPTS: Final = 3
+_LEVELS: Final = {
+    "STDOUT": "info",
+    "TRACE": "debug",
+    "DEBUG": "debug",
+    "INFO": "info",
+    "WARN": "warning",
+    "ERROR": "error",
+    "FATAL": "critical",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spawner:
+    """Forks run processes for hosts; the isolation was probed when the worker started."""
+
+    pool: ZygotePool
+    uids: UidPool
+    isolation: Isolation
+    limits: Limits
+    settings: Settings
+
+    async def spawn(self, host: RunHost) -> ProcessHandle:
+        """A run process for a host.
+
+        Raises:
+            ZygoteError: none can be started; nothing is left over.
+        """
+        model = host.incarnation.model
+        # A folder that only the worker's user can reach needs the worker's user, in a name space of its own.
+        isolation = choose_isolation(self.isolation.level, model.folder)
+        if self.isolation.identity is not Identity.UID:
+            isolation = self.isolation
+        uid = self.uids.lease() if isolation.identity is Identity.UID else None
+        largest = max(self.settings.max_message_bytes, self.settings.max_result_bytes)
+        request = ForkRequest(
+            model_folder=str(model.folder),
+            isolation=isolation,
+            uid=uid,
+            limits=self.limits,
+            max_frame_bytes=largest + FRAME_MARGIN_BYTES,
+        )
+        try:
+            handle = await self._fork(host, request)
+        except BaseException:
+            if uid is not None:
+                self.uids.release(uid)
+            raise
+        if uid is not None:
+            handle.on_gone(lambda: self.uids.release(uid))
+        return handle
+
+    async def _fork(self, host: RunHost, request: ForkRequest) -> ProcessHandle:
+        preload = {*self.settings.preload, *host.incarnation.model.imports}
+        failure = ZygoteError("never asked")
+        for _ in range(ATTEMPTS):
+            zygote = await self.pool.get(preload)
+            try:
+                return await ProcessHandle.spawn(
+                    zygote, request, listener=host, sink=_sink(host), output_bytes=self.settings.output_bytes
+                )
+            except ZygoteError as error:
+                # It may have died or been retired since; the pool gives another one then.
+                failure = error
+        raise failure
+
+
+def _sink(host: RunHost) -> Callable[[str, str], None]:
+    def sink(level: str, line: str) -> None:
+        getattr(host.log, _LEVELS[level])("model", level=level, text=line)
+
+    return sink

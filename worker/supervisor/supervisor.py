@@ -1,0 +1,391 @@
+"""The supervisor: every request type, served from the table of runs, the stores and the hosts."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+
+from protocol.entities import Ritual
+from protocol.errors import ErrorCode
+from protocol.messages import (
+    AnyRequest,
+    CallOperation,
+    CloneRun,
+    CreateRun,
+    Drain,
+    EvictRun,
+    GetRun,
+    ManyRunRequest,
+    PerformActions,
+    Ping,
+    ReadHistory,
+    ReadMetadata,
+    ReadVariables,
+    Request,
+    RestoreRun,
+    RewindRun,
+    RitualRequest,
+    UpdateMetadata,
+    UpdateRun,
+    WorkerStatus,
+    WriteVariables,
+)
+from worker import VERSION
+from worker.channel import pack
+from worker.clock import now_us
+from worker.errors import InternalError, RequestError, WorkerError
+from worker.log.base import StoredRequest
+from worker.process.pool import ZygotePool
+from worker.runs.metadata import metadata_edit
+from worker.runs.record import RunRecord
+from worker.runs.stimuli import Work
+from worker.settings import Settings
+from worker.supervisor.access import Served, StateAccess, StateRequest, closed
+from worker.supervisor.flights import Answer, Flight, Flights, failure
+from worker.supervisor.host import ReroutedError, RunHost
+from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.replay import ReplaySlots
+from worker.supervisor.status import worker_status
+from worker.supervisor.views import entry_view, run_view
+from worker.telemetry import Logger
+
+One = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+class Supervisor:
+    """Serves requests. ``drained`` is set when a drain is done and the worker shall exit."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        access: StateAccess,
+        pool: ZygotePool,
+        slots: ReplaySlots,
+        sandbox: dict[str, Any],
+        log: Logger,
+    ) -> None:
+        self._settings = settings
+        self._access = access
+        self._table = access.table
+        self._stores = access.stores
+        self._births = access.births
+        self._pool = pool
+        self._slots = slots
+        self._sandbox = sandbox
+        self._log = log
+        self._started = asyncio.get_running_loop().time()
+        self._flights = Flights(self._serve, limit=settings.max_requests, log=log)
+        self.draining = False
+        self.drained = asyncio.Event()
+
+    def submit(self, request: Request, answer: Answer) -> None:
+        """Take one decoded request; ``answer`` gets the reply map, once."""
+        if self.draining and not isinstance(request, Ping | WorkerStatus | Drain):
+            message = "this worker is draining and takes no new requests; ask another one"
+            answer(failure(request.request_id, WorkerError(ErrorCode.DRAINING, message, applied="no")))
+            return
+        self._flights.submit(request, answer)
+
+    async def drain(self, grace_seconds: float) -> int:
+        """Evict all runs, each after its current request, at most ``grace_seconds`` long; refuse new ones.
+
+        Returns how many runs there were.
+        """
+        self.draining = True
+        count = len(self._table.hosts())
+        self._log.info("draining", runs=count, grace_seconds=grace_seconds)
+        try:
+            await asyncio.wait_for(self._table.evict_all("drain"), grace_seconds)
+        except TimeoutError:
+            message = "the worker was stopped before the request was done; its process was ended"
+            for host in self._table.hosts():
+                host.abandon(WorkerError(ErrorCode.DRAINING, message, applied="no"))
+            await self._table.evict_all("drain")
+        return count
+
+    async def settle(self) -> None:
+        """Wait until every request under way is answered."""
+        await self._flights.join()
+
+    # Dispatch
+
+    async def _serve(self, flight: Flight) -> dict[str, Any]:
+        request: AnyRequest = flight.request  # type: ignore[assignment]  # decoded from that very union
+        match request:
+            case Ping():
+                return {"result": self._pong()}
+            case WorkerStatus():
+                return {"result": await self._status()}
+            case Drain():
+                return await self._drain(request)
+            case CreateRun():
+                return await self._create(flight, request)
+            case GetRun():
+                return {"result": await self._get(request.run_key)}
+            case RestoreRun():
+                return await self._restore(flight, request)
+            case RewindRun():
+                return await self._rewind(flight, request)
+            case CloneRun():
+                return await self._clone(flight, request)
+            case ReadHistory():
+                return {"result": await self._read_history(request)}
+            case _:
+                return await self._serve_many(flight, request)
+
+    async def _serve_many(self, flight: Flight, request: ManyRunRequest) -> dict[str, Any]:
+        """Requests that name one run or many; many are served side by side."""
+        one = self._for_one(flight, request)
+        if request.run_key is not None:
+            return await one(request.run_key)
+        run_keys = list(dict.fromkeys(request.run_keys or ()))
+        results = await asyncio.gather(*(self._isolated(one, run_key) for run_key in run_keys))
+        return {"result": dict(zip(run_keys, results, strict=True))}
+
+    def _for_one(self, flight: Flight, request: ManyRunRequest) -> One:
+        match request:
+            case CallOperation() | ReadVariables() | WriteVariables() | PerformActions():
+                ritual = self._ritual(request)
+                state: StateRequest = request
+                return lambda run_key: self._state(flight, state, run_key, ritual)
+            case UpdateRun():
+                return lambda run_key: self._update(flight, request, run_key)
+            case EvictRun():
+                return lambda run_key: self._evict(flight, request, run_key)
+            case ReadMetadata():
+                return lambda run_key: self._read_metadata(request, run_key)
+            case UpdateMetadata():
+                return lambda run_key: self._update_metadata(flight, request, run_key)
+            case _:
+                raise InternalError(f"no handler for {type(request).__name__}")
+
+    async def _isolated(self, one: One, run_key: str) -> dict[str, Any]:
+        try:
+            return {"ok": True, "result": (await one(run_key))["result"]}
+        except WorkerError as error:
+            return {"ok": False, "error": error.to_wire()}
+
+    def _ritual(self, request: RitualRequest) -> Ritual:
+        if request.run_key is not None:
+            return request.ritual or self._settings.default_ritual
+        if request.ritual not in (None, Ritual.EXORCISE):
+            raise RequestError(
+                ErrorCode.RITUAL_NOT_ALLOWED,
+                f"a request to many runs is served with EXORCISE; leave {request.ritual} out, or ask run by run",
+                ritual=str(request.ritual),
+            )
+        return Ritual.EXORCISE
+
+    async def _state(
+        self, flight: Flight, request: StateRequest, run_key: str, ritual: Ritual
+    ) -> dict[str, Any]:
+        return (await self._access.serve(flight, request, run_key, ritual)).body()
+
+    # The worker itself
+
+    def _pong(self) -> dict[str, Any]:
+        uptime = asyncio.get_running_loop().time() - self._started
+        return {"worker_id": self._settings.worker_id, "version": VERSION, "uptime_seconds": round(uptime, 3)}
+
+    async def _status(self) -> dict[str, Any]:
+        return {
+            **self._pong(),
+            **await worker_status(self._table, self._stores, self._pool, self._slots, self._settings),
+            "requests": len(self._flights),
+            "draining": self.draining,
+            "sandbox": self._sandbox,
+            "pid": os.getpid(),
+        }
+
+    async def _drain(self, request: Drain) -> dict[str, Any]:
+        grace = self._settings.drain_grace_seconds if request.grace_seconds is None else request.grace_seconds
+        evicted = await self.drain(grace)
+        self.drained.set()
+        return {"result": {"evicted": evicted}}
+
+    # Runs as such
+
+    def _view(self, record: RunRecord, host: RunHost | None) -> dict[str, Any]:
+        live = host is not None and host.live
+        return run_view(
+            record, None if host is None else host.run.state, live=live, sandbox=self._sandbox["level"]
+        )
+
+    def _shown(self, host: RunHost, served_from: str) -> dict[str, Any]:
+        run = {"run_key": host.run_key, "served_from": served_from, "seq": host.record.seq}
+        return Served(self._view(host.record, host), run, host.warnings).body()
+
+    async def _get(self, run_key: str) -> dict[str, Any]:
+        host, record = await self._access.locate(run_key)
+        return self._view(record, host)
+
+    def _answer_stored(self, stored: StoredRequest) -> dict[str, Any]:
+        return {"result": msgpack.unpackb(stored.result or pack(None), raw=False)}
+
+    async def _create(self, flight: Flight, request: CreateRun) -> dict[str, Any]:
+        stored = self._access.stored(flight, None)
+        if stored is not None:
+            return self._answer_stored(stored)
+        return await self._bring_up(flight, self._births.create(request, flight.digest), "memory")
+
+    async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
+        host = await self._table.start(incarnation)
+        work = Work(request_id=flight.request.request_id, digest=flight.digest, begun=True)
+        await flight.submit(host, work)
+        return self._shown(host, served_from)
+
+    async def _restore(self, flight: Flight, request: RestoreRun) -> dict[str, Any]:
+        while True:
+            async with self._table.gate(request.run_key):
+                host, record = await self._access.locate(request.run_key)
+                if record.closed:
+                    raise closed(request.run_key)
+                served_from = "memory" if host is not None and host.live else "restored"
+                if host is None:
+                    host = await self._table.start(await self._births.restore(record, request))
+                future = flight.submit(host, Work(request_id=request.request_id, begun=True))
+            try:
+                await future
+            except ReroutedError:
+                continue
+            return self._shown(host, served_from)
+
+    async def _rewind(self, flight: Flight, request: RewindRun) -> dict[str, Any]:
+        async with self._table.gate(request.run_key):
+            stored = self._access.stored(flight, request.run_key)
+            if stored is not None:
+                return self._answer_stored(stored)
+            record = await self._quiet(flight, request.run_key)
+            if record.closed:
+                raise closed(request.run_key)
+            incarnation = await self._births.rewind(record, request, flight.digest)
+            host = self._table.get(request.run_key)
+            if host is not None:
+                host.evict("rewind")
+                await self._table.gone(request.run_key)
+            host = await self._table.start(incarnation)
+            future = flight.submit(host, Work(request_id=request.request_id, begun=True))
+        await future
+        return self._shown(host, "restored")
+
+    async def _clone(self, flight: Flight, request: CloneRun) -> dict[str, Any]:
+        async with self._table.gate(request.run_key):
+            stored = self._access.stored(flight, None)
+            if stored is not None:
+                return self._answer_stored(stored)
+            source = await self._quiet(flight, request.run_key)
+            incarnation = await self._births.clone(source, request, flight.digest)
+        return await self._bring_up(flight, incarnation, "restored")
+
+    async def _quiet(self, flight: Flight, run_key: str) -> RunRecord:
+        """The run's row when all that was asked of it before is done. The caller holds the run's gate."""
+        while True:
+            host, record = await self._access.locate(run_key)
+            if host is None:
+                return record
+            try:
+                await flight.submit(host, Work(request_id=flight.request.request_id))
+            except ReroutedError:
+                await self._table.gone(run_key)
+                continue
+            return host.record
+
+    async def _update(self, flight: Flight, request: UpdateRun, run_key: str) -> dict[str, Any]:
+        async with self._table.gate(run_key):
+            stored = self._access.stored(flight, run_key)
+            if stored is not None:
+                return self._answer_stored(stored)
+            host, _ = await self._access.locate(run_key)
+            ends = request.closed is True
+
+            def edit(current: RunRecord) -> RunRecord:
+                return _updated(current, request)
+
+            def render(row: RunRecord) -> bytes:
+                return pack(self._view(row, None if ends else host))
+
+            stored = StoredRequest(request.request_id, run_key, flight.digest)
+            row = await self._stores.of(run_key).update(run_key, edit, stored, render)
+            if host is not None:
+                host.record = _attributes(host.record, row)
+            future = None
+            if host is not None and ends:
+                future = flight.submit(host, Work(request_id=request.request_id, ends=True))
+        if future is not None:
+            await _ended(future)
+        current = self._table.get(run_key)
+        return {"result": self._view(row if current is None else current.record, current)}
+
+    async def _evict(self, flight: Flight, request: EvictRun, run_key: str) -> dict[str, Any]:
+        async with self._table.gate(run_key):
+            host, _ = await self._access.locate(run_key)
+            if host is None:
+                return {"result": None}
+            future = flight.submit(host, Work(request_id=request.request_id, ends=True))
+        await _ended(future)
+        return {"result": None}
+
+    # Metadata and history
+
+    async def _read_metadata(self, request: ReadMetadata, run_key: str) -> dict[str, Any]:
+        await self._access.locate(run_key)
+        values = await self._stores.of(run_key).read_metadata(run_key, request.names)
+        missing = [name for name in request.names if name not in values]
+        if missing and not request.ignorable:
+            raise RequestError(
+                ErrorCode.UNRECORDED_VARIABLE,
+                f"run {run_key} has no metadata {', '.join(missing[:20])}; ask with ignorable to get null instead",
+                run_key=run_key,
+                names=missing,
+            )
+        return {"result": {name: values.get(name) for name in request.names}}
+
+    async def _update_metadata(self, flight: Flight, request: UpdateMetadata, run_key: str) -> dict[str, Any]:
+        async with self._table.gate(run_key):
+            stored = self._access.stored(flight, run_key)
+            if stored is not None:
+                return self._answer_stored(stored)
+            await self._access.locate(run_key)
+            edit = metadata_edit(request.set or {}, request.push or {}, request.pop or {})
+            stored = StoredRequest(request.request_id, run_key, flight.digest)
+            store = self._stores.of(run_key)
+            changed = await store.update_metadata(run_key, edit, stored, at_us=now_us())
+        return {"result": changed}
+
+    async def _read_history(self, request: ReadHistory) -> dict[str, Any]:
+        _, record = await self._access.locate(request.run_key)
+        store = self._stores.of(request.run_key)
+        entries = await store.read(request.run_key, after_seq=request.after_seq, limit=request.limit)
+        return {"entries": [entry_view(entry) for entry in entries], "head_seq": record.seq}
+
+
+async def _ended(future: "asyncio.Future[Work]") -> None:
+    """Wait for the end of a run; that it ended in another way first is as good."""
+    try:
+        await future
+    except ReroutedError:
+        return
+
+
+def _updated(current: RunRecord, request: UpdateRun) -> RunRecord:
+    names = ("tracking_key", "marked", "hidden", "closed", "allow_channel")
+    given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
+    permit = current.permit
+    if request.permit is not None:
+        permit = permit | request.permit.model_dump(mode="json", exclude_none=True)
+    return replace(current, permit=permit, last_modified_us=now_us(), **given)
+
+
+def _attributes(live: RunRecord, row: RunRecord) -> RunRecord:
+    """The live row with the attributes of ``row``; the history of the live one may be ahead."""
+    return replace(
+        row,
+        seq=live.seq,
+        epoch=live.epoch,
+        last_operated_us=live.last_operated_us,
+        last_modified_us=max(live.last_modified_us, row.last_modified_us),
+    )

@@ -1,0 +1,136 @@
+"""The table of hosted runs: at most one incarnation per run key, requests to a run in arrival order."""
+
+import asyncio
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from protocol.errors import ErrorCode
+from worker.errors import CapacityError, RequestError
+from worker.log.base import Store
+from worker.log.memory import MemoryStore
+from worker.runs.record import RunRecord
+from worker.runs.stimuli import ProcessState
+from worker.supervisor.host import RunHost
+from worker.supervisor.incarnation import Incarnation
+
+
+class Stores:
+    """Where runs are kept: the durable store, and memory for runs that write nothing.
+
+    An ephemeral incarnation of a durable run hides it until it is evicted.
+    """
+
+    def __init__(self, durable: Store) -> None:
+        self.durable = durable
+        self.ephemeral = MemoryStore()
+        self._ephemeral_keys: set[str] = set()
+
+    def of(self, run_key: str) -> Store:
+        """The store that serves a run now."""
+        return self.ephemeral if run_key in self._ephemeral_keys else self.durable
+
+    def mark_ephemeral(self, run_key: str) -> None:
+        """From now on the run is served from memory."""
+        self._ephemeral_keys.add(run_key)
+
+    async def forget(self, run_key: str) -> None:
+        """Drop an ephemeral run."""
+        self._ephemeral_keys.discard(run_key)
+        await self.ephemeral.remove(run_key)
+
+    async def get(self, run_key: str) -> RunRecord:
+        """The run's row.
+
+        Raises:
+            RequestError: RUN_NOT_FOUND.
+        """
+        record = await self.of(run_key).get(run_key)
+        if record is None:
+            raise not_found(run_key)
+        return record
+
+
+class RunTable:
+    """Hosts by run key. ``make_host`` builds a host whose release calls ``release``."""
+
+    def __init__(self, make_host: Callable[[Incarnation], RunHost], stores: Stores, *, limit: int) -> None:
+        self._make_host = make_host
+        self._stores = stores
+        self._limit = limit
+        self._hosts: dict[str, RunHost] = {}
+        self._gates: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._gone: dict[str, asyncio.Future[None]] = {}
+        self._forgetting: set[asyncio.Task[None]] = set()
+
+    def gate(self, run_key: str) -> asyncio.Lock:
+        """The lock that requests to one run pass in arrival order while they are routed."""
+        gate = self._gates.get(run_key)
+        if gate is None:
+            gate = self._gates[run_key] = asyncio.Lock()
+        return gate
+
+    def get(self, run_key: str) -> RunHost | None:
+        """The host of a run that is in memory, coming into it, or leaving it."""
+        return self._hosts.get(run_key)
+
+    def hosts(self) -> list[RunHost]:
+        """All hosts."""
+        return list(self._hosts.values())
+
+    async def start(self, incarnation: Incarnation) -> RunHost:
+        """Make a host; at the limit the least recently used idle run makes room.
+
+        Raises:
+            CapacityError: every run in memory is at work.
+        """
+        while len(self._hosts) >= self._limit:
+            await self._make_room()
+        host = self._make_host(incarnation)
+        self._hosts[incarnation.run_key] = host
+        self._gone[incarnation.run_key] = asyncio.get_running_loop().create_future()
+        return host
+
+    def release(self, host: RunHost, lost: bool) -> None:
+        """The host is finished; a run kept only in memory ends with it, unless a failure ended its process."""
+        self._hosts.pop(host.run_key, None)
+        if host.incarnation.ephemeral and not (lost and host.run.came_up):
+            task = asyncio.get_running_loop().create_task(self._stores.forget(host.run_key))
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgetting.discard)
+        gone = self._gone.pop(host.run_key, None)
+        if gone is not None and not gone.done():
+            gone.set_result(None)
+
+    async def gone(self, run_key: str) -> None:
+        """Wait until the run is out of memory."""
+        waiting = self._gone.get(run_key)
+        if waiting is not None:
+            await asyncio.shield(waiting)
+
+    async def evict_all(self, reason: str) -> None:
+        """Take every run out of memory, each after its current request."""
+        for host in self.hosts():
+            host.evict(reason)
+        while self._gone:
+            await asyncio.wait(list(self._gone.values()))
+
+    async def _make_room(self) -> None:
+        idle = [host for host in self._hosts.values() if host.run.state is ProcessState.IDLE]
+        stopping = [host for host in self._hosts.values() if host.run.state is ProcessState.STOPPING]
+        if not idle and not stopping:
+            raise CapacityError(
+                f"{self._limit} runs are in memory and all are at work (live_run_limit)",
+                retry_after_seconds=1.0,
+                limit="live_run_limit",
+                allowed=self._limit,
+            )
+        if not stopping:
+            oldest = min(idle, key=lambda host: host.last_used)
+            oldest.evict("capacity")
+            stopping = [oldest]
+        await self.gone(stopping[0].run_key)
+
+
+def not_found(run_key: str) -> RequestError:
+    """The refusal of a run that does not exist."""
+    return RequestError(ErrorCode.RUN_NOT_FOUND, f"there is no run {run_key}", run_key=run_key)

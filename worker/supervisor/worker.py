@@ -1,0 +1,199 @@
+"""The composition root: builds one worker from its settings, runs it, takes it down."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from worker import VERSION
+from worker.log.base import Store
+from worker.log.memory import MemoryStore
+from worker.log.sqlite import SqliteStore
+from worker.process.isolation import Identity, Isolation, SandboxLevel, choose_isolation
+from worker.process.limits import Limits, UidPool
+from worker.process.pool import ZygotePool
+from worker.process.sandbox import probe
+from worker.process.zygote import ZygoteConfig
+from worker.settings import Settings
+from worker.supervisor.access import StateAccess
+from worker.supervisor.births import Births
+from worker.supervisor.host import HostServices, RunHost
+from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.models import ModelCatalog
+from worker.supervisor.replay import ReplaySlots
+from worker.supervisor.router import Router
+from worker.supervisor.spawner import Spawner
+from worker.supervisor.supervisor import Supervisor
+from worker.supervisor.table import RunTable, Stores
+from worker.telemetry import Logger
+
+RUNTIME_PREFIX: Final = "model-worker-"
+
+
+class StartError(Exception):
+    """The worker cannot start; the message says why and what to do."""
+
+
+async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]], None]) -> None:
+    """Run one worker until SIGTERM, SIGINT or a drain request; ``ready`` is told the bound endpoints.
+
+    Raises:
+        StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
+    """
+    root = settings.models_dir
+    if not root.is_dir():
+        raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(_store(settings))
+        runtime = await stack.enter_async_context(_runtime_folder(settings))
+        config = _zygote_config(runtime)
+        isolation = await _judge_sandbox(settings, config, log)
+        supervisor = await stack.enter_async_context(_supervisor(settings, store, config, isolation, log))
+        router = Router(
+            settings.bind, supervisor.submit, max_message_bytes=settings.max_message_bytes, log=log
+        )
+        stack.callback(router.close)
+        _drain_on_signals(supervisor, settings)
+        log.info(
+            "worker ready",
+            version=VERSION,
+            endpoints=router.endpoints,
+            models=str(root),
+            data=settings.data,
+            sandbox=str(isolation),
+            pid=os.getpid(),
+        )
+        ready(router.endpoints)
+        await supervisor.drained.wait()
+        await supervisor.settle()
+        log.info("worker stopped")
+
+
+@contextlib.asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[Store]:
+    store: Store = MemoryStore() if settings.in_memory else await SqliteStore.open(Path(settings.data))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _runtime_folder(settings: Settings) -> AsyncIterator[Path]:
+    """A folder that runs can reach, for their scratch; what a killed predecessor left is removed first."""
+    note = None if settings.in_memory else Path(settings.data) / "runtime"
+    if note is not None and note.is_file():
+        _remove_runtime(Path(note.read_text()))
+    folder = Path(tempfile.mkdtemp(prefix=RUNTIME_PREFIX))
+    folder.chmod(0o755)
+    if note is not None:
+        note.write_text(str(folder))
+    try:
+        yield folder
+    finally:
+        _remove_runtime(folder)
+        if note is not None:
+            note.unlink(missing_ok=True)
+
+
+def _remove_runtime(folder: Path) -> None:
+    if folder.name.startswith(RUNTIME_PREFIX) and folder.is_dir() and folder.stat().st_uid == os.geteuid():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _zygote_config(runtime: Path) -> ZygoteConfig:
+    import_root = str(Path(__file__).resolve().parents[2])
+    return ZygoteConfig(scratch_folder=str(runtime / "scratch"), import_roots=(import_root,))
+
+
+async def _judge_sandbox(settings: Settings, config: ZygoteConfig, log: Logger) -> Isolation:
+    level = SandboxLevel(settings.sandbox)
+    folder = settings.models_dir.resolve()
+    isolation = choose_isolation(level, folder, also_needed=(Path(config.scratch_folder).parent,))
+    report = await probe(config, isolation, uid=settings.uid_base)
+    if not report.holds:
+        lines = "\n  ".join(report.missing)
+        raise StartError(f"the sandbox level {level!s} does not hold on this host:\n  {lines}")
+    if level is not SandboxLevel.STRICT and level is not SandboxLevel.STRICT_JAIL:
+        log.warning("weaker sandbox by setting; hostile models are not held", sandbox=str(isolation))
+    return isolation
+
+
+@contextlib.asynccontextmanager
+async def _supervisor(
+    settings: Settings, store: Store, config: ZygoteConfig, isolation: Isolation, log: Logger
+) -> AsyncIterator[Supervisor]:
+    settings = settings.model_copy(update={"worker_id": settings.worker_id or secrets.token_hex(8)})
+    limits = _limits(settings)
+
+    def zygote_config(preload: tuple[str, ...]) -> ZygoteConfig:
+        return ZygoteConfig(**{**asdict(config), "preload": preload})
+
+    stores = Stores(store)
+    pool = ZygotePool(zygote_config, limit=settings.zygote_limit, log=log)
+    slots = ReplaySlots(settings.replay_limit)
+    spawner = Spawner(pool, UidPool(settings.uid_base), isolation, limits, settings)
+
+    def make_host(incarnation: Incarnation) -> RunHost:
+        return RunHost(incarnation, services)
+
+    table = RunTable(make_host, stores, limit=settings.live_run_limit)
+    services = HostServices(settings, limits, log, slots, spawner.spawn, table.release)
+    births = Births(ModelCatalog(settings.models_dir), stores, settings, log, isolation.level.value)
+    supervisor = Supervisor(
+        settings=settings,
+        access=StateAccess(table, stores, births, settings),
+        pool=pool,
+        slots=slots,
+        sandbox=_sandbox_view(isolation),
+        log=log,
+    )
+    # The first zygote starts with the worker, so that the first run does not wait for it.
+    await pool.get(settings.preload)
+    try:
+        yield supervisor
+    finally:
+        await table.evict_all("stopping")
+        await pool.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        memory_bytes=settings.memory_bytes,
+        cpu_seconds=settings.cpu_seconds,
+        open_files=settings.open_files,
+        threads=settings.threads,
+        scratch_bytes=settings.scratch_bytes,
+        scratch_inodes=settings.scratch_inodes,
+    )
+
+
+def _sandbox_view(isolation: Isolation) -> dict[str, Any]:
+    return {
+        "level": isolation.level.value,
+        "identity": isolation.identity.value,
+        "holds_hostile_models": isolation.identity is not Identity.NONE or isolation.walls,
+    }
+
+
+def _drain_on_signals(supervisor: Supervisor, settings: Settings) -> None:
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def drain() -> None:
+        await supervisor.drain(settings.drain_grace_seconds)
+        supervisor.drained.set()
+
+    def on_signal() -> None:
+        if not supervisor.draining:
+            tasks.add(loop.create_task(drain()))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
