@@ -132,6 +132,8 @@ class OutputReader:
         self._sink(level, shown)
 
     def _release(self) -> None:
+        if self._fd < 0:
+            return
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
