@@ -1,0 +1,2 @@
+def task():
+    return "own task"

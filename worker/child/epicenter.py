@@ -1,0 +1,172 @@
+"""The package ``epicenter`` as a model sees it, and what stands behind it.
+
+``from epicenter import Epicenter`` and the older ``import epicenter as Epicenter`` (also ``import
+Epicenter``) give the same functions:
+
+| function | what it does here |
+|---|---|
+| record(name, value) | keeps the value, encoded at once, for the archive; the last call of an action wins |
+| subscribe(name, function) | one handler per event, the last one counts; what cannot be called is ignored |
+| publish(name, *args, **kwargs) | calls that handler and returns its result; None without one |
+| log(level, message), scribble | one log line, if the level reaches the minimum; an unknown level is INFO |
+| callback(name, arguments) | ignored, returns None: no external function is reachable from a run process |
+| actor() | a new dict of who asks; the five keys of an actor are always there |
+| register_custom_encoder(type, fn) | ``fn(value)`` returns JSON text; see ``encoding`` |
+| register_custom_decoder(type, fn) | ``fn(name, variable, text, mode)`` assigns a value that is set |
+
+Events a model may subscribe to: onInitialized, onRestored, onRewound, onCloned.
+"""
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Final
+
+import msgpack
+
+from worker.child.encoding import Encoder
+from worker.child.failures import RefusedError
+from worker.child.isolation import BUILTINS
+from worker.child.output import Output
+
+__builtins__ = BUILTINS
+
+LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
+ACTOR_KEYS: Final = ("pseudonym_key", "group_key", "group_mandate", "world_key", "world_role")
+RECORD_NAME_CHARACTERS: Final = 256
+_unpack: Final = msgpack.unpackb
+
+
+class Bridge:
+    """What a model said through ``Epicenter`` and the host has not heard yet.
+
+    ``records_bytes`` bounds the values of all names recorded since the process began, the last of each.
+    """
+
+    def __init__(self, encoder: Encoder, output: Output, minimum_log_level: str, records_bytes: int) -> None:
+        self.actor_bytes: bytes | None = None
+        self._encoder = encoder
+        self._output = output
+        self._minimum = _rank(minimum_log_level)
+        self._room = records_bytes
+        self._allowed = records_bytes
+        self._sizes: dict[str, int] = {}
+        self._records: dict[str, bytes] = {}
+        self._handlers: dict[str, Callable[..., Any]] = {}
+        self._decoders: dict[type, Callable[..., Any]] = {}
+
+    @property
+    def records(self) -> dict[str, bytes]:
+        """The packed values recorded since the last ``drain_records``, by name."""
+        return self._records
+
+    def drain_records(self) -> dict[str, bytes]:
+        """The records since the last call."""
+        records = self._records
+        if records:
+            self._records = {}
+        return records
+
+    @property
+    def has_decoders(self) -> bool:
+        """Whether any custom decoder is registered."""
+        return bool(self._decoders)
+
+    def decoder_for(self, value: Any) -> Callable[..., Any] | None:
+        """The custom decoder for a variable that holds ``value``: by its class, then by its base classes."""
+        decoders = self._decoders
+        return next((decoders[base] for base in type(value).__mro__ if base in decoders), None)
+
+    def record(self, name: Any, value: Any) -> None:
+        """Keep a value for the archive.
+
+        Raises:
+            TypeError: the value has no encoding; the message names the record and the place.
+            ValueError: no name, too long a name, or more than a run may record.
+        """
+        if not isinstance(name, str) or not 0 < len(name) <= RECORD_NAME_CHARACTERS:
+            raise ValueError(f"record: the name must be a string of 1 to {RECORD_NAME_CHARACTERS} characters")
+        try:
+            packed = self._encoder.encode(value, name)
+        except RefusedError as error:
+            raise TypeError(f"record {name!r}: {error.message}") from None
+        room = self._room + self._sizes.get(name, 0) - len(packed) - len(name)
+        if room < 0:
+            raise ValueError(f"record {name!r}: a run may record {self._allowed} bytes in all")
+        self._room = room
+        self._sizes[name] = len(packed) + len(name)
+        self._records[name] = packed
+
+    def subscribe(self, name: str, function: Any) -> None:
+        """Set the handler of an event."""
+        if callable(function):
+            self._handlers[name] = function
+
+    def publish(self, name: str, /, *arguments: Any, **options: Any) -> Any:
+        """Call the handler of an event; None without one."""
+        handler = self._handlers.get(name)
+        return None if handler is None else handler(*arguments, **options)
+
+    def log(self, level: Any, message: Any) -> None:
+        """Write a log line."""
+        name = level.upper() if isinstance(level, str) else ""
+        if name not in LEVELS[:-1]:
+            name = "INFO"
+        if _rank(name) >= self._minimum:
+            self._output.log(name, str(message))
+
+    def callback(self, _name: str, _arguments: Any = None) -> None:
+        """Nothing: a name that is not declared is ignored, and none is reachable."""
+
+    def actor(self) -> dict[str, Any]:
+        """Who asks, as the host recorded it."""
+        actor: dict[str, Any] = dict.fromkeys(ACTOR_KEYS)
+        if self.actor_bytes is not None:
+            actor.update(_unpack(self.actor_bytes, raw=False, strict_map_key=False) or {})
+        return actor
+
+    def register_custom_encoder(self, kind: type, function: Callable[[Any], str]) -> None:
+        """Let a function encode values of a class.
+
+        Raises:
+            TypeError: the first argument is no class, or the second cannot be called.
+        """
+        _check_registration(kind, function)
+        self._encoder.register(kind, function)
+
+    def register_custom_decoder(self, kind: type, function: Callable[..., Any]) -> None:
+        """Let a function assign to variables that hold values of a class; raises as for encoders."""
+        _check_registration(kind, function)
+        self._decoders[kind] = function
+
+
+def publish_module(bridge: Bridge) -> None:
+    """Put the package into ``sys.modules``, under its name and the older one."""
+    functions: dict[str, Callable[..., Any]] = {
+        "record": bridge.record,
+        "subscribe": bridge.subscribe,
+        "publish": bridge.publish,
+        "log": bridge.log,
+        "scribble": bridge.log,
+        "callback": bridge.callback,
+        "actor": bridge.actor,
+        "register_custom_encoder": bridge.register_custom_encoder,
+        "register_custom_decoder": bridge.register_custom_decoder,
+    }
+    methods = {name: staticmethod(function) for name, function in functions.items()}
+    epicenter = type("Epicenter", (), {"__module__": "epicenter", **methods})
+    for name in ("epicenter", "Epicenter"):
+        module = ModuleType(name)
+        vars(module).update(functions, Epicenter=epicenter)
+        sys.modules[name] = module
+
+
+def _rank(level: str) -> int:
+    return LEVELS.index(level)
+
+
+def _check_registration(kind: Any, function: Any) -> None:
+    if not isinstance(kind, type):
+        raise TypeError(f"the first argument must be a class, not {kind!r:.80}")
+    if not callable(function):
+        raise TypeError("the second argument must be a function")

@@ -1,0 +1,224 @@
+"""Performs actions on a loaded model, and reads its variables.
+
+An operation is a function of the root module whose name has no leading underscore, and which the model's
+folder defines; functions imported from elsewhere are operations only if the root module's ``__all__`` names
+them. Partials made in the root module are operations.
+
+An action ends with an outcome, whatever the model's code raises, ``SystemExit`` included; the exception is
+MemoryError, which leaves a process that can hardly go on: it is raised to the caller.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from worker.child.determinism import Clock, Randomness
+from worker.child.encoding import Encoder, json_text
+from worker.child.epicenter import Bridge
+from worker.child.failures import (
+    MESSAGE_BYTES,
+    RefusedError,
+    attempt,
+    bounded,
+    describe,
+    error_text,
+    raised_by_call,
+    signature,
+    type_name,
+)
+from worker.child.isolation import BUILTINS
+from worker.child.references import Variables, close_matches, is_function
+
+__builtins__ = BUILTINS
+
+COMPLETED: Final = "completed"
+ERROR: Final = "error"
+NIL: Final = b"\xc0"
+_unpack: Final = msgpack.unpackb
+_modules: Final = sys.modules
+
+
+class Outcome(NamedTuple):
+    """How an action ended: packed result, or packed error map with its code and exception type."""
+
+    status: str
+    value: bytes
+    code: str = ""
+    type: str = ""
+
+
+_NOTHING: Final = Outcome(COMPLETED, NIL)
+
+
+class Executor:
+    """Applies actions to one module; ``folder`` is where its own code lives."""
+
+    def __init__(
+        self,
+        *,
+        module: ModuleType,
+        folder: str,
+        encoder: Encoder,
+        bridge: Bridge,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self._namespace = vars(module)
+        self._folder = folder
+        self._encoder = encoder
+        self._bridge = bridge
+        self._move_clock = clock.move
+        self._randomness = randomness
+        self._variables = Variables(self._namespace)
+        self._operations: dict[str, Callable[..., Any]] = {}
+
+    def perform(self, at_us: int, actor: bytes | None, action: bytes, *, inert: bool) -> Outcome:
+        """Perform an action at a time for an actor.
+
+        After an inert one, and after a get, the random states are what they were before: only recorded
+        actions draw from the streams.
+
+        Raises:
+            MemoryError: the model ran out of memory.
+        """
+        self._move_clock(at_us)
+        self._bridge.actor_bytes = actor
+        request = _unpack(action, raw=False, strict_map_key=False)
+        if not inert and request["kind"] != "get":
+            return self._apply(request)
+        state = self._randomness.save()
+        outcome = self._apply(request)
+        self._randomness.restore(state)
+        return outcome
+
+    def read(self, names: list[str], *, ignorable: bool) -> Outcome:
+        """Read several variables; a missing one is null if ``ignorable``, else an error that lists all."""
+        self._bridge.actor_bytes = None
+        state = self._randomness.save()
+        outcome = self._read(names, ignorable=ignorable)
+        self._randomness.restore(state)
+        return outcome
+
+    def fire(self, event: str, at_us: int) -> BaseException | None:
+        """Call the handler of an event at a time, if there is one; what it raised."""
+        self._move_clock(at_us)
+        return attempt(self._bridge.publish, event)[1]
+
+    def _apply(self, request: dict[str, Any]) -> Outcome:
+        name = request["name"]
+        if request["kind"] == "execute":
+            root = "result"
+            value, error = attempt(self._execute, name, request["arguments"])
+        else:
+            root = name
+            value, error = attempt(self._get_or_set, request)
+        return self._encoded(value, name, root) if error is None else self._failed(error, name)
+
+    def _execute(self, name: str, arguments: list[Any]) -> Any:
+        function: Any = self._namespace.get(name)
+        if name not in self._operations or function is not self._operations[name]:
+            function = self._find_operation(name, function)
+        return function(*arguments)
+
+    def _get_or_set(self, request: dict[str, Any]) -> Any:
+        name = request["name"]
+        if request["kind"] == "get":
+            return self._variables.get(name)
+        self._set(name, request["value"])
+        return self._variables.get(name)
+
+    def _set(self, name: str, value: Any) -> None:
+        if self._bridge.has_decoders:
+            current = self._variables.get(name)
+            decoder = self._bridge.decoder_for(current)
+            if decoder is not None:
+                decoder(name, current, json_text(value), "set")
+                return
+        self._variables.set(name, value)
+
+    def _find_operation(self, name: str, function: Any) -> Callable[..., Any]:
+        if not self._is_operation(name, function):
+            names = [key for key, value in list(self._namespace.items()) if self._is_operation(key, value)]
+            matches = close_matches(name, names)
+            hint = f"; did you mean {' or '.join(matches)}?" if matches else ""
+            message = f"the model has no operation {name!r}{hint}"
+            raise RefusedError("UNKNOWN_OPERATION", message, name=name, suggestions=matches)
+        self._operations[name] = function
+        operation: Callable[..., Any] = function
+        return operation
+
+    def _is_operation(self, name: str, value: Any) -> bool:
+        if name.startswith("_") or not is_function(value):
+            return False
+        if issubclass(type(value), partial) or name in (self._namespace.get("__all__") or ()):
+            return True
+        module = getattr(value, "__module__", None)
+        if module == self._namespace["__name__"]:
+            return True
+        file = getattr(_modules.get(module) if type(module) is str else None, "__file__", None)
+        return type(file) is str and file.startswith(f"{self._folder}/")
+
+    def _read(self, names: list[str], *, ignorable: bool) -> Outcome:
+        values: dict[str, Any] = {}
+        missing: dict[str, RefusedError] = {}
+        for name in names:
+            value, error = attempt(self._read_one, name)
+            if error is None:
+                values[name] = value
+            elif isinstance(error, RefusedError) and error.code == "UNKNOWN_VARIABLE":
+                missing[name] = error
+                values[name] = None
+            else:
+                return self._failed(error, name, encoding=True)
+        if missing and not ignorable:
+            return self._missing(missing)
+        value, error = attempt(self._encoder.encode, values, "variables")
+        return Outcome(COMPLETED, value) if error is None else self._failed(error, "variables", encoding=True)
+
+    def _read_one(self, name: str) -> Any:
+        return self._encoder.convert(self._variables.get(name), name)
+
+    def _missing(self, missing: dict[str, RefusedError]) -> Outcome:
+        first = next(iter(missing.values()))
+        message = first.message if len(missing) == 1 else f"no variables {', '.join(map(repr, missing))}"
+        information = {"names": list(missing), "suggestions": first.information.get("suggestions", [])}
+        return self.refusal(RefusedError("UNKNOWN_VARIABLE", message, **information))
+
+    def _encoded(self, value: Any, name: str, root: str) -> Outcome:
+        if value is None:
+            return _NOTHING
+        packed, error = attempt(self._encoder.encode, value, root)
+        return Outcome(COMPLETED, packed) if error is None else self._failed(error, name, encoding=True)
+
+    def _failed(self, error: BaseException, name: str, *, encoding: bool = False) -> Outcome:
+        kind = type(error)
+        if issubclass(kind, MemoryError):
+            raise error
+        if issubclass(kind, RefusedError):
+            return self.refusal(error)
+        information = describe(error, self._folder)
+        text = information["message"]
+        if encoding:
+            message = f"{name}: its encoding raised {information['type']}: {text}"
+            return self.refusal(RefusedError("UNENCODABLE_VALUE", message, path=name, **information))
+        if kind is TypeError and raised_by_call(error, _EXECUTE):
+            shown = signature(name, self._namespace.get(name) or type_name)
+            text = information["message"] = f"{text}; it is called as {shown}" if shown else text
+        message = f"{name} raised {information['type']}: {text}"
+        return self.refusal(RefusedError("OPERATION_FAILED", message, **information))
+
+    def refusal(self, error: Any) -> Outcome:
+        """The outcome for an error of ours."""
+        message = bounded(error.message, MESSAGE_BYTES)
+        body = {"code": error.code, "message": message, "information": error.information}
+        packed, failure = attempt(self._encoder.pack, body)
+        if failure is not None:
+            packed = self._encoder.pack({**body, "information": {"type": error_text(failure)}})
+        return Outcome(ERROR, packed, error.code, error.information.get("type", ""))
+
+
+_EXECUTE: Final = vars(Executor)["_execute"].__code__

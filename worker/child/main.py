@@ -1,0 +1,302 @@
+"""The loop of a run process: one request after the other over the inherited socket, until it ends.
+
+After the lock-down the zygote calls ``serve``. The model's code runs inside the calls made here; it may break
+its own process in many ways, and then the process ends at once with a line on its error output: exit status
+1 for a broken loop or a broken peer, 98 when the peer is gone. A process that reported ``boot_failed`` or
+``fault`` waits to be killed.
+"""
+
+import gc
+import os
+import socket
+from dataclasses import dataclass
+from os import _exit as exit_now
+from os import write as write_fd
+from time import monotonic
+from typing import Any, Final, NoReturn
+
+import msgpack
+
+from worker.channel import EXIT_PARENT_GONE, HEADER, ChannelError, outcome_digest
+from worker.child.determinism import Clock, Randomness
+from worker.child.encoding import Encoder
+from worker.child.epicenter import Bridge, publish_module
+from worker.child.executor import Executor, Outcome
+from worker.child.failures import attempt, describe, error_text, type_name
+from worker.child.isolation import BUILTINS
+from worker.child.loader import load_model, prepare_imports
+from worker.child.output import Output
+
+__builtins__ = BUILTINS
+
+BALLAST_BYTES: Final = 1024 * 1024
+ENVELOPE_BYTES: Final = 64 * 1024
+DIGESTS_PER_FRAME: Final = 4096
+REPLAY_REPORT_SECONDS: Final = 0.25
+INITIALIZED: Final = "onInitialized"
+_unpack: Final = msgpack.unpackb
+_unpackable: Final = (ValueError, TypeError, msgpack.UnpackException)
+STDERR_FD: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BootSpec:
+    """What the host says about the run; fields as in the channel's boot message, all required."""
+
+    run_key: str
+    model_folder: str
+    model_file: str
+    seed: int
+    at_us: int
+    actor: dict[str, Any] | None
+    presets: dict[str, Any]
+    worker_context: str
+    clock: str
+    entropy: str
+    minimum_log_level: str
+    redirect_standard_out: bool
+    max_result_bytes: int
+    event: str | None
+    scratch: str | None
+
+
+class PeerGoneError(Exception):
+    """The supervisor closed the socket."""
+
+
+class Link:
+    """Frames over the socket, one at a time; uses nothing that a model can replace."""
+
+    def __init__(self, channel: socket.socket, max_frame_bytes: int) -> None:
+        self._receive = channel.recv
+        self._send = channel.sendall
+        self._packer = msgpack.Packer(use_bin_type=True)
+        self.max_frame_bytes = max_frame_bytes
+
+    def receive(self) -> list[Any]:
+        """The next message.
+
+        Raises:
+            PeerGoneError: there will be none.
+            ChannelError: the bytes are no frame.
+        """
+        (size,) = HEADER.unpack(self._exactly(HEADER.size))
+        if size > self.max_frame_bytes:
+            raise ChannelError(f"frame of {size} bytes, allowed {self.max_frame_bytes}")
+        try:
+            message = _unpack(self._exactly(size), raw=False, strict_map_key=False)
+        except _unpackable as error:
+            raise ChannelError(f"not msgpack: {error}") from error
+        if type(message) is not list or not message:
+            raise ChannelError("a message must be a list that begins with its kind")
+        return message
+
+    def _exactly(self, size: int) -> bytes:
+        data: bytes = self._receive(size, socket.MSG_WAITALL) if size else b""
+        while len(data) < size:
+            more = self._receive(size - len(data), socket.MSG_WAITALL)
+            if not more:
+                raise PeerGoneError
+            data += more
+        return data
+
+    def send(self, message: list[Any]) -> None:
+        """Send one message; waits until the peer has room."""
+        body = self._packer.pack(message)
+        self._send(HEADER.pack(len(body)) + body)
+
+    def wait_for_end(self) -> NoReturn:
+        """Wait to be killed; whatever else is asked stays unanswered."""
+        while self._receive(4096):
+            pass
+        raise PeerGoneError
+
+
+class RunProcess:
+    """One booted run: performs what the host asks, in order."""
+
+    def __init__(self, link: Link, spec: BootSpec) -> None:
+        self._link = link
+        self._spec = spec
+        self._clock = Clock(stamped=spec.clock == "stamped")
+        self._randomness = Randomness(seeded=spec.entropy == "seeded")
+        self._output = Output(redirect=spec.redirect_standard_out)
+        self._encoder = Encoder(spec.max_result_bytes)
+        records_bytes = max(link.max_frame_bytes - spec.max_result_bytes, link.max_frame_bytes // 2)
+        self._bridge = Bridge(
+            self._encoder, self._output, spec.minimum_log_level, records_bytes - ENVELOPE_BYTES
+        )
+        self._executor: Executor
+        self.request = 0
+
+    def boot(self) -> None:
+        """Load the model, fire onInitialized, answer ``booted`` or ``boot_failed``.
+
+        A restored run is initialised again, silently, because its replay must begin where it once began.
+        """
+        spec = self._spec
+        restored = spec.event is None
+        self._output.muted = restored
+        os.environ["EPICENTER_WORKER_CONTEXT"] = spec.worker_context
+        if spec.scratch is not None:
+            os.environ["TMPDIR"] = spec.scratch
+        self._clock.start(spec.at_us)
+        self._bridge.actor_bytes = None if spec.actor is None else self._encoder.pack(spec.actor)
+        publish_module(self._bridge)
+        prepare_imports(spec.model_folder)
+        self._randomness.install()
+        self._randomness.seed_all(spec.seed)
+        arguments = (spec.model_folder, spec.model_file, spec.presets, spec.seed)
+        module, error = attempt(load_model, *arguments)
+        if error is None:
+            self._executor = Executor(
+                module=module,
+                folder=spec.model_folder,
+                encoder=self._encoder,
+                bridge=self._bridge,
+                clock=self._clock,
+                randomness=self._randomness,
+            )
+            error = self._executor.fire(INITIALIZED, spec.at_us)
+        self._output.flush()
+        if error is not None:
+            self._fail_boot(error)
+        records = self._bridge.records if restored else self._bridge.drain_records()
+        self._link.send(["booted", records, self._encoder.drain_warnings()])
+
+    def _fail_boot(self, error: BaseException) -> NoReturn:
+        if issubclass(type(error), MemoryError):
+            raise error
+        information = describe(error, self._spec.model_folder)
+        message = f"{self._spec.model_file} failed to load: {information['type']}: {information['message']}"
+        failure = {"code": "MODEL_LOAD_FAILED", "message": message, "information": information}
+        self._link.send(["boot_failed", failure])
+        self._link.wait_for_end()
+
+    def handle(self, message: list[Any]) -> None:
+        """Answer one request.
+
+        Raises:
+            ChannelError: it is none of this channel.
+            MemoryError: the model ran out of memory; ``request`` is the number of the request at hand.
+        """
+        match message:
+            case ["perform", int(n), int(at_us), actor, bytes(action), bool(inert)]:
+                self.request = n
+                self._answer(n, self._executor.perform(at_us, actor, action, inert=inert))
+            case ["read", int(n), list(names), bool(ignorable)]:
+                self.request = n
+                self._answer(n, self._executor.read(names, ignorable=ignorable))
+            case ["replay", int(n), list(entries)]:
+                self.request = n
+                self._replay(n, entries)
+            case ["settle", int(n), int(at_us), event]:
+                self.request = n
+                self._settle(n, at_us, event)
+            case _:
+                raise ChannelError(f"unknown message {message[0]!r:.40} of {len(message)} parts")
+
+    def _answer(self, n: int, outcome: Outcome) -> None:
+        self._output.flush()
+        records = self._bridge.drain_records()
+        warnings = self._encoder.drain_warnings()
+        self._link.send(["outcome", n, outcome.status, outcome.value, records, warnings])
+
+    def _replay(self, n: int, entries: list[Any]) -> None:
+        """Apply recorded actions; nothing of them is seen but their digests, in frames of some thousands."""
+        self._output.flush()
+        self._output.muted = True
+        perform = self._executor.perform
+        digests: list[bytes] = []
+        due = monotonic() + REPLAY_REPORT_SECONDS
+        for _seq, at_us, actor, action in entries:
+            outcome = perform(at_us, actor, action, inert=False)
+            digests.append(outcome_digest(outcome.status, outcome.value, outcome.code, outcome.type))
+            if len(digests) >= DIGESTS_PER_FRAME or monotonic() >= due:
+                self._link.send(["replayed", n, digests, False])
+                digests = []
+                due = monotonic() + REPLAY_REPORT_SECONDS
+        self._encoder.drain_warnings()
+        self._link.send(["replayed", n, digests, True])
+
+    def _settle(self, n: int, at_us: int, event: str | None) -> None:
+        """End a restore: the event's handler is the first thing heard again, and draws nothing for good."""
+        self._output.flush()
+        self._output.muted = False
+        self._bridge.actor_bytes = None
+        warnings = []
+        if event is not None:
+            state = self._randomness.save()
+            error = self._executor.fire(event, at_us)
+            self._randomness.restore(state)
+            warnings = self._event_warnings(event, error)
+        self._output.flush()
+        warnings += self._encoder.drain_warnings()
+        self._link.send(["settled", n, self._bridge.drain_records(), warnings])
+
+    def _event_warnings(self, event: str, error: BaseException | None) -> list[dict[str, str]]:
+        """A handler that failed does not end the run; it is told as a warning and in the run's log."""
+        if error is None:
+            return []
+        if issubclass(type(error), MemoryError):
+            raise error
+        told = describe(error, self._spec.model_folder)
+        self._output.log("ERROR", f"{event} raised {told['type']}: {told['message']}\n{told['traceback']}")
+        return [{"code": "EVENT_FAILED", "path": event}]
+
+
+def serve(channel: socket.socket, max_frame_bytes: int) -> NoReturn:
+    """Boot one run and serve it until the process ends; never returns."""
+    gc.enable()
+    try:
+        _serve(Link(channel, max_frame_bytes))
+    except (PeerGoneError, ConnectionError):
+        exit_now(EXIT_PARENT_GONE)
+    except BaseException as error:  # noqa: BLE001 - the last resort: a broken loop ends its process
+        _die(error)
+
+
+def _serve(link: Link) -> NoReturn:
+    ballast = bytearray(BALLAST_BYTES)
+    process = RunProcess(link, _parse_boot(link.receive()))
+    try:
+        process.boot()
+        while True:
+            process.handle(link.receive())
+            process.request = 0
+    except MemoryError as error:
+        ballast.clear()
+        BaseException.with_traceback(error, None)
+        link.send(["fault", process.request, "memory", "the model used all the memory it may have"])
+    link.wait_for_end()
+
+
+def _parse_boot(message: list[Any]) -> BootSpec:
+    match message:
+        case ["boot", dict(spec)]:
+            names = BootSpec.__slots__
+            missing = [name for name in names if name not in spec]
+            if not missing:
+                return BootSpec(**{name: spec[name] for name in names})
+            raise ChannelError(f"boot: missing {', '.join(missing)}")
+        case _:
+            raise ChannelError(f"the first message must be boot, not {message[0]!r:.40}")
+
+
+def _die(error: BaseException) -> NoReturn:
+    try:
+        line = f"run process ended: {type_name(error)}: {error_text(error)}\n"
+        attempt(write_fd, STDERR_FD, line.encode("utf-8", "backslashreplace"))
+    finally:
+        exit_now(1)
+
+
+def warm() -> None:
+    """Do once in the zygote what is slow the first time; leaves nothing behind."""
+    code = compile("def warm(x):\n    return x[0]\n", "warm", "exec", dont_inherit=True)
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    _, error = attempt(namespace["warm"], 0)
+    if error is not None:
+        describe(error, "")
+    Encoder(1024).encode({"warm": [1, 1.5, "text", (None,), {1}]}, "warm")

@@ -1,0 +1,83 @@
+"""What a run process sees of the file system: a scratch of its own, and with ``jail`` nothing but what it needs.
+
+All mounts are made in name spaces that only the calling process is in, so the kernel takes them down when it
+ends and nothing is left in the folder they were mounted on.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from worker.child import kernel
+from worker.child.readable import outermost
+
+_SKELETON_BYTES: Final = 1 << 20
+
+# statvfs flags that a bind mount must keep, because an ordinary user may not take them away.
+_KEPT_FLAGS: Final = {
+    os.ST_RDONLY: kernel.MS_RDONLY,
+    os.ST_NOSUID: kernel.MS_NOSUID,
+    os.ST_NODEV: kernel.MS_NODEV,
+    os.ST_NOEXEC: kernel.MS_NOEXEC,
+    os.ST_NOATIME: 1 << 10,
+    os.ST_NODIRATIME: 1 << 11,
+    os.ST_RELATIME: 1 << 21,
+}
+
+
+def enter_user_namespace() -> None:
+    """Leave the shared user, network, IPC and mount name spaces; the own user and group stay as they are."""
+    user, group = os.geteuid(), os.getegid()
+    kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWNS)
+    kernel.write_text("/proc/self/setgroups", "deny")
+    kernel.write_text("/proc/self/uid_map", f"{user} {user} 1")
+    kernel.write_text("/proc/self/gid_map", f"{group} {group} 1")
+
+
+def make_private() -> None:
+    """Let no mount made here be seen outside, nor one made outside appear here."""
+    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+
+
+def mount_scratch(folder: str, *, owner: int, size_bytes: int, inodes: int) -> None:
+    """Put an empty file system of bounded size over ``folder``; only ``owner`` (user and group) may enter."""
+    options = f"size={size_bytes},nr_inodes={inodes},mode=0700,uid={owner},gid={owner}"
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    kernel.mount("scratch", folder, "tmpfs", flags, options)
+
+
+def build_jail(root: str, paths: Iterable[str]) -> None:
+    """Mount an empty file system at ``root`` that holds ``paths`` and nothing else, all read-only.
+
+    A path that leads through links is there under its real name, with one link from the name given.
+    ``close_jail`` makes it the root directory.
+    """
+    kernel.mount("jail", root, "tmpfs", kernel.MS_NOSUID, f"size={_SKELETON_BYTES},mode=0755")
+    named = tuple(paths)
+    for path in outermost(named):
+        _bind(Path(path), Path(root + path))
+    for path in named:
+        link = Path(root + path)
+        if not link.is_symlink() and not link.exists():
+            link.parent.mkdir(0o755, parents=True, exist_ok=True)
+            link.symlink_to(Path(path).resolve())
+
+
+def close_jail(root: str) -> None:
+    """Turn to the jail for good: its skeleton becomes read-only and the host's tree is detached."""
+    kernel.mount("none", root, "", kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID)
+    kernel.enter_root(root)
+
+
+def _bind(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir(0o755, parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(0o755, parents=True, exist_ok=True)
+        target.touch(0o644)
+    kernel.mount(str(source), str(target), "", kernel.MS_BIND | kernel.MS_REC)
+    present = os.statvfs(target).f_flag
+    kept = sum(flag for name, flag in _KEPT_FLAGS.items() if present & name)
+    read_only = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kept
+    kernel.mount("none", str(target), "", read_only)
