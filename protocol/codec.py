@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import VERSION, AnyRequest, Reply, Request
-from protocol.values import check_value, invalid
+from protocol.values import check_value, invalid, key_fault
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """Default bound on one body, in bytes, in both directions."""
@@ -60,7 +60,8 @@ def _decode_map(body: bytes, max_bytes: int) -> dict[str, Any]:
     except msgpack.StackError as error:
         raise invalid("", "nested deeper than 64") from error
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise invalid("", f"the body is not one msgpack value: {error or type(error).__name__}") from error
+        reason = str(error) or type(error).__name__
+        raise invalid("", f"the body is not one msgpack value: {reason:.200}") from error
     if not isinstance(message, dict):
         raise invalid("", f"the body must be a map, not {type(message).__name__}")
     return message
@@ -94,21 +95,27 @@ def decode_request(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Reques
 
 
 # A value's depth counts from where it stands for itself: an argument, not the list of arguments.
-_CONTAINERS: Final = frozenset({"arguments", "values", "set", "push"})
+_CARRIERS: Final = {"arguments": -1, "values": -1, "set": -1, "push": -1, "metadata": -1, "pop": -2}
 
 
-def _check_values(message: dict[str, Any], prefix: str = "") -> None:
+def _check_values(message: dict[str, Any]) -> None:
     for key, value in message.items():
         if type(key) is not str:
-            raise invalid(prefix.rstrip("."), f"a map key must be a string, not {type(key).__name__} {key!r:.40}")
-        if key == "actions" and not prefix and isinstance(value, list):
+            raise invalid("", key_fault(key))
+        if key == "actions" and isinstance(value, list):
             for index, action in enumerate(value):
-                if isinstance(action, dict):
-                    _check_values(action, f"actions[{index}].")
-                else:
-                    check_value(action, f"actions[{index}]")
+                _check_action(action, f"actions[{index}]")
         else:
-            check_value(value, f"{prefix}{key}", depth=-1 if key in _CONTAINERS else 0)
+            check_value(value, key, depth=_CARRIERS.get(key, 0))
+
+
+def _check_action(action: Any, path: str) -> None:
+    if not isinstance(action, dict):
+        raise invalid(path, f"an action must be a map, not {type(action).__name__}")
+    for key, value in action.items():
+        if type(key) is not str:
+            raise invalid(path, key_fault(key))
+        check_value(value, f"{path}.{key}", depth=_CARRIERS.get(key, 0))
 
 
 def _check_version(message: dict[str, Any]) -> None:
@@ -130,17 +137,31 @@ def _check_type(message: dict[str, Any]) -> None:
     if kind not in REQUEST_TYPES:
         known = sorted(REQUEST_TYPES)
         raise ProtocolError(
-            ErrorCode.UNKNOWN_TYPE, f"unknown request type {kind!r:.60}; known: {', '.join(known)}", known=known
+            ErrorCode.UNKNOWN_TYPE,
+            f"unknown request type {kind!r:.60}; known: {', '.join(known)}",
+            known=known,
         )
 
 
 def _refusal(error: ValidationError, kind: str) -> ProtocolError:
     """The first thing that was wrong, with its path, in a sentence."""
     first = error.errors(include_url=False, include_context=False)[0]
-    where = [part for part in first["loc"] if part != kind]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".")
-    message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
-    return invalid(path, f"{message} (in {kind})")
+    if first["type"] == "extra_forbidden":
+        message = "unknown field"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+    return invalid(_path(first["loc"]), f"{message} (in {kind})")
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """A place as the caller wrote it: pydantic also names the union members that it chose by their tags."""
+    parts = list(location[1:])
+    if parts[:1] == ["actions"]:
+        del parts[2:3]
+    if parts[-1:] == ["[key]"]:
+        # The place of a map key that is itself at fault is the map.
+        del parts[-2:]
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
 
 
 def decode_reply(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Reply:

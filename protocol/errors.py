@@ -124,7 +124,7 @@ class ProtocolError(Exception):
     says whether a state-changing request may have taken effect.
     """
 
-    def __init__(self, code: ErrorCode, message: str, **information: Any) -> None:
+    def __init__(self, code: ErrorCode, message: str, /, **information: Any) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -158,10 +158,13 @@ class ProtocolError(Exception):
     @classmethod
     def from_wire(cls, error: Mapping[str, Any]) -> Self:
         """Rebuild from a reply. A code this client does not know becomes INTERNAL_ERROR and is named."""
-        information = dict(error.get("information") or {})
+        given = error.get("information")
+        information = dict(given) if isinstance(given, Mapping) else {}
         try:
             code = ErrorCode(str(error.get("code")))
         except ValueError:
             code = ErrorCode.INTERNAL_ERROR
             information["unknown_code"] = error.get("code")
-        return cls(code, str(error.get("message", "")), **information)
+        failure = cls(code, str(error.get("message", "")))
+        failure.information = information
+        return failure

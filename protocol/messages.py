@@ -51,6 +51,8 @@ class ManyRunRequest(Request):
     def _one_of(self) -> "ManyRunRequest":
         if (self.run_key is None) == (self.run_keys is None):
             raise ValueError("exactly one of run_key and run_keys must be given")
+        if self.run_keys is not None and len(set(self.run_keys)) != len(self.run_keys):
+            raise ValueError("run_keys names a run twice")
         return self
 
 
@@ -61,7 +63,7 @@ class RitualRequest(ManyRunRequest):
 
 
 class Ping(Request):
-    """Is the worker there?"""
+    """Ask whether the worker is there."""
 
     type: Literal["ping"]
 

@@ -12,42 +12,78 @@ from protocol.errors import ErrorCode, ProtocolError
 MAX_DEPTH: Final = 64
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
+MAX_PATH: Final = 200
+"""Characters of a path that an error repeats; keys are the caller's and may be megabytes long."""
 
 
 def invalid(path: str, message: str) -> ProtocolError:
     """The error for a request whose field at ``path`` is wrong; the message tells path and reason."""
-    return ProtocolError(ErrorCode.INVALID_REQUEST, f"{path or 'the request'}: {message}", path=path)
+    shown = path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}…"
+    return ProtocolError(ErrorCode.INVALID_REQUEST, f"{shown or 'the request'}: {message}", path=shown)
 
 
 def check_value(value: Any, path: str, *, depth: int = 0) -> None:
-    """Refuse anything that is no JSON value.
+    """Refuse anything that is no JSON value; a tuple counts as the list it is encoded as.
+
+    ``depth`` is that of ``value`` itself: negative for a container that only carries values.
 
     Raises:
         ProtocolError: INVALID_REQUEST, its message and ``information.path`` naming the offending place.
+
     """
+    fault = _find_fault(value, depth)
+    if fault is not None:
+        message, steps = fault
+        # A path of steps runs from the inside out; the first step of an empty path has no dot before it.
+        raise invalid((path + "".join(reversed(steps))).removeprefix("."), message)
+
+
+_Fault = tuple[str, list[str]]
+"""What is wrong, and the steps that lead to it, innermost first."""
+
+
+def _find_fault(value: Any, depth: int) -> _Fault | None:
+    """Paths are built for a fault only: most values are fine, and this stands in front of every request."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
-        return
+        return None
+    if kind is dict or kind is list or kind is tuple:
+        if depth >= MAX_DEPTH:
+            return f"nested deeper than {MAX_DEPTH}", []
+        return _find_in_map(value, depth + 1) if kind is dict else _find_in_list(value, depth + 1)
+    message = _scalar_fault(value)
+    return (message, []) if message else None
+
+
+def _find_in_map(value: dict[Any, Any], depth: int) -> _Fault | None:
+    for key, item in value.items():
+        if type(key) is not str:
+            return key_fault(key), []
+        fault = _find_fault(item, depth)
+        if fault is not None:
+            fault[1].append(f".{key}")
+            return fault
+    return None
+
+
+def _find_in_list(value: list[Any], depth: int) -> _Fault | None:
+    for index, item in enumerate(value):
+        fault = _find_fault(item, depth)
+        if fault is not None:
+            fault[1].append(f"[{index}]")
+            return fault
+    return None
+
+
+def _scalar_fault(value: Any) -> str | None:
+    kind = type(value)
     if kind is int:
-        if not MIN_INTEGER <= value <= MAX_INTEGER:
-            raise invalid(path, "an integer must fit 64 bits")
-    elif kind is float:
-        if not math.isfinite(value):
-            raise invalid(path, "a float must be finite, not NaN or Infinity")
-    elif kind is list:
-        _check_depth(path, depth)
-        for index, item in enumerate(value):
-            check_value(item, f"{path}[{index}]", depth=depth + 1)
-    elif kind is dict:
-        _check_depth(path, depth)
-        for key, item in value.items():
-            if type(key) is not str:
-                raise invalid(path, f"a map key must be a string, not {type(key).__name__} {key!r:.40}")
-            check_value(item, f"{path}.{key}" if path else key, depth=depth + 1)
-    else:
-        raise invalid(path, f"{kind.__name__} is not a JSON value")
+        return None if MIN_INTEGER <= value <= MAX_INTEGER else "an integer must fit 64 bits"
+    if kind is float:
+        return None if math.isfinite(value) else "a float must be finite, not NaN or Infinity"
+    return f"{kind.__name__} is not a JSON value"
 
 
-def _check_depth(path: str, depth: int) -> None:
-    if depth >= MAX_DEPTH:
-        raise invalid(path[:200], f"nested deeper than {MAX_DEPTH}")
+def key_fault(key: Any) -> str:
+    """The sentence for a map key that is no string."""
+    return f"a map key must be a string, not {type(key).__name__} {key!r:.40}"

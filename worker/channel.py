@@ -62,9 +62,7 @@ def unpack(data: bytes) -> Any:
         ChannelError: for anything that is not exactly one well-formed value.
     """
     try:
-        return msgpack.unpackb(
-            data, raw=False, strict_map_key=False, ext_hook=_refuse_ext, timestamp=0
-        )
+        return msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_refuse_ext, timestamp=0)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
         raise ChannelError(f"not msgpack: {type(error).__name__}: {error}"[:200]) from error
 

@@ -1,0 +1,97 @@
+"""Whatever arrives is a request or a ProtocolError, and what is a value comes back as it was."""
+
+import math
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.codec import REQUEST_TYPES, decode_reply, decode_request, encode
+from protocol.errors import ErrorCode, ProtocolError
+from protocol.messages import CallOperation, Request
+from protocol.values import check_value
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=5),
+    max_leaves=25,
+)
+# Things msgpack carries and JSON does not, anywhere in a value.
+FOREIGN = st.sampled_from(
+    [b"bytes", math.nan, math.inf, -math.inf, msgpack.ExtType(5, b"x"), msgpack.Timestamp(1)]
+)
+KEY = "0" * 36
+CALL = {"version": 1, "type": "call_operation", "request_id": "r", "run_key": KEY, "name": "step"}
+
+
+@given(st.lists(VALUES, max_size=4))
+def test_arguments_come_back_as_they_were(arguments: list[Any]) -> None:
+    request = decode_request(encode({**CALL, "arguments": arguments}))
+    assert isinstance(request, CallOperation)
+    assert request.arguments == arguments
+    assert [type(argument) for argument in request.arguments] == [type(argument) for argument in arguments]
+
+
+@given(VALUES)
+def test_a_result_comes_back_as_it_was(result: Any) -> None:
+    reply = decode_reply(encode({"version": 1, "request_id": "r", "ok": True, "result": result}))
+    assert reply.result == result
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_and_nothing_else(body: bytes) -> None:
+    for decode in (decode_request, decode_reply):
+        with pytest.raises(ProtocolError) as caught:
+            decode(body)
+        assert caught.value.code is ErrorCode.INVALID_REQUEST
+
+
+@given(st.data())
+def test_a_whole_body_with_a_byte_changed_is_a_request_or_a_refusal(data: st.DataObject) -> None:
+    body = bytearray(encode({**CALL, "arguments": [1, "two", {"three": [4.0]}], "actor": {"role": "USER"}}))
+    position = data.draw(st.integers(0, len(body) - 1))
+    body[position] = data.draw(st.integers(0, 255))
+    assert isinstance(decoded(bytes(body)), Request | ProtocolError)
+
+
+def decoded(body: bytes) -> Request | ProtocolError:
+    try:
+        return decode_request(body)
+    except ProtocolError as error:
+        return error
+
+
+FIELDS = sorted({name for cls in REQUEST_TYPES.values() for name in cls.model_fields} | {"surplus"})
+
+
+@given(
+    st.sampled_from(sorted(REQUEST_TYPES)),
+    st.dictionaries(st.sampled_from(FIELDS), VALUES | FOREIGN | st.just(KEY), max_size=6),
+)
+def test_any_map_of_known_fields_is_a_request_or_a_refusal(kind: str, fields: dict[str, Any]) -> None:
+    answer = decoded(msgpack.packb({"request_id": "r", **fields, "version": 1, "type": kind}))
+    if isinstance(answer, ProtocolError):
+        assert answer.code is ErrorCode.INVALID_REQUEST
+    else:
+        assert isinstance(answer, REQUEST_TYPES[kind])
+
+
+@given(VALUES, FOREIGN, st.lists(st.integers(0, 3) | TEXT.filter(bool), max_size=5))
+def test_a_foreign_value_is_named_by_its_place(beside: Any, foreign: Any, path: list[int | str]) -> None:
+    value: Any = foreign
+    for step in reversed(path):
+        value = [beside] * step + [value] if isinstance(step, int) else {step: value}
+    expected = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    with pytest.raises(ProtocolError) as caught:
+        check_value(value, "value")
+    assert caught.value.information["path"] == f"value{expected}"
