@@ -234,7 +234,11 @@ def _preload(control: socket.socket, names: list[str]) -> tuple[list[str], dict[
 
 def _load_entry(name: str) -> Entry:
     module, _, attribute = name.partition(":")
-    entry: Entry = getattr(importlib.import_module(module), attribute)
+    program = importlib.import_module(module)
+    entry: Entry = getattr(program, attribute)
+    # What a program wants done once, before any fork.
+    if callable(warm := getattr(program, "warm", None)):
+        warm()
     return entry
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from worker.process.output import LineSink, OutputReader
 from worker.process.zygote import Child, ExitReport, ForkRequest, Zygote
 
 READ_BYTES: Final = 256 * 1024
+CLOSED_GRACE_SECONDS: Final = 0.25
+"""How long a process that closed its socket may take to end; an ending one needs a few milliseconds."""
 
 
 class Listener(Protocol):
@@ -53,6 +56,7 @@ class ProcessHandle:
         self._unsent = bytearray()
         self._broken = False
         self._after: list[Callable[[], None]] = []
+        self._grace: asyncio.TimerHandle | None = None
         self.killed_for: str | None = None
         channel.setblocking(False)
         self._loop.add_reader(channel, self._on_readable)
@@ -67,24 +71,30 @@ class ProcessHandle:
         Raises:
             ZygoteError: it could not be forked; nothing is left over.
         """
-        ours, theirs = socket.socketpair()
-        read_end, write_end = os.pipe2(os.O_CLOEXEC)
-        try:
-            child = await zygote.fork(request, theirs, write_end)
-        except BaseException:
-            ours.close()
-            os.close(read_end)
-            raise
-        finally:
-            theirs.close()
-            os.close(write_end)
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            try:
+                channel, remote = socket.socketpair()
+                ours.callback(channel.close)
+                theirs.callback(remote.close)
+                read_end, write_end = os.pipe2(os.O_CLOEXEC)
+                ours.callback(os.close, read_end)
+                theirs.callback(os.close, write_end)
+                child = await zygote.fork(request, remote, write_end)
+            except OSError as error:
+                raise ZygoteError(f"no descriptors for a run process: {error}") from error
+            ours.pop_all()
         output = OutputReader(read_end, budget_bytes=output_bytes, sink=sink)
-        return cls(child, ours, output, max_frame_bytes=request.max_frame_bytes, listener=listener)
+        return cls(child, channel, output, max_frame_bytes=request.max_frame_bytes, listener=listener)
 
     @property
     def pid(self) -> int:
         """The process id, as the supervisor's name space knows it."""
         return self._child.pid
+
+    @property
+    def scratch_folder(self) -> str | None:
+        """Where the run may write; None where it may not."""
+        return self._child.scratch_folder
 
     @property
     def unsent_bytes(self) -> int:
@@ -135,11 +145,18 @@ class ProcessHandle:
         except OSError:
             data = b""
         if not data:
-            # The process closed its end: it is ending, or it wants to hide. Either way it is over.
+            # The process closed its end: it is ending, or it wants to hide. Either way it is over. One that is
+            # ending is left alone, because a kill would stand as the reason for what ended it.
             self._loop.remove_reader(self._channel)
-            self.kill("closed its socket")
+            self._grace = self._loop.call_later(CLOSED_GRACE_SECONDS, self._outlived)
             return
         self._receive(data)
+
+    def _outlived(self) -> None:
+        ended = select.poll()
+        ended.register(self._child.pidfd, select.POLLIN)
+        if not ended.poll(0):
+            self.kill("closed its socket and went on")
 
     def _receive(self, data: bytes) -> None:
         if self._broken:
@@ -154,6 +171,9 @@ class ProcessHandle:
 
     def _on_exited(self, exited: "asyncio.Future[ExitReport]") -> None:
         self._drain()
+        if self._grace is not None:
+            self._grace.cancel()
+        self._unsent.clear()
         self._loop.remove_reader(self._channel)
         self._loop.remove_writer(self._channel)
         self._channel.close()

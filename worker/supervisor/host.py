@@ -264,7 +264,7 @@ class RunHost:
             "redirect_standard_out": context.redirectStandardOut,
             "max_result_bytes": self._settings.max_result_bytes,
             "event": None if incarnation.origin.replays else incarnation.event,
-            "scratch": None,
+            "scratch": None if self._handle is None else self._handle.scratch_folder,
         }
 
     async def _replay(self) -> None:

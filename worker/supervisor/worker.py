@@ -16,7 +16,7 @@ from worker import VERSION
 from worker.log.base import Store
 from worker.log.memory import MemoryStore
 from worker.log.sqlite import SqliteStore
-from worker.process.isolation import Identity, Isolation, SandboxLevel, choose_isolation
+from worker.process.isolation import Isolation, SandboxLevel, choose_isolation
 from worker.process.limits import Limits, UidPool
 from worker.process.pool import ZygotePool
 from worker.process.sandbox import probe
@@ -144,7 +144,12 @@ async def _supervisor(
     def make_host(incarnation: Incarnation) -> RunHost:
         return RunHost(incarnation, services)
 
-    table = RunTable(make_host, stores, limit=settings.live_run_limit)
+    table = RunTable(
+        make_host,
+        stores,
+        limit=settings.live_run_limit,
+        keep_seconds=settings.session_timeout_seconds,
+    )
     services = HostServices(settings, limits, log, slots, spawner.spawn, table.release)
     births = Births(ModelCatalog(settings.models_dir), stores, settings, log, isolation.level.value)
     supervisor = Supervisor(
@@ -179,7 +184,7 @@ def _sandbox_view(isolation: Isolation) -> dict[str, Any]:
     return {
         "level": isolation.level.value,
         "identity": isolation.identity.value,
-        "holds_hostile_models": isolation.identity is not Identity.NONE or isolation.walls,
+        "holds_hostile_models": isolation.walls,
     }
 
 

@@ -1,0 +1,65 @@
+"""What one run process may use, and the pool of user ids that runs are given."""
+
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Final
+
+_MIB: Final = 1024 * 1024
+
+FIRST_UID: Final = 1_900_000_000
+"""In the range that systemd's table of user ids leaves unassigned on every system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one run process; all positive. A limit of the host that is already lower stays.
+
+    ``memory_bytes``: address space, not resident memory (numpy and pandas alone map 160 MB); beyond it the
+    model sees MemoryError. ``cpu_seconds``: total CPU time of the process, not of one action; then SIGXCPU.
+    ``threads``: enforced where the run has a user id or an ordinary user's name space of its own.
+    ``file_bytes``: one file. ``scratch_bytes``, ``scratch_inodes``: the run's own file system, held in
+    memory. ``stack_bytes``: of the main thread.
+    """
+
+    memory_bytes: int = 1024 * _MIB
+    cpu_seconds: int = 3600
+    open_files: int = 64
+    threads: int = 32
+    file_bytes: int = 64 * _MIB
+    scratch_bytes: int = 8 * _MIB
+    scratch_inodes: int = 256
+    stack_bytes: int = 8 * _MIB
+    pending_signals: int = 64
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise ValueError(f"limit {name} must be at least 1, not {value}")
+
+
+class UidPool:
+    """User ids for runs on a host where the worker is root; each is given to one run process at a time.
+
+    The id that has been free longest is leased next, so that a process that is still dying never shares it.
+    """
+
+    def __init__(self, first: int = FIRST_UID, count: int = 100_000) -> None:
+        self._free = deque(range(first, first + count))
+        self._leased: set[int] = set()
+
+    def lease(self) -> int | None:
+        """An id that no other run has, or None when all are leased."""
+        if not self._free:
+            return None
+        uid = self._free.popleft()
+        self._leased.add(uid)
+        return uid
+
+    def release(self, uid: int) -> None:
+        """Give an id back, once its process has exited.
+
+        Raises:
+            KeyError: it is not leased.
+        """
+        self._leased.remove(uid)
+        self._free.append(uid)
