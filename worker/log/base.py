@@ -4,7 +4,8 @@ One store implements all three ports, because one transaction spans them: an app
 archive values the model recorded, the run's row and the request it answers.
 
 Writes resolve only when they are durable. They are applied in the order they were submitted and may be
-committed together. A write that fails leaves nothing of itself behind.
+committed together. A write that fails leaves nothing of itself behind. What is checked, in order: the run
+exists, the writer's epoch and head are current, the request is new. Entries carry the epoch of their append.
 
 Errors (all in ``worker.errors``): ``FencedError`` when epoch or head are not what the writer believes,
 ``DuplicateRequestError`` when the request is already recorded, ``LogUnavailableError`` when the disk or the
@@ -98,8 +99,11 @@ class ActionLog(Protocol):
         """Entries with ``seq > after_seq`` in order, rewound ones included; empty for an unknown run."""
 
     def find_request(self, request_id: str) -> list[StoredRequest]:
-        """What is recorded under a request id, one per run key; must answer without waiting (an indexed
-        point look-up), because it stands between every state-changing request and its action."""
+        """What is recorded under a request id, one per run key.
+
+        It must answer without waiting (an indexed point look-up), because it stands between every
+        state-changing request and its action.
+        """
 
     async def read_outcomes(self, request: StoredRequest) -> list[tuple[str, bytes, bytes]]:
         """The answer of an action request, in order: ``(status, action, outcome)`` of its entries."""
@@ -127,9 +131,11 @@ class RunDirectory(Protocol):
         request: StoredRequest | None = None,
         render: Callable[[RunRecord], bytes] | None = None,
     ) -> RunRecord:
-        """Change attributes atomically: ``edit`` gets the current row and returns the new one (key, seq,
-        epoch and seed must stay). With ``request``, it is stored with ``render(new row)`` as its result.
-        Both run on the store's thread and must be pure. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
+        """Change attributes atomically.
+
+        ``edit`` gets the current row and returns the new one (key, seq, epoch and seed must stay). With
+        ``request``, it is stored with ``render(new row)`` as its result. Both run on the store's thread,
+        perhaps twice, and must be pure. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
         """
 
     async def remove(self, run_key: str) -> None:
@@ -156,9 +162,11 @@ class Archive(Protocol):
         *,
         at_us: int,
     ) -> dict[str, Any]:
-        """Change metadata atomically: ``edit`` gets the current map and returns the changed names with their
-        new values, which are stored and returned; with ``request``, also as its result. ``edit`` is pure and
-        runs on the store's thread. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
+        """Change metadata atomically.
+
+        ``edit`` gets the current map and returns the changed names with their new values, which are stored
+        and returned; with ``request``, also as its result. ``edit`` is pure and runs on the store's thread,
+        perhaps twice. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
         """
 
 

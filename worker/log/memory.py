@@ -1,0 +1,242 @@
+"""The store that keeps nothing beyond its process: every port, nothing on disk.
+
+All methods run on one event loop and none awaits between its checks and its changes, so each is atomic.
+Rows and metadata are copied on the way in and out, as a database would.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from worker.channel import pack, unpack
+from worker.errors import DuplicateRequestError
+from worker.log import rules
+from worker.log.base import Append, Creation, Rewind, StoredRequest
+from worker.runs.history import LogEntry
+from worker.runs.record import RunRecord
+
+
+@dataclass(slots=True)
+class _Run:
+    """All there is about one run; ``entries[i].seq == i + 1``, metadata values are msgpack."""
+
+    record: RunRecord
+    entries: list[LogEntry]
+    variables: dict[str, bytes]
+    metadata: dict[str, bytes] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """Implements ``Store``; its writes are as durable as the process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._requests: dict[str, dict[str, StoredRequest]] = {}
+        self._request_ids: dict[str, set[str]] = {}
+        self._closed = False
+
+    @property
+    def pending_writes(self) -> int:
+        """Always 0: a write is done when it is submitted."""
+        return 0
+
+    async def close(self) -> None:
+        """Refuse everything from now on; idempotent."""
+        self._closed = True
+
+    async def append(self, append: Append) -> None:
+        """Add entries if epoch and head are as stated."""
+        rules.check_append(append)
+        run = self._owned(append)
+        self._refuse_duplicate(append.request)
+        run.entries.extend(append.entries)
+        run.variables.update(append.records)
+        self._advance(run, append.head_seq + len(append.entries), append.at_us)
+        self._store_request(append.request)
+
+    async def rewind(self, rewind: Rewind) -> None:
+        """Take back a tail."""
+        rules.check_rewind(rewind)
+        run = self._owned(rewind)
+        self._refuse_duplicate(rewind.request)
+        if rewind.marker is None:
+            self._keep_answers(rewind.run_key, rewind.to_seq)
+            del run.entries[rewind.to_seq :]
+        else:
+            run.entries[rewind.to_seq :] = [
+                entry if entry.rewound_by is not None else replace(entry, rewound_by=rewind.marker.seq)
+                for entry in run.entries[rewind.to_seq :]
+            ]
+            run.entries.append(rewind.marker)
+        run.variables = dict(rewind.records)
+        self._advance(run, len(run.entries), rewind.at_us)
+        self._store_request(rewind.request)
+
+    async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
+        """Entries behind ``after_seq`` in order."""
+        self._refuse_closed()
+        run = self._runs.get(run_key)
+        return run.entries[after_seq : after_seq + limit] if run is not None else []
+
+    def find_request(self, request_id: str) -> list[StoredRequest]:
+        """What is recorded under a request id, ordered by run key."""
+        self._refuse_closed()
+        found = self._requests.get(request_id, {})
+        return [found[run_key] for run_key in sorted(found)]
+
+    async def read_outcomes(self, request: StoredRequest) -> list[tuple[str, bytes, bytes]]:
+        """The answer of an action request, as it is stored now."""
+        self._refuse_closed()
+        stored = self._requests.get(request.request_id, {}).get(request.run_key, request)
+        if stored.result is not None:
+            return rules.unpack_outcomes(stored, stored.result)
+        return self._entry_outcomes(stored)
+
+    async def create(self, creation: Creation) -> None:
+        """Add a run."""
+        rules.check_creation(creation)
+        self._refuse_closed()
+        self._refuse_duplicate(creation.request)
+        run_key = creation.run.run_key
+        if run_key in self._runs:
+            raise rules.run_exists(run_key)
+        self._runs[run_key] = _Run(
+            deepcopy(creation.run),
+            list(creation.entries),
+            dict(creation.records),
+            _packed(creation.metadata),
+        )
+        self._store_request(creation.request)
+
+    async def get(self, run_key: str) -> RunRecord | None:
+        """The run's row, or None."""
+        self._refuse_closed()
+        run = self._runs.get(run_key)
+        return deepcopy(run.record) if run is not None else None
+
+    async def claim(self, run_key: str) -> RunRecord:
+        """Raise the run's epoch by one and return the row."""
+        run = self._existing(run_key)
+        run.record = replace(run.record, epoch=run.record.epoch + 1)
+        return deepcopy(run.record)
+
+    async def update(
+        self,
+        run_key: str,
+        edit: Callable[[RunRecord], RunRecord],
+        request: StoredRequest | None = None,
+        render: Callable[[RunRecord], bytes] | None = None,
+    ) -> RunRecord:
+        """Change attributes; ``edit`` and ``render`` run on the caller's thread."""
+        run = self._existing(run_key)
+        self._refuse_duplicate(request)
+        new = edit(deepcopy(run.record))
+        rules.check_edit(run.record, new)
+        if request is not None and render is not None:
+            request = replace(request, result=render(new))
+        run.record = deepcopy(new)
+        self._store_request(request)
+        return new
+
+    async def remove(self, run_key: str) -> None:
+        """Delete a run with everything that belongs to it."""
+        self._refuse_closed()
+        self._runs.pop(run_key, None)
+        for request_id in self._request_ids.pop(run_key, ()):
+            found = self._requests[request_id]
+            del found[run_key]
+            if not found:
+                del self._requests[request_id]
+
+    async def count(self) -> int:
+        """How many runs there are."""
+        self._refuse_closed()
+        return len(self._runs)
+
+    async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
+        """Recorded values by name."""
+        self._refuse_closed()
+        run = self._runs.get(run_key)
+        return _chosen(run.variables, names) if run is not None else {}
+
+    async def read_metadata(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """Metadata by name."""
+        self._refuse_closed()
+        run = self._runs.get(run_key)
+        return _unpacked(_chosen(run.metadata, names)) if run is not None else {}
+
+    async def update_metadata(
+        self,
+        run_key: str,
+        edit: Callable[[dict[str, Any]], dict[str, Any]],
+        request: StoredRequest | None = None,
+        *,
+        at_us: int,
+    ) -> dict[str, Any]:
+        """Change metadata; ``edit`` runs on the caller's thread."""
+        run = self._existing(run_key)
+        self._refuse_duplicate(request)
+        changed = edit(_unpacked(run.metadata))
+        run.metadata.update(_packed(changed))
+        run.record = replace(run.record, last_modified_us=at_us)
+        if request is not None:
+            self._store_request(replace(request, result=pack(changed)))
+        return changed
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise rules.closed()
+
+    def _existing(self, run_key: str) -> _Run:
+        self._refuse_closed()
+        run = self._runs.get(run_key)
+        if run is None:
+            raise rules.run_not_found(run_key)
+        return run
+
+    def _owned(self, write: Append | Rewind) -> _Run:
+        run = self._existing(write.run_key)
+        if (run.record.epoch, run.record.seq) != (write.epoch, write.head_seq):
+            raise rules.fenced(write, current_epoch=run.record.epoch, current_seq=run.record.seq)
+        return run
+
+    def _advance(self, run: _Run, seq: int, at_us: int) -> None:
+        run.record = replace(run.record, seq=seq, last_operated_us=at_us, last_modified_us=at_us)
+
+    def _refuse_duplicate(self, request: StoredRequest | None) -> None:
+        if request is not None and request.run_key in self._requests.get(request.request_id, {}):
+            raise DuplicateRequestError(request.request_id, request.run_key)
+
+    def _store_request(self, request: StoredRequest | None) -> None:
+        if request is not None:
+            self._requests.setdefault(request.request_id, {})[request.run_key] = request
+            self._request_ids.setdefault(request.run_key, set()).add(request.request_id)
+
+    def _keep_answers(self, run_key: str, to_seq: int) -> None:
+        """Store the answers of requests whose entries are about to be deleted."""
+        for request_id in self._request_ids.get(run_key, ()):
+            request = self._requests[request_id][run_key]
+            if request.last_seq > to_seq and request.result is None:
+                result = rules.pack_outcomes(self._entry_outcomes(request))
+                self._requests[request_id][run_key] = replace(request, result=result)
+
+    def _entry_outcomes(self, request: StoredRequest) -> rules.Outcomes:
+        run = self._runs.get(request.run_key)
+        if run is None:
+            return []
+        return rules.outcomes_of(run.entries[max(request.first_seq, 1) - 1 : request.last_seq])
+
+
+def _chosen(values: Mapping[str, bytes], names: Sequence[str] | None) -> dict[str, bytes]:
+    if names is None:
+        return dict(values)
+    return {name: values[name] for name in names if name in values}
+
+
+def _packed(values: Mapping[str, Any]) -> dict[str, bytes]:
+    return {name: pack(value) for name, value in values.items()}
+
+
+def _unpacked(values: Mapping[str, bytes]) -> dict[str, Any]:
+    return {name: unpack(value) for name, value in values.items()}

@@ -1,0 +1,87 @@
+"""Values to rows and back: the same for every SQL adapter.
+
+Columns are named as the fields they hold. Nested maps are JSON text, flags are 0 or 1.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from worker.log.base import StoredRequest
+from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
+from worker.runs.record import RunRecord
+
+RUN_FIELDS: Final = tuple(field.name for field in fields(RunRecord))
+SCOPE_COLUMNS: Final = ("scope_boundary", "scope_key", "user_key")
+"""Derived from ``scope`` at every write, for queries only."""
+
+_MAPS: Final = ("scope", "permit", "execution_context", "address", "user")
+_FLAGS: Final = ("marked", "hidden", "closed", "allow_channel", "ephemeral", "perpetual")
+_KINDS: Final = {kind.value: kind for kind in EntryKind}
+_STATUSES: Final = {status.value: status for status in OutcomeStatus}
+
+
+def run_to_row(run: RunRecord) -> dict[str, Any]:
+    """The row of a run by column, ``SCOPE_COLUMNS`` included."""
+    row = {name: getattr(run, name) for name in RUN_FIELDS}
+    for name in _MAPS:
+        if row[name] is not None:
+            row[name] = json.dumps(row[name], ensure_ascii=False, separators=(",", ":"))
+    for name in SCOPE_COLUMNS:
+        row[name] = run.scope.get(name)
+    return row
+
+
+def run_from_row(row: Mapping[str, Any] | sqlite3.Row) -> RunRecord:
+    """A run from its columns by name; columns that are no field are passed over."""
+    values = {name: row[name] for name in RUN_FIELDS}
+    for name in _MAPS:
+        if values[name] is not None:
+            values[name] = json.loads(values[name])
+    for name in _FLAGS:
+        values[name] = bool(values[name])
+    return RunRecord(**values)
+
+
+def entry_to_row(run_key: str, entry: LogEntry) -> tuple[Any, ...]:
+    """The run key, then the fields in their order."""
+    return (
+        run_key,
+        entry.seq,
+        entry.epoch,
+        str(entry.kind),
+        entry.at_us,
+        entry.action,
+        entry.actor,
+        str(entry.status),
+        entry.outcome,
+        entry.digest,
+        entry.request_id,
+        entry.batch,
+        entry.rewound_by,
+    )
+
+
+def entry_from_row(row: Sequence[Any]) -> LogEntry:
+    """An entry from its fields in their order."""
+    seq, epoch, kind, at_us, action, actor, status, *rest = row
+    return LogEntry(seq, epoch, _KINDS[kind], at_us, action, actor, _STATUSES[status], *rest)
+
+
+def request_to_row(request: StoredRequest) -> tuple[Any, ...]:
+    """The fields in their order."""
+    return (
+        request.request_id,
+        request.run_key,
+        request.digest,
+        request.first_seq,
+        request.last_seq,
+        request.result,
+    )
+
+
+def request_from_row(row: Sequence[Any]) -> StoredRequest:
+    """A request from its fields in their order."""
+    return StoredRequest(*row)

@@ -1,0 +1,105 @@
+"""What every adapter checks and answers alike, whatever keeps the data.
+
+Broken preconditions of a caller are bugs and raise ``ValueError`` before anything is submitted.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from protocol.errors import ErrorCode
+from worker.channel import pack, unpack
+from worker.errors import FencedError, LogUnavailableError, RequestError
+from worker.log.base import Append, Creation, Rewind, StoredRequest
+from worker.runs.history import LogEntry
+from worker.runs.record import RunRecord
+
+Outcomes = list[tuple[str, bytes, bytes]]
+"""``(status, action, outcome)`` of the entries that answer a request, in order."""
+
+IMMUTABLE = ("run_key", "seq", "epoch", "seed")
+"""What an edit of a run's row must leave as it is: history and fencing have their own writes."""
+
+
+def check_append(append: Append) -> None:
+    """Entries continue the head without a hole and bear the writer's epoch."""
+    _check_entries(append.run_key, append.entries, append.head_seq, append.epoch)
+
+
+def check_creation(creation: Creation) -> None:
+    """Entries count from 1 to the row's head; their epochs may be those of the run they were cloned from."""
+    _check_entries(creation.run.run_key, creation.entries, 0, None)
+    if creation.run.seq != len(creation.entries):
+        raise ValueError(
+            f"run {creation.run.run_key}: head {creation.run.seq}, but {len(creation.entries)} entries"
+        )
+
+
+def check_rewind(rewind: Rewind) -> None:
+    """The target lies in the history, and the marker is its next entry."""
+    if not 1 <= rewind.to_seq <= rewind.head_seq:
+        raise ValueError(f"run {rewind.run_key}: rewind to {rewind.to_seq}, head {rewind.head_seq}")
+    if rewind.marker is not None:
+        _check_entries(rewind.run_key, (rewind.marker,), rewind.head_seq, rewind.epoch)
+
+
+def _check_entries(run_key: str, entries: Sequence[LogEntry], head_seq: int, epoch: int | None) -> None:
+    expected = head_seq
+    for entry in entries:
+        expected += 1
+        if entry.seq != expected:
+            raise ValueError(f"run {run_key}: entry {entry.seq} where {expected} must follow")
+        if epoch is not None and entry.epoch != epoch:
+            raise ValueError(f"run {run_key}: entry {entry.seq} of epoch {entry.epoch}, writer's is {epoch}")
+
+
+def check_edit(old: RunRecord, new: RunRecord) -> None:
+    """An edit keeps what identifies the run and orders its writers."""
+    for name in IMMUTABLE:
+        if getattr(old, name) != getattr(new, name):
+            raise ValueError(f"run {old.run_key}: an edit may not change {name}")
+
+
+def run_not_found(run_key: str) -> RequestError:
+    """The answer where a run is named that the directory does not have."""
+    return RequestError(ErrorCode.RUN_NOT_FOUND, f"run {run_key} does not exist", run_key=run_key)
+
+
+def run_exists(run_key: str) -> ValueError:
+    """Run keys are made by the worker and never used twice: a second creation is a bug."""
+    return ValueError(f"run {run_key} exists already")
+
+
+def fenced(write: Append | Rewind, *, current_epoch: int, current_seq: int) -> FencedError:
+    """The refusal of a writer whose epoch or head is not the run's."""
+    return FencedError(
+        f"run {write.run_key}: writer has epoch {write.epoch} and head {write.head_seq}, "
+        f"the log epoch {current_epoch} and head {current_seq}",
+        run_key=write.run_key,
+        epoch=write.epoch,
+        head_seq=write.head_seq,
+        current_epoch=current_epoch,
+        current_seq=current_seq,
+    )
+
+
+def closed() -> LogUnavailableError:
+    """The refusal of everything that comes after ``close()``."""
+    return LogUnavailableError("the log is closed; the worker is shutting down")
+
+
+def outcomes_of(entries: Iterable[LogEntry]) -> Outcomes:
+    """The answer that entries hold."""
+    return [(str(entry.status), entry.action, entry.outcome) for entry in entries]
+
+
+def pack_outcomes(outcomes: Iterable[Sequence[Any]]) -> bytes:
+    """The answer of an action request as its stored result, once its entries are gone."""
+    return pack({"outcomes": [list(outcome) for outcome in outcomes]})
+
+
+def unpack_outcomes(request: StoredRequest, result: bytes) -> Outcomes:
+    """The inverse; ``ValueError`` for the stored result of anything but an action request."""
+    answer = unpack(result)
+    if not isinstance(answer, Mapping) or "outcomes" not in answer:
+        raise ValueError(f"request {request.request_id!r} of run {request.run_key} is not one of actions")
+    return [(status, action, outcome) for status, action, outcome in answer["outcomes"]]

@@ -1,0 +1,157 @@
+"""The durable store: one SQLite database per worker, in the worker's data folder.
+
+Three connections, each with one thread: writes go through the group writer, reads through a reader thread,
+and the look-up of request ids runs on the event loop's own thread, because it is a point look-up in memory
+or in the page cache that would cost more to hand over than to make.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from worker.log import rules, sqlite_reads, sqlite_writes
+from worker.log.base import Append, Creation, Rewind, StoredRequest
+from worker.log.sqlite_errors import StoreRefusedError, driver_errors
+from worker.log.sqlite_files import StoreFiles, open_files
+from worker.log.sqlite_writer import GroupWriter
+from worker.runs.history import LogEntry
+from worker.runs.record import RunRecord
+
+__all__ = ["SqliteStore", "StoreRefusedError"]
+
+_Answer = TypeVar("_Answer")
+
+
+class SqliteStore:
+    """Implements ``Store``. Made by ``open``, used on that loop only, closed by whoever opened it."""
+
+    def __init__(self, files: StoreFiles) -> None:
+        self._files = files
+        self._writer = GroupWriter(files.writer, files.path)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, folder: Path) -> Self:
+        """Open or create ``worker.db`` in ``folder`` (created 0700 when missing) and bring its schema up to date.
+
+        Raises:
+            StoreRefusedError: another worker has it, it is damaged, foreign, newer, or not usable.
+        """
+        return cls(await asyncio.to_thread(open_files, folder))
+
+    @property
+    def pending_writes(self) -> int:
+        """Writes submitted and not yet durable."""
+        return self._writer.pending
+
+    async def close(self) -> None:
+        """Finish submitted reads and writes, fold the write-ahead log in, release the lock; idempotent."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self._writer.stop()
+        await asyncio.to_thread(self._reader.shutdown)
+        await asyncio.to_thread(self._files.close)
+
+    async def append(self, append: Append) -> None:
+        """Add entries if epoch and head are as stated; durable when it returns."""
+        rules.check_append(append)
+        await self._writer.submit(partial(sqlite_writes.append, append=append), append=append)
+
+    async def rewind(self, rewind: Rewind) -> None:
+        """Take back a tail; durable when it returns."""
+        rules.check_rewind(rewind)
+        await self._writer.submit(partial(sqlite_writes.rewind, rewind=rewind))
+
+    async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
+        """Entries behind ``after_seq`` in order."""
+        return await self._read(
+            lambda db: sqlite_reads.read_entries(db, run_key, after_seq, limit),
+        )
+
+    def find_request(self, request_id: str) -> list[StoredRequest]:
+        """What is recorded under a request id, on the caller's thread (a few microseconds)."""
+        self._refuse_closed()
+        with driver_errors(self._files.path):
+            return sqlite_reads.find_request(self._files.finder, request_id)
+
+    async def read_outcomes(self, request: StoredRequest) -> list[tuple[str, bytes, bytes]]:
+        """The answer of an action request."""
+        return await self._read(lambda db: sqlite_reads.read_outcomes(db, request))
+
+    async def create(self, creation: Creation) -> None:
+        """Add a run; durable when it returns."""
+        rules.check_creation(creation)
+        await self._writer.submit(partial(sqlite_writes.create, creation=creation))
+
+    async def get(self, run_key: str) -> RunRecord | None:
+        """The run's row, or None."""
+        return await self._read(lambda db: sqlite_reads.get_run(db, run_key))
+
+    async def claim(self, run_key: str) -> RunRecord:
+        """Raise the run's epoch by one, durably, and return the row."""
+        run: RunRecord = await self._writer.submit(partial(sqlite_writes.claim, run_key=run_key))
+        return run
+
+    async def update(
+        self,
+        run_key: str,
+        edit: Callable[[RunRecord], RunRecord],
+        request: StoredRequest | None = None,
+        render: Callable[[RunRecord], bytes] | None = None,
+    ) -> RunRecord:
+        """Change attributes atomically; ``edit`` and ``render`` run on the writer's thread."""
+        run: RunRecord = await self._writer.submit(
+            partial(sqlite_writes.update, run_key=run_key, edit=edit, request=request, render=render)
+        )
+        return run
+
+    async def remove(self, run_key: str) -> None:
+        """Delete a run with everything that belongs to it."""
+        await self._writer.submit(partial(sqlite_writes.remove, run_key=run_key))
+
+    async def count(self) -> int:
+        """How many runs there are."""
+        return await self._read(sqlite_reads.count_runs)
+
+    async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
+        """Recorded values by name."""
+        return await self._read(lambda db: sqlite_reads.read_variables(db, run_key, names))
+
+    async def read_metadata(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """Metadata by name."""
+        return await self._read(lambda db: sqlite_reads.read_metadata(db, run_key, names))
+
+    async def update_metadata(
+        self,
+        run_key: str,
+        edit: Callable[[dict[str, Any]], dict[str, Any]],
+        request: StoredRequest | None = None,
+        *,
+        at_us: int,
+    ) -> dict[str, Any]:
+        """Change metadata atomically; ``edit`` runs on the writer's thread."""
+        changed: dict[str, Any] = await self._writer.submit(
+            partial(sqlite_writes.update_metadata, run_key=run_key, edit=edit, request=request, at_us=at_us)
+        )
+        return changed
+
+    async def _read(self, query: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        self._refuse_closed()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, self._query, query)
+
+    def _query(self, query: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        with driver_errors(self._files.path):
+            return query(self._files.reader)
+
+    def _refuse_closed(self) -> None:
+        if self._closing is not None:
+            raise rules.closed()

@@ -1,0 +1,61 @@
+"""SQLite's errors as the worker's: the one place where they are translated."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from worker.errors import LogUnavailableError
+
+
+class StoreRefusedError(LogUnavailableError):
+    """The data folder cannot be opened; the message says which file, why, and what to do."""
+
+
+_OWN_FAULTS: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.NotSupportedError,
+)
+
+_PRIMARY_CODE_MASK: Final = 0xFF
+_ADVICE: Final = {
+    sqlite3.SQLITE_FULL: "free space on its disk",
+    sqlite3.SQLITE_IOERR: "check its disk, its quota and the file size limit",
+    sqlite3.SQLITE_READONLY: "check that the worker's user may write to the file and its folder",
+    sqlite3.SQLITE_PERM: "check that the worker's user may write to the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "check that the worker's user may write to the file and its folder",
+    sqlite3.SQLITE_BUSY: "end the other program that holds a lock on it",
+    sqlite3.SQLITE_LOCKED: "end the other program that holds a lock on it",
+    sqlite3.SQLITE_CORRUPT: "restore the folder from a backup, or move it away to begin with an empty one",
+    sqlite3.SQLITE_NOTADB: "restore the folder from a backup, or move it away to begin with an empty one",
+}
+
+
+def is_own_fault(error: BaseException) -> bool:
+    """Whether only the write that raised it fails; otherwise disk or database fail everything."""
+    return not isinstance(error, sqlite3.Error) or isinstance(error, _OWN_FAULTS)
+
+
+def translate(
+    error: sqlite3.Error, path: Path, refusal: type[LogUnavailableError] = LogUnavailableError
+) -> Exception:
+    """What callers see: ``ValueError`` for what the schema forbids, else ``refusal`` with file and advice."""
+    if isinstance(error, _OWN_FAULTS):
+        return ValueError(f"the schema of {path} refuses this write: {error}")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    advice = _ADVICE.get(code & _PRIMARY_CODE_MASK, "see SQLite's message")
+    return refusal(f"{path}: {error} ({name}); {advice}", path=str(path), reason=name)
+
+
+@contextmanager
+def driver_errors(path: Path, refusal: type[LogUnavailableError] = LogUnavailableError) -> Iterator[None]:
+    """Whatever SQLite raises inside leaves translated."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error, path, refusal) from error

@@ -1,0 +1,237 @@
+"""The one thread that writes: group commit across runs.
+
+All writes that wait are applied in the order of their submission and made durable by one commit; then all
+are answered in one call into the event loop. While a group is being committed the next one gathers, so groups
+grow with the load and nobody waits for a timer.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from worker.log import rules
+from worker.log.base import Append
+from worker.log.sqlite_errors import is_own_fault, translate
+from worker.log.sqlite_writes import append_all
+
+GROUP_LIMIT: Final = 512
+"""Most writes in one transaction."""
+
+GIVE_WAY_EVERY_SECONDS: Final = 0.001
+GIVE_WAY_SECONDS: Final = 0.000_05
+"""How often, while writes are pending, and how long the event loop really blocks.
+
+CPython does not hand the interpreter lock over fairly: a loop that is never idle but makes many short system
+calls takes it back before the writer's thread is awake, and starves it for seconds. A true pause ends that.
+"""
+
+Apply = Callable[[sqlite3.Connection], Any]
+
+
+class _Write:
+    """One submitted write and what became of it; ``append`` where it is nothing but one."""
+
+    __slots__ = ("append", "apply", "error", "future", "result")
+
+    def __init__(self, apply: Apply, append: Append | None, future: asyncio.Future[Any]) -> None:
+        self.apply = apply
+        self.append = append
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class _Scope:
+    """What fails inside is undone and noted as ``error``; a fault of disk or database passes through."""
+
+    __slots__ = ("_begin", "_db", "_finish", "_undo", "error")
+
+    def __init__(self, db: sqlite3.Connection, begin: str, finish: str, undo: tuple[str, ...]) -> None:
+        self._db = db
+        self._begin = begin
+        self._finish = finish
+        self._undo = undo
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._db.execute(self._begin)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self._db.execute(self._finish)
+            return False
+        if not is_own_fault(error):
+            return False
+        for statement in self._undo:
+            self._db.execute(statement)
+        self.error = error
+        return True
+
+
+def _transaction(db: sqlite3.Connection) -> _Scope:
+    return _Scope(db, "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+
+
+def _savepoint(db: sqlite3.Connection) -> _Scope:
+    return _Scope(
+        db, "SAVEPOINT one_write", "RELEASE one_write", ("ROLLBACK TO one_write", "RELEASE one_write")
+    )
+
+
+def _segments(group: list[_Write]) -> list[list[_Write]]:
+    """The group in order, cut so that neighbours in a segment are appends to different runs."""
+    segments: list[list[_Write]] = []
+    run_keys: set[str] = set()
+    for write in group:
+        if write.append is None:
+            segments.append([write])
+            run_keys = set()
+        elif run_keys and write.append.run_key not in run_keys:
+            segments[-1].append(write)
+            run_keys.add(write.append.run_key)
+        else:
+            segments.append([write])
+            run_keys = {write.append.run_key}
+    return segments
+
+
+class GroupWriter:
+    """Owns the writing connection from construction until ``stop`` returns; made and used on one loop."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db = db
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._pending = 0
+        self._giving_way = False
+        self._stopping = False
+        # A daemon thread: a worker that forgot to close still exits; the next open rolls back what it cut off.
+        self._thread = threading.Thread(target=self._serve, name="log-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Writes submitted and not yet answered."""
+        return self._pending
+
+    def submit(self, apply: Apply, *, append: Append | None = None) -> asyncio.Future[Any]:
+        """Queue a write; the future resolves when it is durable. ``apply`` may run twice.
+
+        ``append`` says that ``apply`` does just this, so that many may be done in one.
+
+        Cancelling the future gives up the answer, not the write. A ``LogUnavailableError`` on it means that
+        the commit failed: the write is not visible, but a crash right now may still bring it back, so ask
+        again with the same request_id.
+
+        Raises:
+            LogUnavailableError: after ``stop``.
+        """
+        if self._stopping:
+            raise rules.closed()
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._pending += 1
+        if not self._giving_way:
+            self._giving_way = True
+            self._loop.call_later(GIVE_WAY_EVERY_SECONDS, self._give_way)
+        self._waiting.put(_Write(apply, append, future))
+        return future
+
+    async def stop(self) -> None:
+        """Finish what was submitted and end the thread; the connection stays open for its owner to close."""
+        self._stopping = True
+        self._waiting.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _give_way(self) -> None:
+        """Let the writer's thread have the interpreter, again and again until nothing is pending."""
+        if self._pending:
+            time.sleep(GIVE_WAY_SECONDS)
+            self._loop.call_later(GIVE_WAY_EVERY_SECONDS, self._give_way)
+        else:
+            self._giving_way = False
+
+    def _serve(self) -> None:
+        while group := self._next_group():
+            self._commit(group)
+            # A closed loop has nobody left to answer.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._answer, group)
+
+    def _next_group(self) -> list[_Write]:
+        """All that waits, at least one write; empty when the thread shall end."""
+        group: list[_Write] = []
+        write = self._waiting.get()
+        with contextlib.suppress(queue.Empty):
+            while write is not None:
+                group.append(write)
+                if len(group) == GROUP_LIMIT:
+                    return group
+                write = self._waiting.get_nowait()
+            if group:
+                self._waiting.put(None)
+        return group
+
+    def _commit(self, group: list[_Write]) -> None:
+        """Try the group as a whole; where a write of it fails, do it again one by one."""
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            error = self._all_at_once(group)
+            if error is not None and len(group) == 1:
+                group[0].error = self._seen_by_caller(error)
+            elif error is not None:
+                self._one_by_one(group)
+        except sqlite3.Error as error:
+            self._abandon(group, error)
+
+    def _all_at_once(self, group: list[_Write]) -> BaseException | None:
+        """In few statements: each gives the interpreter lock away, which a busy event loop is slow to return."""
+        with _transaction(self._db) as whole:
+            for segment in _segments(group):
+                if len(segment) > 1:
+                    append_all(self._db, [write.append for write in segment if write.append is not None])
+                else:
+                    segment[0].result = segment[0].apply(self._db)
+        return whole.error
+
+    def _one_by_one(self, group: list[_Write]) -> None:
+        """Each in a savepoint of its own, so that one failing write fails no other."""
+        with _transaction(self._db):
+            for write in group:
+                with _savepoint(self._db) as single:
+                    write.result = write.apply(self._db)
+                if single.error is not None:
+                    write.error = self._seen_by_caller(single.error)
+
+    def _seen_by_caller(self, error: BaseException) -> BaseException:
+        return translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+
+    def _abandon(self, group: list[_Write], error: sqlite3.Error) -> None:
+        """Fail the whole group: also who was refused, for the refusal may rest on a neighbour's write."""
+        # SQLite may have rolled back by itself; if it cannot now, the next group tries again.
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("ROLLBACK")
+        for write in group:
+            write.error = translate(error, self._path)
+            write.error.__cause__ = error
+
+    def _answer(self, group: list[_Write]) -> None:
+        self._pending -= len(group)
+        for write in group:
+            if write.future.done():
+                continue
+            if write.error is None:
+                write.future.set_result(write.result)
+            else:
+                write.future.set_exception(write.error)

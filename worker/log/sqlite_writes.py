@@ -1,0 +1,245 @@
+"""The writes, each inside a transaction that the caller opened: it applies whole or raises.
+
+Order of checks: the run exists, the writer owns it (epoch and head), the request is new. What a raising
+write has done so far is the caller's to roll back.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from worker.channel import pack
+from worker.errors import DuplicateRequestError
+from worker.log import rules
+from worker.log.base import Append, Creation, Rewind, StoredRequest
+from worker.log.rows import entry_to_row, request_to_row, run_to_row
+from worker.log.sqlite_bulk import BulkStatement
+from worker.log.sqlite_reads import entry_outcomes, first_run, get_run, read_metadata
+from worker.runs.history import LogEntry
+from worker.runs.record import RunRecord
+
+# Columns of moved: run_key, epoch, head_seq, seq, at_us. (No WITH: sqlite3 counts no rows for it.)
+_ADVANCE = BulkStatement(
+    "UPDATE run SET seq = moved.column4, last_operated_us = moved.column5, last_modified_us = moved.column5"
+    " FROM (VALUES {rows}) AS moved"
+    " WHERE run.run_key = moved.column1 AND run.epoch = moved.column2 AND run.seq = moved.column3",
+    columns=5,
+)
+_INSERT_ENTRIES = BulkStatement(
+    "INSERT INTO entry (run_key, seq, epoch, kind, at_us, action, actor, status, outcome, digest, request_id,"
+    " batch, rewound_by) VALUES {rows}",
+    columns=13,
+)
+_INSERT_REQUESTS = BulkStatement(
+    "INSERT INTO request (request_id, run_key, digest, first_seq, last_seq, result)"
+    " VALUES {rows} ON CONFLICT DO NOTHING",
+    columns=6,
+)
+_WRITE_VARIABLES = BulkStatement(
+    "INSERT INTO variable (run_key, name, value) VALUES {rows}"
+    " ON CONFLICT DO UPDATE SET value = excluded.value",
+    columns=3,
+)
+_WRITE_METADATA = BulkStatement(
+    "INSERT INTO metadata (run_key, name, value) VALUES {rows}"
+    " ON CONFLICT DO UPDATE SET value = excluded.value",
+    columns=3,
+)
+_INSERT_RUN: Final = (
+    "INSERT INTO run (run_key, seq, epoch, last_operated_us, last_modified_us, created_us, seed, model_file,"
+    " model_language, model_version, model_fingerprint, morphology, scope_boundary, scope_key, user_key,"
+    " tracking_key, marked, hidden, closed, allow_channel, ephemeral, perpetual, grammar, cloned_from,"
+    " compare_after_seq, scope, permit, execution_context, address, user) VALUES (:run_key, :seq, :epoch, :last_operated_us,"
+    " :last_modified_us, :created_us, :seed, :model_file, :model_language, :model_version, :model_fingerprint,"
+    " :morphology, :scope_boundary, :scope_key, :user_key, :tracking_key, :marked, :hidden, :closed,"
+    " :allow_channel, :ephemeral, :perpetual, :grammar, :cloned_from, :compare_after_seq, :scope, :permit, :execution_context,"
+    " :address, :user) ON CONFLICT DO NOTHING"
+)
+_UPDATE_RUN: Final = (
+    "UPDATE run SET last_operated_us = :last_operated_us, last_modified_us = :last_modified_us,"
+    " created_us = :created_us, model_file = :model_file, model_language = :model_language,"
+    " model_version = :model_version, model_fingerprint = :model_fingerprint, morphology = :morphology,"
+    " scope_boundary = :scope_boundary, scope_key = :scope_key, user_key = :user_key,"
+    " tracking_key = :tracking_key, marked = :marked, hidden = :hidden, closed = :closed,"
+    " allow_channel = :allow_channel, ephemeral = :ephemeral, perpetual = :perpetual, grammar = :grammar,"
+    " cloned_from = :cloned_from, compare_after_seq = :compare_after_seq, scope = :scope, permit = :permit, execution_context = :execution_context,"
+    " address = :address, user = :user WHERE run_key = :run_key"
+)
+
+
+class NotAllApplicableError(Exception):
+    """Some of many appends cannot be applied; which, and why, shows when they are done one by one."""
+
+
+def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> None:
+    """Do what ``append`` does for several different runs, in one statement per table.
+
+    Raises:
+        NotAllApplicableError: one is fenced, repeated or without a run; the transaction must be rolled back.
+    """
+    heads = [
+        (item.run_key, item.epoch, item.head_seq, item.head_seq + len(item.entries), item.at_us)
+        for item in appends
+    ]
+    requests = [request_to_row(item.request) for item in appends if item.request is not None]
+    if _ADVANCE(db, heads) != len(heads) or _INSERT_REQUESTS(db, requests) != len(requests):
+        raise NotAllApplicableError
+    _INSERT_ENTRIES(db, [entry_to_row(item.run_key, entry) for item in appends for entry in item.entries])
+    _WRITE_VARIABLES(
+        db, [(item.run_key, name, value) for item in appends for name, value in item.records.items()]
+    )
+
+
+def append(db: sqlite3.Connection, append: Append) -> None:
+    """Add entries with their archive values and request behind the head."""
+    run_key = append.run_key
+    _advance(db, append, append.head_seq + len(append.entries))
+    if append.request is not None:
+        _insert_request(db, append.request)
+    _insert_entries(db, run_key, append.entries)
+    _write_variables(db, run_key, append.records)
+
+
+def rewind(db: sqlite3.Connection, rewind: Rewind) -> None:
+    """Take back a tail by a marker, or delete it, and replace the archive."""
+    run_key = rewind.run_key
+    if rewind.marker is None:
+        _advance(db, rewind, rewind.to_seq)
+        _keep_answers(db, run_key, rewind.to_seq)
+        db.execute("DELETE FROM entry WHERE run_key = ? AND seq > ?", (run_key, rewind.to_seq))
+    else:
+        _advance(db, rewind, rewind.marker.seq)
+        db.execute(
+            "UPDATE entry SET rewound_by = ? WHERE run_key = ? AND seq > ? AND rewound_by IS NULL",
+            (rewind.marker.seq, run_key, rewind.to_seq),
+        )
+        _insert_entries(db, run_key, (rewind.marker,))
+    db.execute("DELETE FROM variable WHERE run_key = ?", (run_key,))
+    _write_variables(db, run_key, rewind.records)
+    if rewind.request is not None:
+        _insert_request(db, rewind.request)
+
+
+def create(db: sqlite3.Connection, creation: Creation) -> None:
+    """Add a run with history, archive, metadata and request."""
+    run_key = creation.run.run_key
+    if creation.request is not None:
+        _insert_request(db, creation.request)
+    if db.execute(_INSERT_RUN, run_to_row(creation.run)).rowcount != 1:
+        raise rules.run_exists(run_key)
+    _insert_entries(db, run_key, creation.entries)
+    _write_variables(db, run_key, creation.records)
+    _write_metadata(db, run_key, creation.metadata)
+
+
+def claim(db: sqlite3.Connection, run_key: str) -> RunRecord:
+    """Raise the epoch by one and return the row."""
+    run = first_run(db, "UPDATE run SET epoch = epoch + 1 WHERE run_key = ? RETURNING *", run_key)
+    if run is None:
+        raise rules.run_not_found(run_key)
+    return run
+
+
+def update(
+    db: sqlite3.Connection,
+    run_key: str,
+    edit: Callable[[RunRecord], RunRecord],
+    request: StoredRequest | None,
+    render: Callable[[RunRecord], bytes] | None,
+) -> RunRecord:
+    """Replace the row by its edited form."""
+    old = get_run(db, run_key)
+    if old is None:
+        raise rules.run_not_found(run_key)
+    if request is not None:
+        _refuse_duplicate(db, request)
+    new = edit(old)
+    rules.check_edit(old, new)
+    db.execute(_UPDATE_RUN, run_to_row(new))
+    if request is not None:
+        _insert_request(db, request if render is None else replace(request, result=render(new)))
+    return new
+
+
+def update_metadata(
+    db: sqlite3.Connection,
+    run_key: str,
+    edit: Callable[[dict[str, Any]], dict[str, Any]],
+    request: StoredRequest | None,
+    at_us: int,
+) -> dict[str, Any]:
+    """Store what the edit changes and return it."""
+    touched = db.execute("UPDATE run SET last_modified_us = ? WHERE run_key = ?", (at_us, run_key))
+    if touched.rowcount != 1:
+        raise rules.run_not_found(run_key)
+    if request is not None:
+        _refuse_duplicate(db, request)
+    changed = edit(read_metadata(db, run_key, None))
+    _write_metadata(db, run_key, changed)
+    if request is not None:
+        _insert_request(db, replace(request, result=pack(changed)))
+    return changed
+
+
+def remove(db: sqlite3.Connection, run_key: str) -> None:
+    """Delete a run; what refers to it goes with it."""
+    db.execute("DELETE FROM run WHERE run_key = ?", (run_key,))
+    db.execute("DELETE FROM request WHERE run_key = ?", (run_key,))
+
+
+def _advance(db: sqlite3.Connection, write: Append | Rewind, seq: int) -> None:
+    """Move the head, if epoch and head are what the writer believes."""
+    moved = db.execute(
+        "UPDATE run SET seq = ?, last_operated_us = ?, last_modified_us = ?"
+        " WHERE run_key = ? AND epoch = ? AND seq = ?",
+        (seq, write.at_us, write.at_us, write.run_key, write.epoch, write.head_seq),
+    )
+    if moved.rowcount == 1:
+        return
+    found = db.execute("SELECT epoch, seq FROM run WHERE run_key = ?", (write.run_key,)).fetchall()
+    if not found:
+        raise rules.run_not_found(write.run_key)
+    raise rules.fenced(write, current_epoch=found[0][0], current_seq=found[0][1])
+
+
+def _insert_request(db: sqlite3.Connection, request: StoredRequest) -> None:
+    if _INSERT_REQUESTS(db, [request_to_row(request)]) != 1:
+        raise DuplicateRequestError(request.request_id, request.run_key)
+
+
+def _refuse_duplicate(db: sqlite3.Connection, request: StoredRequest) -> None:
+    """Before an edit runs, so that a repetition never reaches it."""
+    found = db.execute(
+        "SELECT 1 FROM request WHERE request_id = ? AND run_key = ?", (request.request_id, request.run_key)
+    )
+    if found.fetchall():
+        raise DuplicateRequestError(request.request_id, request.run_key)
+
+
+def _insert_entries(db: sqlite3.Connection, run_key: str, entries: tuple[LogEntry, ...]) -> None:
+    _INSERT_ENTRIES(db, [entry_to_row(run_key, entry) for entry in entries])
+
+
+def _write_variables(db: sqlite3.Connection, run_key: str, records: Mapping[str, bytes]) -> None:
+    _WRITE_VARIABLES(db, [(run_key, name, value) for name, value in records.items()])
+
+
+def _write_metadata(db: sqlite3.Connection, run_key: str, values: Mapping[str, Any]) -> None:
+    _WRITE_METADATA(db, [(run_key, name, pack(value)) for name, value in values.items()])
+
+
+def _keep_answers(db: sqlite3.Connection, run_key: str, to_seq: int) -> None:
+    """Store the answers of requests whose entries are about to be deleted."""
+    losing = db.execute(
+        "SELECT request_id, first_seq, last_seq FROM request"
+        " WHERE run_key = ? AND last_seq > ? AND result IS NULL",
+        (run_key, to_seq),
+    ).fetchall()
+    db.executemany(
+        "UPDATE request SET result = ? WHERE request_id = ? AND run_key = ?",
+        [
+            (rules.pack_outcomes(entry_outcomes(db, run_key, first, last)), request_id, run_key)
+            for request_id, first, last in losing
+        ],
+    )
