@@ -46,6 +46,7 @@ class Daemon:
     starts: int = 0
 
     def start(self) -> "Daemon":
+        self._close_pipe()
         self.starts += 1
         self.endpoint = f"ipc://{self.socket_folder}/s{self.starts}"
         self.log = self.socket_folder / f"log{self.starts}"
@@ -98,8 +99,11 @@ class Daemon:
         if self.process is not None:
             if self.process.poll() is None:
                 self.kill()
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @dataclass

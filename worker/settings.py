@@ -4,13 +4,17 @@
 """
 
 import ipaddress
+import json
+import os
+import re
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -19,9 +23,27 @@ from pydantic_settings import (
 from protocol.entities import Ritual
 
 MEMORY = ":memory:"
+ENV_PREFIX: Final = "MODEL_WORKER_"
 
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
+def _listed(value: Any) -> Any:
+    """A list as the environment gives it: a JSON list, or words separated by commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+Positive = Annotated[int, BeforeValidator(_number), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+Strings = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 
 
 class SettingsError(Exception):
@@ -31,10 +53,10 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """All settings, validated and frozen."""
 
-    model_config = SettingsConfigDict(env_prefix="MODEL_WORKER_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
     # Where
-    bind: list[str] = ["tcp://127.0.0.1:5670"]
+    bind: Strings = ["tcp://127.0.0.1:5670"]
     models_dir: Path = Path("models")
     data: str = "model-worker-data"
     worker_id: str = ""
@@ -50,7 +72,7 @@ class Settings(BaseSettings):
     session_timeout_seconds: Seconds = 1800.0
     operation_timeout_seconds: Seconds = 60.0
     inception_grace_seconds: Seconds = 30.0
-    drain_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
+    drain_grace_seconds: Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)] = 30.0
 
     # Replay
     replay_limit: Positive = 4
@@ -60,14 +82,14 @@ class Settings(BaseSettings):
     entropy: Literal["seeded", "system"] = "seeded"
 
     # Zygotes
-    preload: list[str] = []
+    preload: Strings = []
     zygote_limit: Positive = 8
 
     # Sandbox and limits of one run
     sandbox: Literal["strict", "strict+jail", "strict-noquota", "process-only"] = "strict"
     memory_bytes: Positive = 1024 * 1024 * 1024
     cpu_seconds: Positive = 3600
-    open_files: Annotated[int, Field(ge=16)] = 64
+    open_files: Annotated[int, BeforeValidator(_number), Field(ge=16)] = 64
     threads: Positive = 32
     scratch_bytes: Positive = 8 * 1024 * 1024
     scratch_inodes: Positive = 256
@@ -109,20 +131,17 @@ class Settings(BaseSettings):
         """Read the settings; ``overrides`` (the command line) win, None among them means not given.
 
         Raises:
-            SettingsError: naming the setting and the reason.
+            SettingsError: naming the setting, where it stands and the reason.
         """
-        if config is not None and not config.is_file():
-            raise SettingsError(f"there is no settings file {config}")
         sourced = type(cls.__name__, (cls,), {"model_config": {**cls.model_config, "toml_file": config}})
         given = {key: value for key, value in overrides.items() if value is not None}
         try:
+            if config is not None and not config.is_file():
+                raise SettingsError(f"there is no settings file {config}")
             return sourced(**given)  # type: ignore[no-any-return]  # type() loses the class
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
-            where = f" ({config})" if config else ""
-            raise SettingsError(f"setting {name}{where}: {first['msg']}") from error
-        except ValueError as error:
+            raise SettingsError(_described(error, config, given)) from error
+        except (ValueError, OSError) as error:
             raise SettingsError(f"settings{f' in {config}' if config else ''}: {error}") from error
 
     @property
@@ -131,18 +150,37 @@ class Settings(BaseSettings):
         return self.data == MEMORY
 
 
+def _described(error: ValidationError, config: Path | None, given: Collection[str]) -> str:
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    setting = str(first["loc"][0])
+    variable = f"{ENV_PREFIX}{setting}".upper()
+    if setting in given:
+        where = "command line"
+    elif variable in map(str.upper, os.environ):
+        where = variable
+    else:
+        where = str(config)
+    reason = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+    return f"setting {name} ({where}): {reason}"
+
+
+_TCP: Final = re.compile(r"tcp://(?P<host>\[[^\[\]]+\]|[^\[\]:;@/]+):(\d{1,5}|\*)")
+"""Nothing but an address and a port; ZeroMQ itself would take another address behind a semicolon."""
+
+
 def check_endpoint(endpoint: str) -> None:
     """Refuse an endpoint that strangers could reach.
 
     Raises:
         ValueError: it is no ZeroMQ endpoint, or neither loopback nor ipc.
     """
-    scheme, _, address = endpoint.partition("://")
-    if scheme == "ipc" and address:
+    if re.fullmatch(r"ipc://.+", endpoint):
         return
-    if scheme != "tcp" or not address:
+    tcp = _TCP.fullmatch(endpoint)
+    if tcp is None:
         raise ValueError(f"{endpoint!r} is no endpoint of the form tcp://ADDRESS:PORT or ipc://PATH")
-    if not _is_loopback(urlsplit(endpoint).hostname or ""):
+    if not _is_loopback(tcp["host"].strip("[]")):
         raise ValueError(
             f"{endpoint} is not a loopback address: an open socket there would let anyone run models. "
             "Bind 127.0.0.1, [::1] or ipc:// and put an authenticated tunnel or gateway in front"

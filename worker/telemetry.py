@@ -2,25 +2,59 @@
 
 import logging
 import sys
-from typing import Any, Literal
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO
 
 import structlog
 
 Logger = structlog.typing.FilteringBoundLogger
 
 
+class _Lines:
+    """The text stream of a logger.
+
+    A line that cannot be written is lost: a full disk must not end what is being logged about.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        try:
+            self._stream.write(f"{message}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            return
+
+    debug = info = warning = error = critical = exception = msg
+
+
 def make_logger(level: str, log_format: Literal["auto", "json", "console"]) -> Logger:
     """A logger that writes to stderr from ``level`` on; the caller passes it down, nothing is global."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    renderers: list[Any] = [structlog.processors.JSONRenderer()]
+    if not as_json:
+        console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        renderers = [_escape_controls, console]
     logger: Logger = structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
+        _Lines(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *renderers,
         ],
     )
     return logger
+
+
+def _escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Texts may come from a model: none of them may steer the terminal that shows them."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = "".join(
+                c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode() for c in value
+            )
+    return event

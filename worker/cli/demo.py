@@ -102,6 +102,10 @@ class _Daemon:
         self._process().kill()
         self._end()
 
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
     def stop(self) -> int:
         self._process().send_signal(signal.SIGTERM)
         return self._end()
@@ -136,7 +140,7 @@ def _tell(story: Story, daemon: _Daemon) -> None:
         before = _state(worker, run)
         story.step(
             "kill -9 the worker, start it again",
-            lambda: (daemon.kill(), daemon.start()),
+            daemon.restart,
             lambda _: "its run processes died with it; the log is on disk",
         )
         story.step(

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from worker.channel import ChannelError, FrameReader, pack_frame
 from worker.process.output import LineSink, OutputReader
-from worker.process.zygote import Child, ExitReport, ForkRequest, Zygote
+from worker.process.zygote import Child, ExitReport, ForkRequest, Zygote, ZygoteError
 
 READ_BYTES: Final = 256 * 1024
 CLOSED_GRACE_SECONDS: Final = 0.25

@@ -17,6 +17,8 @@ from protocol.errors import ErrorCode
 from worker.errors import RequestError
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
+SHOWN_CHARACTERS: Final = 300
+"""Of a path and of a reason in a message: names and values are the caller's and may be megabytes long."""
 Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"]
 Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -138,7 +140,7 @@ def model_context(source: str, raw: Mapping[str, Any]) -> ModelContext:
         raise _invalid(source, error) from error
     _check_versions(source, context)
     for path, reason in _unserved(context):
-        raise RequestError(ErrorCode.INVALID_CONTEXT, f"{source}: {path}: {reason}", source=source, path=path)
+        raise _refuse(source, path, reason)
     return context
 
 
@@ -219,6 +221,7 @@ def pypi_packages(context: ModelContext) -> list[str]:
 
 
 def _refuse(source: str, path: str, reason: str) -> RequestError:
+    path, reason = path[:SHOWN_CHARACTERS], reason[:SHOWN_CHARACTERS]
     return RequestError(ErrorCode.INVALID_CONTEXT, f"{source}: {path}: {reason}", source=source, path=path)
 
 

@@ -1,12 +1,12 @@
 """Run keys and what makes two requests the same."""
 
 import hashlib
+import json
 from typing import Any, Final
-
-import msgpack
 
 _NOT_IDENTITY: Final = {"version", "request_id", "deadline_seconds", "traceparent"}
 DIGEST_BYTES: Final = 16
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def run_key(at_us: int, entropy: bytes) -> str:
@@ -20,8 +20,8 @@ def run_key(at_us: int, entropy: bytes) -> str:
 def request_digest(fields: dict[str, Any]) -> bytes:
     """16 bytes that tell whether a repeated request_id names the same request.
 
-    ``fields``: the request as a map; how long a caller waits and how it is traced are not part of it.
+    ``fields``: the request as a map of JSON values; how long a caller waits and how it is traced are not part
+    of it. Nor is the order of keys: a client whose maps have none may send them in another one next time.
     """
     meaning = {key: value for key, value in fields.items() if key not in _NOT_IDENTITY}
-    packed = msgpack.packb(meaning, use_bin_type=True)
-    return hashlib.blake2b(packed, digest_size=DIGEST_BYTES).digest()
+    return hashlib.blake2b(_CANONICAL.encode(meaning).encode(), digest_size=DIGEST_BYTES).digest()

@@ -103,9 +103,20 @@ class Run:
         return len(self._inbox)
 
     @property
+    def came_up(self) -> bool:
+        """Whether the run was ever ready in this incarnation, or what it begins with became durable."""
+        return self._ready
+
+    @property
     def usable(self) -> bool:
         """Whether the run is in memory and will serve what is asked of it now."""
-        return self._ready and self.state is not ProcessState.STOPPING
+        return self._ready and self.state in (S.IDLE, S.BUSY, S.APPENDING)
+
+    @property
+    def ending(self) -> bool:
+        """Whether the run leaves memory after what was asked of it so far."""
+        last = self._inbox[-1] if self._inbox else self.current
+        return self._ending is not None or (last is not None and last.ends)
 
     def handle(self, stimulus: Stimulus) -> list[Effect]:
         """Take one stimulus; returns what to do about it, in order.
@@ -247,24 +258,33 @@ class Run:
             raise IllegalTransitionError(f"nothing is being written in state {self.state}")
         self._writing = False
         if self.state is ProcessState.STOPPING:
-            self._written_late(error)
+            self._decide(error)
+            if self._is_gone:
+                self._release()
         elif error is not None:
-            self._lost(error)
+            self._is_lost = True
+            self._decide(error)
+            self._stop(str(error.code))
         elif self.current is None:
             self._ready = True
             self._next()
         else:
             self._done(self.current)
 
-    def _written_late(self, error: WorkerError | None) -> None:
-        """The process is lost, but what it did is decided by the log alone."""
-        waiting = [self.current] if self.current is not None else [work for work in self._inbox if work.begun]
-        for work in waiting:
-            self._effects.append(Resolve(work) if error is None else Reject(work, error))
+    def _decide(self, error: WorkerError | None) -> None:
+        """The process is of no use any more, but what became of its work is decided by the log alone.
+
+        Requests that only waited are not concerned: they go on in the next incarnation.
+        """
+        decided = [self.current] if self.current is not None else [work for work in self._inbox if work.begun]
         self.current = None
-        self._inbox = deque(work for work in self._inbox if work not in waiting)
-        if self._is_gone:
-            self._release()
+        self._inbox = deque(work for work in self._inbox if work not in decided)
+        self._ready = self._ready or error is None
+        for work in decided:
+            if error is None:
+                self._settle(work)
+            else:
+                self._effects.append(Reject(work, error))
 
     # Going down
 

@@ -10,7 +10,7 @@ from protocol.entities import Ritual
 from protocol.errors import ErrorCode
 from protocol.messages import CallOperation, PerformActions, ReadVariables, WriteVariables
 from worker.channel import pack
-from worker.errors import RequestError
+from worker.errors import RequestError, WorkerError
 from worker.log.base import StoredRequest
 from worker.runs.contexts import ModelContext
 from worker.runs.record import RunRecord
@@ -21,7 +21,7 @@ from worker.supervisor import answers
 from worker.supervisor.births import Births
 from worker.supervisor.flights import Flight, reused
 from worker.supervisor.host import ReroutedError, RunHost
-from worker.supervisor.table import RunTable, Stores
+from worker.supervisor.table import RunTable, Stores, never_came_up
 
 StateRequest = CallOperation | ReadVariables | WriteVariables | PerformActions
 
@@ -58,22 +58,22 @@ class StateAccess:
         actor = (
             None if request.actor is None else pack(request.actor.model_dump(mode="json", exclude_none=True))
         )
+        needs = needs_process(request)
         while True:
             async with self.table.gate(run_key):
                 stored = self.stored(flight, run_key)
                 if stored is not None:
-                    return await self._repeat(request, stored)
+                    return await self._repeat(request, stored, ritual)
+                await self.table.settled(run_key)
                 host, record = await self.locate(run_key)
-                was_live = host is not None and host.live
-                access = route(
-                    ritual, live=was_live, closed=record.closed, needs_process=needs_process(request)
-                )
+                access = route(ritual, live=host is not None, closed=record.closed, needs_process=needs)
                 if access is Access.ARCHIVE:
                     return await self._from_archive(request, record, ritual)
                 if access is not Access.PROCESS:
                     raise _refused(access, record, ritual)
+                was_live = host is not None and host.live
                 if host is None:
-                    host = await self.table.start(await self.births.restore(record))
+                    host = await self.table.start(await self.births.restore(record), flight.check)
                 work = Work(
                     request_id=request.request_id,
                     steps=steps_of(request, host.incarnation.context, self.settings),
@@ -86,10 +86,15 @@ class StateAccess:
                 await future
             except ReroutedError:
                 continue
+            except WorkerError as error:
+                fallback = route(ritual, live=False, closed=record.closed, needs_process=needs)
+                if fallback is Access.ARCHIVE and never_came_up(host, error):
+                    continue
+                raise
             return self._performed(request, host, work, ritual, was_live=was_live)
 
     async def locate(self, run_key: str) -> tuple[RunHost | None, RunRecord]:
-        """The host, if there is one, and the row of a run.
+        """The host, if the run is in memory, coming into it or leaving it, and the row of a run.
 
         Raises:
             RequestError: RUN_NOT_FOUND.
@@ -112,9 +117,14 @@ class StateAccess:
                 raise reused(request_id)
         return next((row for row in found if run_key is None or row.run_key == run_key), None)
 
-    async def _repeat(self, request: StateRequest, stored: StoredRequest) -> Served:
+    async def _repeat(self, request: StateRequest, stored: StoredRequest, ritual: Ritual) -> Served:
         outcomes = await self.stores.of(stored.run_key).read_outcomes(stored)
-        run = {"run_key": stored.run_key, "served_from": "archive", "seq": stored.last_seq}
+        run = {
+            "run_key": stored.run_key,
+            "served_from": "archive",
+            "ritual": ritual.value,
+            "seq": stored.last_seq,
+        }
         return Served(result_of(request, outcomes), run)
 
     def _performed(
@@ -134,21 +144,17 @@ class StateAccess:
     async def _from_archive(self, request: StateRequest, record: RunRecord, ritual: Ritual) -> Served:
         names = _names_read(request)
         values = await self.stores.of(record.run_key).read_variables(record.run_key, names)
-        missing = [name for name in names if name not in values]
-        if missing and not (isinstance(request, ReadVariables) and request.ignorable):
-            raise RequestError(
-                ErrorCode.UNRECORDED_VARIABLE,
-                f"run {record.run_key} is not in memory and {', '.join(missing[:20])} not in its archive; record "
-                "the variable in the model, or read it with the ritual REVIVE",
-                run_key=record.run_key,
-                names=missing,
-            )
-        decoded = {
-            name: msgpack.unpackb(values[name], raw=False) if name in values else None for name in names
-        }
-        result: Any = decoded
+        decoded = {name: msgpack.unpackb(value, raw=False) for name, value in values.items()}
+        missing = [name for name in dict.fromkeys(names) if name not in decoded]
+        result: Any = {name: decoded.get(name) for name in names}
         if isinstance(request, PerformActions):
-            result = [{"kind": "get", "name": name, "value": decoded[name]} for name in names]
+            result = [{"kind": "get", "name": name, "value": decoded.get(name)} for name in names]
+        if missing and not (isinstance(request, ReadVariables) and request.ignorable):
+            error = _unrecorded(record.run_key, missing)
+            if isinstance(request, PerformActions):
+                index = names.index(missing[0])
+                error.information.update(index=index, completed=result[:index])
+            raise error
         run = {"run_key": record.run_key, "served_from": "archive", "ritual": ritual.value, "seq": record.seq}
         return Served(result, run)
 
@@ -203,6 +209,16 @@ def result_of(request: StateRequest, outcomes: list[tuple[str, bytes, bytes]]) -
     if isinstance(request, WriteVariables):
         return {item["name"]: item["value"] for item in results}
     return results[0]["result" if isinstance(request, CallOperation) else "value"]
+
+
+def _unrecorded(run_key: str, missing: list[str]) -> RequestError:
+    return RequestError(
+        ErrorCode.UNRECORDED_VARIABLE,
+        f"run {run_key} is not in memory and {', '.join(missing[:20])} not in its archive; record "
+        "the variable in the model, or read it with the ritual REVIVE",
+        run_key=run_key,
+        names=missing,
+    )
 
 
 def _refused(access: Access, record: RunRecord, ritual: Ritual) -> RequestError:

@@ -66,9 +66,8 @@ def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
             _judge_value(information)
         case _:
             raise ChannelError("an error must have code, message and information")
-    known = {key: value for key, value in information.items() if key not in ("code", "message")}
     kind = RequestError if code in (ErrorCode.UNKNOWN_OPERATION, ErrorCode.UNKNOWN_VARIABLE) else ModelError
-    return kind(ErrorCode(code), message, **known)
+    return kind(ErrorCode(code), message, **information)
 
 
 def judge_records(records: Any) -> dict[str, bytes]:

@@ -1,44 +1,29 @@
 """How runs come into memory: what a create, a restore, a rewind and a clone begin with and make durable."""
 
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack
 
-from protocol.entities import Scope, ScopeBoundary
 from protocol.errors import ErrorCode
 from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun
-from worker.channel import outcome_digest, pack
+from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
 from worker.log.base import Creation, Rewind, Store, StoredRequest
-from worker.runs.contexts import ModelContext, execution_context
-from worker.runs.history import (
-    EntryKind,
-    LogEntry,
-    OutcomeStatus,
-    ReplayPlan,
-    RewindFinder,
-    RewindRefusedError,
-    as_of,
-)
-from worker.runs.identity import run_key
-from worker.runs.permits import default_permit
+from worker.runs.contexts import execution_context
+from worker.runs.history import LogEntry, ReplayPlan, as_of
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
-from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.histories import no_pages, pages, rewind_target
+from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelCatalog, ModelSource
-from worker.supervisor.replay import PAGE_ENTRIES
+from worker.supervisor.records import boot_entry, cloned_record, new_record, rewind_entry
 from worker.supervisor.table import Stores
 from worker.supervisor.views import run_view
 from worker.telemetry import Logger
-
-LANGUAGE = "PYTHON_3"
-DEFAULT_SCOPE = Scope(scope_boundary=ScopeBoundary.PROJECT, scope_key="default")
-NOTHING = pack(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +46,7 @@ class Births:
         context, raw = model.effective_context(request.model_context)
         execution = request.execution_context or {}
         presets = execution_context("execution_context", execution).presets
-        record = self._new_record(request, model, context, execution)
+        record = new_record(request, model, context, execution)
         actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
         store = self.stores.ephemeral if request.ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, digest, 1, 1)
@@ -71,9 +56,9 @@ class Births:
                 self.stores.mark_ephemeral(record.run_key)
             return record
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
             born = replace(row, seq=1)
-            boot = self._boot_entry(born, model, actor, at_us, request.request_id)
+            boot = boot_entry(born, model, actor, request.request_id, self.settings)
             metadata = request.metadata or {}
             await store.create(Creation(born, (boot,), records, metadata, self._answered(stored, born)))
             return born
@@ -89,7 +74,7 @@ class Births:
             presets=presets,
             plan=ReplayPlan(),
             begin=begin,
-            pages=_no_pages,
+            pages=no_pages,
             commit=commit,
             event="onInitialized",
             ephemeral=request.ephemeral,
@@ -98,8 +83,10 @@ class Births:
             boot_actor=actor,
         )
 
-    async def restore(self, record: RunRecord, request: RestoreRun | None = None) -> Incarnation:
-        """A run from its history, as its log has it.
+    async def restore(
+        self, record: RunRecord, request: RestoreRun | None = None, digest: bytes = b""
+    ) -> Incarnation:
+        """A run from its history, as its log has it; ``digest`` is that of the request, where there is one.
 
         Raises:
             RequestError: MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
@@ -109,17 +96,17 @@ class Births:
         if request is not None and request.execution_context is not None:
             execution = request.execution_context
         compare_after = record.seq if recast else record.compare_after_seq
-        ephemeral = record.ephemeral
-        if request is not None and request.ephemeral and not ephemeral:
-            await self._shadow(record)
-            ephemeral = True
-        store = self.stores.of(record.run_key)
+        shadow = request is not None and request.ephemeral and not record.ephemeral
+        store = self.stores.ephemeral if shadow else self.stores.of(record.run_key)
 
         async def commit(row: RunRecord, _records: Mapping[str, bytes], _at_us: int) -> RunRecord:
             def edit(current: RunRecord) -> RunRecord:
                 return replace(current, execution_context=execution, compare_after_seq=compare_after)
 
-            return await store.update(row.run_key, edit)
+            if request is None:
+                return await store.update(row.run_key, edit)
+            stored = StoredRequest(request.request_id, row.run_key, digest, row.seq, row.seq)
+            return await store.update(row.run_key, edit, stored, self._rendered)
 
         return await self._replaying(
             Origin.RECAST if recast else Origin.RESTORE,
@@ -130,7 +117,7 @@ class Births:
             plan=ReplayPlan(compare_after_seq=compare_after),
             event="onRestored",
             commit=commit,
-            ephemeral=ephemeral,
+            shadow=shadow,
         )
 
     async def rewind(self, record: RunRecord, request: RewindRun, digest: bytes) -> Incarnation:
@@ -142,24 +129,20 @@ class Births:
         model = self.catalog.find(record.model_file)
         context, _ = model.effective_context(request.model_context)
         marker = context.restorations.rewind
-        to_seq = await self._rewind_target(record, request, context)
-        ephemeral = record.ephemeral
-        if request.ephemeral and not ephemeral:
-            await self._shadow(record)
-            ephemeral = True
-        store = self.stores.of(record.run_key)
+        source = self.stores.of(record.run_key)
+        to_seq = await rewind_target(source, record, request, marker)
+        shadow = request.ephemeral and not record.ephemeral
+        store = self.stores.ephemeral if shadow else source
 
         async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
             at_us = now_us()
-            body = {"to_seq": to_seq, "rewind_count": request.rewind_count}
-            entry = (
-                None
-                if marker.destructible
-                else _plain_entry(EntryKind.REWIND, row.seq + 1, row.epoch, at_us, body)
+            entry = None if marker.destructible else rewind_entry(row, request, to_seq, at_us)
+            rewound = replace(
+                row,
+                seq=to_seq if entry is None else entry.seq,
+                last_modified_us=at_us,
+                last_operated_us=at_us,
             )
-            if entry is not None:
-                entry = replace(entry, request_id=request.request_id)
-            rewound = replace(row, seq=to_seq if entry is None else entry.seq, last_modified_us=at_us)
             stored = StoredRequest(request.request_id, row.run_key, digest, rewound.seq, rewound.seq)
             await store.rewind(
                 Rewind(
@@ -173,7 +156,7 @@ class Births:
                     request=self._answered(stored, rewound),
                 )
             )
-            return replace(rewound, last_operated_us=at_us)
+            return rewound
 
         return await self._replaying(
             Origin.REWIND,
@@ -184,7 +167,7 @@ class Births:
             plan=ReplayPlan(through_seq=to_seq, compare_after_seq=record.compare_after_seq),
             event="onRewound",
             commit=commit,
-            ephemeral=ephemeral,
+            shadow=shadow,
         )
 
     async def clone(self, source: RunRecord, request: CloneRun, digest: bytes) -> Incarnation:
@@ -207,21 +190,20 @@ class Births:
         source_store = self.stores.of(source.run_key)
         entries = [
             as_of(entry, at_seq, 1)
-            async for page in _pages(source_store, source.run_key, at_seq)
+            async for page in pages(source_store, source.run_key, at_seq)
             for entry in page
         ]
         metadata = await source_store.read_metadata(source.run_key)
-        record = self._cloned_record(source, request, execution, at_seq, ephemeral=ephemeral)
+        record = cloned_record(source, request, execution, at_seq, ephemeral=ephemeral)
         store = self.stores.ephemeral if ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, digest, at_seq, at_seq)
-        boot_at_us = entries[0].at_us
 
         async def begin() -> RunRecord:
             if ephemeral:
                 self.stores.mark_ephemeral(record.run_key)
             return record
 
-        async def pages() -> AsyncIterator[Sequence[LogEntry]]:
+        async def history() -> AsyncIterator[Sequence[LogEntry]]:
             yield entries
 
         async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
@@ -239,10 +221,9 @@ class Births:
             plan=ReplayPlan(compare_after_seq=record.compare_after_seq),
             event="onCloned",
             commit=commit,
-            ephemeral=ephemeral,
             boot=entries[0],
         )
-        return replace(incarnation, begin=begin, pages=pages, boot_at_us=boot_at_us)
+        return replace(incarnation, begin=begin, pages=history)
 
     # Shared by all that replay
 
@@ -256,21 +237,25 @@ class Births:
         execution: dict[str, Any],
         plan: ReplayPlan,
         event: str,
-        commit: Any,
-        ephemeral: bool,
+        commit: Commit,
+        shadow: bool = False,
         boot: LogEntry | None = None,
     ) -> Incarnation:
+        """``shadow``: the incarnation works on a copy in memory and leaves the durable run as it is."""
         model = self.catalog.find(record.model_file)
         context, raw = model.effective_context(model_override)
         presets = execution_context("execution_context", execution).presets
+        source = self.stores.durable if shadow else store
         if boot is None:
-            (boot,) = await store.read(record.run_key, limit=1)
+            (boot,) = await source.read(record.run_key, limit=1)
 
         async def begin() -> RunRecord:
+            if shadow:
+                await self._shadow(record)
             return await store.claim(record.run_key)
 
-        def pages() -> AsyncIterator[Sequence[LogEntry]]:
-            return _pages(store, record.run_key, plan.through_seq)
+        def history() -> AsyncIterator[Sequence[LogEntry]]:
+            return pages(source, record.run_key, plan.through_seq)
 
         return Incarnation(
             origin=origin,
@@ -283,10 +268,10 @@ class Births:
             presets=presets,
             plan=plan,
             begin=begin,
-            pages=pages,
+            pages=history,
             commit=commit,
             event=event,
-            ephemeral=ephemeral,
+            ephemeral=shadow or record.ephemeral,
             strict_replay=_policy(raw, "divergence", self.settings.divergence) == "fail",
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
@@ -310,35 +295,10 @@ class Births:
         self.log.warning("model changed since the history began", run_key=record.run_key, **finding)
         return ({"code": "MODEL_CHANGED", **finding},)
 
-    async def _rewind_target(self, record: RunRecord, request: RewindRun, context: ModelContext) -> int:
-        marker = context.restorations.rewind
-
-        def is_step(entry: LogEntry) -> bool:
-            action = msgpack.unpackb(entry.action, raw=False)
-            fits = marker.arguments is None or action.get("arguments") == marker.arguments
-            return bool(action.get("name") == marker.name and fits)
-
-        if request.to_seq is None and marker.name is None:
-            raise RequestError(
-                ErrorCode.REWIND_INVALID,
-                f"the context of {record.model_file} declares no restorations.rewind.name, so there are no steps "
-                "to count; declare one, or rewind to_seq",
-                run_key=record.run_key,
-            )
-        finder = RewindFinder(is_step)
-        async for page in _pages(self.stores.of(record.run_key), record.run_key, record.seq):
-            finder.feed(page)
-        try:
-            if request.to_seq is not None:
-                return finder.by_seq(request.to_seq, record.seq)
-            return finder.by_count(request.rewind_count or 0)
-        except RewindRefusedError as error:
-            raise RequestError(ErrorCode.REWIND_INVALID, str(error), run_key=record.run_key) from error
-
     async def _shadow(self, record: RunRecord) -> None:
         """Copy a durable run into memory, where this incarnation may do what it likes."""
         durable, key = self.stores.durable, record.run_key
-        entries = tuple([entry async for page in _pages(durable, key, record.seq) for entry in page])
+        entries = tuple([entry async for page in pages(durable, key, record.seq) for entry in page])
         records = await durable.read_variables(key)
         metadata = await durable.read_metadata(key)
         await self.stores.ephemeral.remove(key)
@@ -348,97 +308,11 @@ class Births:
         self.stores.mark_ephemeral(key)
 
     def _answered(self, stored: StoredRequest, record: RunRecord) -> StoredRequest:
-        return replace(stored, result=pack(run_view(record, None, live=True, sandbox=self.sandbox)))
+        return replace(stored, result=self._rendered(record))
 
-    def _new_record(
-        self, request: CreateRun, model: ModelSource, context: ModelContext, execution: dict[str, Any]
-    ) -> RunRecord:
-        at_us = now_us()
-        actor = request.actor
-        scope = request.scope or DEFAULT_SCOPE
-        user_key = scope.user_key or (actor.user_key if actor else None)
-        if scope.scope_boundary is ScopeBoundary.WORLD:
-            user_key = None
-        scope = scope.model_copy(update={"user_key": user_key})
-        permit = default_permit(actor.role if actor else None, scope)
-        if request.permit is not None:
-            permit |= request.permit.model_dump(mode="json", exclude_none=True)
-        return RunRecord(
-            run_key=run_key(at_us, secrets.token_bytes(10)),
-            model_file=model.name,
-            model_language=LANGUAGE,
-            model_version=context.modelVersion,
-            model_fingerprint=model.fingerprint,
-            created_us=at_us,
-            last_modified_us=at_us,
-            seed=secrets.randbits(63),
-            scope=scope.model_dump(mode="json", exclude_none=True),
-            permit=permit,
-            morphology=request.morphology,
-            execution_context=execution,
-            tracking_key=request.tracking_key,
-            allow_channel=request.allow_channel,
-            ephemeral=request.ephemeral,
-            perpetual=request.perpetual,
-            grammar=request.grammar,
-            address=None
-            if request.address is None
-            else request.address.model_dump(mode="json", exclude_none=True),
-            user=None if actor is None or actor.user_key is None else {"user_key": actor.user_key},
-            epoch=1,
-        )
-
-    def _cloned_record(
-        self, source: RunRecord, request: CloneRun, execution: dict[str, Any], at_seq: int, *, ephemeral: bool
-    ) -> RunRecord:
-        at_us = now_us()
-        recast = request.execution_context is not None
-        return replace(
-            source,
-            run_key=run_key(at_us, secrets.token_bytes(10)),
-            created_us=at_us,
-            last_modified_us=at_us,
-            last_operated_us=None,
-            execution_context=execution,
-            tracking_key=request.tracking_key,
-            marked=False,
-            hidden=False,
-            closed=False,
-            ephemeral=ephemeral,
-            seq=at_seq,
-            epoch=1,
-            cloned_from=source.run_key,
-            compare_after_seq=at_seq if recast else min(source.compare_after_seq, at_seq),
-        )
-
-    def _boot_entry(
-        self, record: RunRecord, model: ModelSource, actor: dict[str, Any] | None, at_us: int, request_id: str
-    ) -> LogEntry:
-        body = {
-            "model_file": model.name,
-            "model_fingerprint": model.fingerprint,
-            "execution_context": record.execution_context,
-            "seed": record.seed,
-            "protocol_version": 1,
-            "clock": self.settings.clock,
-            "entropy": self.settings.entropy,
-        }
-        entry = _plain_entry(EntryKind.BOOT, 1, record.epoch, at_us, body)
-        return replace(entry, actor=None if actor is None else pack(actor), request_id=request_id)
-
-
-def _plain_entry(kind: EntryKind, seq: int, epoch: int, at_us: int, body: dict[str, Any]) -> LogEntry:
-    return LogEntry(
-        seq=seq,
-        epoch=epoch,
-        kind=kind,
-        at_us=at_us,
-        action=pack(body),
-        actor=None,
-        status=OutcomeStatus.COMPLETED,
-        outcome=NOTHING,
-        digest=outcome_digest("completed", NOTHING),
-    )
+    def _rendered(self, record: RunRecord) -> bytes:
+        """The answer to who brought a run into memory."""
+        return pack(run_view(record, None, live=True, sandbox=self.sandbox))
 
 
 def _policy(raw: Mapping[str, Any], name: str, default: str) -> str:
@@ -446,22 +320,3 @@ def _policy(raw: Mapping[str, Any], name: str, default: str) -> str:
     restorations = raw.get("restorations")
     own = restorations.get(name) if isinstance(restorations, Mapping) else None
     return own if own in ("fail", "warn") else default
-
-
-async def _pages(store: Store, run_key: str, through_seq: int) -> AsyncIterator[list[LogEntry]]:
-    """A history in pages, up to and including ``through_seq``."""
-    after = 0
-    while True:
-        page = await store.read(run_key, after_seq=after, limit=PAGE_ENTRIES)
-        wanted = [entry for entry in page if entry.seq <= through_seq]
-        if wanted:
-            yield wanted
-        if len(page) < PAGE_ENTRIES or len(wanted) < len(page):
-            return
-        after = page[-1].seq
-
-
-async def _no_pages() -> AsyncIterator[Sequence[LogEntry]]:
-    """The history of a run that is only being created."""
-    for page in ():
-        yield page

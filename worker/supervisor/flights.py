@@ -14,7 +14,7 @@ from protocol.messages import Request
 from worker.errors import CapacityError, InternalError, RequestError, WorkerError
 from worker.runs.identity import request_digest
 from worker.runs.stimuli import Work
-from worker.supervisor.host import RunHost
+from worker.supervisor.host import ReroutedError, RunHost
 from worker.telemetry import Logger
 
 Answer = Callable[[dict[str, Any]], None]
@@ -38,7 +38,7 @@ class Flight:
     request: Request
     digest: bytes
     expired: bool = False
-    works: list[tuple[RunHost, Work]] = field(default_factory=list)
+    works: list[tuple[RunHost, Work, "asyncio.Future[Work]"]] = field(default_factory=list)
     waiters: list[_Waiter] = field(default_factory=list)
 
     def submit(self, host: RunHost, work: Work) -> "asyncio.Future[Work]":
@@ -47,14 +47,38 @@ class Flight:
         Raises:
             RequestError: DEADLINE_EXCEEDED, when it has passed before.
         """
+        self.check()
+        future = host.submit(work)
+        self.works.append((host, work, future))
+        return future
+
+    def check(self) -> None:
+        """Whether something may still begin.
+
+        Raises:
+            RequestError: DEADLINE_EXCEEDED.
+        """
         if self.expired:
             raise RequestError(
                 ErrorCode.DEADLINE_EXCEEDED,
                 "the deadline passed before the request's turn came; nothing happened",
                 applied="no",
             )
-        self.works.append((host, work))
-        return host.submit(work)
+
+    @property
+    def may_apply(self) -> bool:
+        """Whether something of it was done, is being done or may still begin."""
+        if not self.request.changes_state:
+            return False
+        return not self.expired or not all(_dropped(future) for _, _, future in self.works)
+
+
+def _dropped(future: "asyncio.Future[Work]") -> bool:
+    """Whether work was handed back before it began."""
+    error = future.exception() if future.done() and not future.cancelled() else None
+    return isinstance(error, ReroutedError) or (
+        isinstance(error, RequestError) and error.code is ErrorCode.DEADLINE_EXCEEDED
+    )
 
 
 class Flights:
@@ -118,7 +142,7 @@ class Flights:
     def _expire(self, flight: Flight, waiter: _Waiter, first: bool) -> None:
         if first:
             flight.expired = True
-            for host, work in flight.works:
+            for host, work, _ in flight.works:
                 host.expire(work)
             # What was dropped is answered by the flight itself; give it the chance before saying "unknown".
             self._loop.call_soon(self._loop.call_soon, self._overdue, flight, waiter)
@@ -129,7 +153,7 @@ class Flights:
         if waiter not in flight.waiters:
             return
         flight.waiters.remove(waiter)
-        applied = "unknown" if flight.request.changes_state and flight.works else "no"
+        applied = "unknown" if flight.may_apply else "no"
         error = RequestError(
             ErrorCode.DEADLINE_EXCEEDED,
             "the deadline passed; ask again with the same request_id to learn the outcome"
@@ -146,7 +170,7 @@ class Flights:
             reply = {"version": 1, "request_id": request_id, "ok": True, **body}
         except WorkerError as error:
             reply = failure(request_id, error)
-        except Exception:  # the request boundary: a bug must cost one request, not the daemon
+        except Exception:  # noqa: BLE001 - the request boundary: a bug must cost one request, not the daemon
             self._log.exception(
                 "bug while serving", type=type(flight.request).__name__, request_id=request_id
             )

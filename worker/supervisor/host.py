@@ -87,6 +87,8 @@ class RunHost:
         self._replayer: Replayer | None = None
         self._bringing_up: asyncio.Task[None] | None = None
         self._waits_for_slot = False
+        self._is_writing = False
+        self._is_over = False
         self._records: dict[str, bytes] = {}
 
     # Asked from outside
@@ -112,6 +114,9 @@ class RunHost:
         The future gives the work with its outcomes, or raises the error that ended it, or ReroutedError.
         """
         future: asyncio.Future[s.Work] = self._loop.create_future()
+        if self._is_over:  # released while the caller was on its way here
+            future.set_exception(ReroutedError())
+            return future
         self._futures[work] = future
         self.last_used = self._loop.time()
         self._feed(s.Requested(work))
@@ -151,14 +156,17 @@ class RunHost:
         match effect:
             case s.Boot():
                 self._bringing_up = self._spawn_task(self._bring_up())
-            case s.Replay() | s.Commit():
-                pass  # both are steps of the bring-up task, which fed the stimulus that led here
+            case s.Replay():
+                pass  # a step of the bring-up task, which fed the stimulus that led here
+            case s.Commit():
+                self._is_writing = True  # likewise
             case s.Send(work, step):
                 self._send(work, step)
             case s.Append(work):
+                self._is_writing = True
                 self._spawn_task(self._append(work))
             case s.Resolve(work):
-                self._futures.pop(work).set_result(work)
+                self._resolve(work)
             case s.Reject(work, error):
                 self._fail(work, error)
             case s.Reroute(work):
@@ -168,10 +176,16 @@ class RunHost:
             case s.Rested():
                 self._rest()
             case s.Released(reason, lost):
+                self._is_over = True
                 self.log.info("run released", reason=reason, lost=lost, seq=self.record.seq)
                 self._services.released(self, lost)
             case _:
                 assert_never(effect)
+
+    def _resolve(self, work: s.Work) -> None:
+        future = self._futures.pop(work)
+        if not future.cancelled():
+            future.set_result(work)
 
     def _fail(self, work: s.Work, error: Exception) -> None:
         future = self._futures.pop(work)
@@ -188,7 +202,10 @@ class RunHost:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.log.error("bug in host", exc_info=error)
-            self.abandon(InternalError())
+            if self._is_writing:
+                self._written(_unrecorded(InternalError()))
+            else:
+                self.abandon(InternalError())
 
     # Coming up: boot, replay, commit
 
@@ -205,10 +222,7 @@ class RunHost:
             if self.incarnation.origin.commits:
                 await self._commit()
         except WorkerError as error:
-            if self.run.state is s.ProcessState.APPENDING:
-                self._feed(s.AppendFailed(error))
-            else:
-                self._lose(error)
+            self._lose(error)
         finally:
             self._bringing_up = None
             if self._handle is None and self.run.state is s.ProcessState.STOPPING:
@@ -241,7 +255,8 @@ class RunHost:
                 limit_seconds=seconds,
                 applied="no",
             ) from None
-        self._feed(s.Booted())
+        if self._is_booting():  # it may have ended right after its word
+            self._feed(s.Booted())
 
     def _is_booting(self) -> bool:
         return self.run.state is s.ProcessState.BOOTING
@@ -268,27 +283,32 @@ class RunHost:
         }
 
     async def _replay(self) -> None:
-        if self._handle is None or self.run.state is not s.ProcessState.REPLAYING:
+        handle = self._handle
+        if handle is None or not self._is_replaying():
             return
         started = self._loop.time()
         patience = self._settings.operation_timeout_seconds * 2
         replayer = Replayer(
             self.incarnation.plan,
-            self._handle.send,
+            handle.send,
             strict=self.incarnation.strict_replay,
             patience_seconds=patience,
         )
         self._replayer = replayer
         await replayer.run(self.incarnation.pages())
+        if not self._is_replaying():
+            return
         at_us = replayer.last_at_us or self.incarnation.boot_at_us
         self._asked += 1
-        self._handle.send(["settle", self._asked, at_us, self.incarnation.event])
+        handle.send(["settle", self._asked, at_us, self.incarnation.event])
         try:
             self._records = await asyncio.wait_for(self._settled, patience)
         except TimeoutError:
             message = f"the handler of {self.incarnation.event} did not end within {patience} s"
             raise ReplayError(ErrorCode.BOOT_TIMEOUT, message, applied="no") from None
-        self._handle.output.unmute()
+        if not self._is_replaying():
+            return
+        handle.output.unmute()
         for finding in replayer.divergences:
             self.log.warning("replay diverged", **finding)
             self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
@@ -300,11 +320,23 @@ class RunHost:
         )
         self._feed(s.Replayed())
 
+    def _is_replaying(self) -> bool:
+        return self.run.state is s.ProcessState.REPLAYING
+
     async def _commit(self) -> None:
-        if self.run.state is not s.ProcessState.APPENDING:
+        if not self._is_writing:
             return
-        self.record = await self.incarnation.commit(self.record, self._records, self.incarnation.boot_at_us)
-        self._feed(s.Appended())
+        incarnation = self.incarnation
+        try:
+            self.record = await incarnation.commit(self.record, self._records, incarnation.boot_at_us)
+        except WorkerError as error:
+            self._written(error)
+        else:
+            self._written(None)
+
+    def _written(self, error: WorkerError | None) -> None:
+        self._is_writing = False
+        self._feed(s.Appended() if error is None else s.AppendFailed(error))
 
     # One step at a time
 
@@ -360,12 +392,12 @@ class RunHost:
             await self.incarnation.store.append(append)
         except WorkerError as error:
             self.log.error("append failed", code=str(error.code), error=error.message, seq=self.record.seq)
-            self._feed(s.AppendFailed(_unrecorded(error)))
+            self._written(_unrecorded(error))
             return
         self.record = replace(
             self.record, seq=entries[-1].seq, last_operated_us=at_us, last_modified_us=at_us
         )
-        self._feed(s.Appended())
+        self._written(None)
 
     # What the process says
 
@@ -387,7 +419,9 @@ class RunHost:
                 self._boot.set_exception(answers.judge_error(error, {ErrorCode.MODEL_LOAD_FAILED}))
             case ["replayed", number, digests, done] if self._replayer is not None:
                 self._replayer.on_replayed(number, digests, done)
-            case ["settled", number, records, warnings] if number == self._asked and not self._settled.done():
+            case ["settled", number, records, warnings] if (
+                number == self._asked and self._is_replaying() and not self._settled.done()
+            ):
                 answers.judge_warnings(warnings)
                 self._settled.set_result(answers.judge_records(records))
             case ["fault", _, "memory", _]:
@@ -445,18 +479,24 @@ class RunHost:
 
     def _stop(self, reason: str) -> None:
         self._end_step()
-        for waited in (self._boot, self._settled):
-            if not waited.done():
-                waited.set_exception(
-                    RequestError(ErrorCode.RUN_NOT_LIVE, f"stopped while starting: {reason}")
-                )
-            waited.exception()  # it may have no reader any more
+        self._end_waits(reason)
         if self._handle is not None:
             self._handle.kill(reason)
         elif self._bringing_up is None:
             self._feed(s.Stopped())
         elif self._waits_for_slot:
             self._bringing_up.cancel()
+
+    def _end_waits(self, reason: str) -> None:
+        """Let the bring-up task go on, and see that its run is stopping."""
+        for waited in (self._boot, self._settled):
+            if not waited.done():
+                error = RequestError(ErrorCode.RUN_NOT_LIVE, f"stopped while starting: {reason}")
+                waited.set_exception(error)
+            if not waited.cancelled():
+                waited.exception()  # it may have no reader any more
+        if self._replayer is not None:
+            self._replayer.abandon()
 
     def _rest(self) -> None:
         if not self.record.perpetual:
@@ -477,7 +517,7 @@ class RunHost:
 def _unrecorded(error: WorkerError) -> WorkerError:
     """What a caller is told when an outcome could not be recorded: its process was ended with it."""
     if isinstance(error, LogUnavailableError):
-        return LogUnavailableError(error.message, **{"applied": "no", **error.information})
+        return LogUnavailableError(error.message, **{"applied": "unknown", **error.information})
     information = {"applied": "unknown", **error.information}
     return WorkerError(
         ErrorCode.OUTCOME_UNKNOWN,

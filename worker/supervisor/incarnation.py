@@ -50,6 +50,11 @@ class Incarnation:
         """The run that comes into memory."""
         return self.record.run_key
 
+    @property
+    def continues_ephemeral(self) -> bool:
+        """Whether it goes on with a run that was ephemeral, and had a history, before."""
+        return self.record.ephemeral and self.origin in (Origin.RESTORE, Origin.RECAST, Origin.REWIND)
+
     def worker_context(self, record: RunRecord) -> str:
         """The JSON text that the model finds in ``EPICENTER_WORKER_CONTEXT``."""
         address = record.address or {}

@@ -1,16 +1,16 @@
 """Model files as the supervisor sees them: found, fingerprinted, their context read; never run or compiled.
 
-A model's sources are hostile text here: they are read with bounds, hashed and tokenised, nothing more.
-Opening the model file to run it is left to the run process, behind the sandbox.
+A model's sources are hostile text here: they are read with bounds, hashed and searched in linear time, nothing
+more, because everything here runs on the loop. Opening the model file to run it is left to the run process, behind the sandbox.
 """
 
 import hashlib
-import io
 import json
 import os
+import re
 import stat
 import sys
-import tokenize
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,10 +22,16 @@ from protocol.values import check_value
 from worker.errors import RequestError
 from worker.runs.contexts import ModelContext, model_context, overlay, pypi_packages
 
-SOURCE_BYTES: Final = 16 * 1024 * 1024
+HASHED_BYTES: Final = 64 * 1024 * 1024
+"""Of one folder; of what goes beyond, the fingerprint holds names and sizes only."""
 SCANNED_BYTES: Final = 1024 * 1024
+"""Of one folder, the model file first; imports beyond are found when the model imports them."""
 CONTEXT_BYTES: Final = 1024 * 1024
 SOURCE_FILES: Final = 2000
+IMPORTS: Final = 256
+"""Names looked up among the installed modules; a folder that imports more has the rest imported by its runs."""
+SETTLED_NS: Final = 100_000_000
+"""A file changed less than this ago may change again within the same tick of its file system's clock."""
 # Importing these does something to the world, or needs a display.
 NEVER_PRELOADED: Final = frozenset(
     {"antigravity", "this", "idlelib", "turtle", "tkinter", "test", "epicenter"}
@@ -74,7 +80,7 @@ class ModelCatalog:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self._cache: dict[str, tuple[tuple[tuple[str, int, int], ...], ModelSource]] = {}
+        self._cache: dict[str, tuple[_Stamps, ModelSource]] = {}
 
     def find(self, model_file: str) -> ModelSource:
         """The model at ``model_file``, relative to the root.
@@ -84,18 +90,20 @@ class ModelCatalog:
                 one that is not there, no regular file, or leads out of the root by a link; INVALID_CONTEXT
                 for a ctx2 file that is no JSON map.
         """
-        path = self._path(model_file)
-        folder = path.parent
-        files = sorted(_source_files(folder))
-        stamp = tuple((name, *_stamp(folder / name)) for name in files)
+        path, resolved = self._path(model_file)
+        files = [path.name, *sorted({*_source_files(path.parent)} - {path.name})]
+        places = [resolved, *(path.parent / name for name in files[1:])]
+        stamps = tuple(_stamp(place) for place in places)
         cached = self._cache.get(model_file)
-        if cached is not None and cached[0] == stamp:
+        if cached is not None and cached[0] == (places, stamps):
             return cached[1]
-        source = self._read(model_file, path, files)
-        self._cache[model_file] = (stamp, source)
+        source = self._read(model_file, path, list(zip(files, places, strict=True)))
+        if max(changed_ns for changed_ns, _, _ in stamps) < time.time_ns() - SETTLED_NS:
+            self._cache[model_file] = ((places, stamps), source)
         return source
 
-    def _path(self, model_file: str) -> Path:
+    def _path(self, model_file: str) -> tuple[Path, Path]:
+        """Where the file is, and where links lead from there; the second is what was judged."""
         parts = PurePosixPath(model_file)
         words = model_file.split("/")
         if (
@@ -105,7 +113,8 @@ class ModelCatalog:
         ):
             raise RequestError(
                 ErrorCode.INVALID_REQUEST,
-                f"model_file: {model_file!r:.200} must be a path below the model root, without '..'",
+                f"model_file: {model_file!r:.200} must be a path below the model root, of printable characters "
+                "and without '..'",
                 path="model_file",
             )
         path = self.root / parts
@@ -120,110 +129,111 @@ class ModelCatalog:
             raise self._missing(model_file, f"it is no regular file{hint}")
         if path.suffix != ".py":
             raise self._missing(model_file, "a model file is a Python file, its name ends in .py")
-        return path
+        return path, resolved
 
     def _missing(self, model_file: str, reason: str) -> RequestError:
         return RequestError(
             ErrorCode.MODEL_NOT_FOUND, f"model_file {model_file!r:.200}: {reason}", model_file=model_file
         )
 
-    def _read(self, model_file: str, path: Path, files: list[str]) -> ModelSource:
-        folder = path.parent
+    def _read(self, model_file: str, path: Path, files: list[tuple[str, Path]]) -> ModelSource:
         digest = hashlib.sha256()
-        imports: set[str] = set()
-        for name in files:
-            content = _read_regular(folder / name, SOURCE_BYTES)
-            digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
+        imports: dict[str, None] = {}
+        hashed, scanned = 0, 0
+        for name, place in files:
+            content, size = _read_regular(place, HASHED_BYTES - hashed)
+            hashed += len(content)
+            digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
             digest.update(content)
             if name.endswith(".py"):
-                imports |= set(scan_imports(content[:SCANNED_BYTES]))
-        context_path = path.with_suffix(".ctx2")
+                imports |= dict.fromkeys(scan_imports(content[: SCANNED_BYTES - scanned]))
+                scanned = min(scanned + len(content), SCANNED_BYTES)
         context_name = f"{model_file.removesuffix('.py')}.ctx2"
         return ModelSource(
             name=model_file,
-            folder=folder,
+            folder=path.parent,
             file=path.name,
             fingerprint=digest.hexdigest(),
-            imports=tuple(sorted(_preloadable(imports, folder))),
-            context=_read_context(context_path, context_name),
+            imports=tuple(sorted(_preloadable(list(imports)[:IMPORTS], path.parent))),
+            context=_read_context(path.with_suffix(".ctx2"), context_name),
             context_name=context_name,
         )
 
 
+_Stamps = tuple[list[Path], tuple[tuple[int, int, int], ...]]
+
+
 def _source_files(folder: Path) -> Iterator[str]:
-    """Python and context files below a folder, relative; links and hidden folders are not followed."""
+    """The first Python and context files below a folder, relative; links and hidden folders are not followed."""
     seen = 0
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
-        for name in names:
-            if name.endswith((".py", ".ctx2")):
-                seen += 1
-                if seen > SOURCE_FILES:
-                    return
-                yield os.path.relpath(os.path.join(where, name), folder)  # noqa: PTH118 - os.walk's own strings
+        for name in sorted(name for name in names if name.endswith((".py", ".ctx2"))):
+            seen += 1
+            if seen > SOURCE_FILES:
+                return
+            yield os.path.relpath(os.path.join(where, name), folder)  # noqa: PTH118 - os.walk's own strings
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What differs when a file was changed or replaced; the change time cannot be set back."""
     try:
         info = path.lstat()
     except OSError:
-        return (0, 0)
-    return (info.st_mtime_ns, info.st_size)
+        return (0, 0, 0)
+    return (info.st_ctime_ns, info.st_ino, info.st_size)
 
 
-def _read_regular(path: Path, limit: int) -> bytes:
-    """At most ``limit`` bytes of a regular file; b"" for anything else, so that a pipe cannot block."""
+def _read_regular(path: Path, limit: int) -> tuple[bytes, int]:
+    """At most ``limit`` bytes of a regular file, and its size in bytes.
+
+    ``(b"", 0)`` for anything else: a link is not followed, a pipe cannot block.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
-        return b""
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        return b"", 0
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            return b"", 0
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(limit), info.st_size
+    finally:
+        os.close(fd)
 
 
-_LINE_ENDS: Final = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT)
+_NO_CODE: Final = re.compile(
+    r"""
+      \# [^\n]*+
+    | \"{3} (?: [^"\\] | \\. | "(?!"") )*+ (?: \"{3} )?
+    | '{3} (?: [^'\\] | \\. | '(?!'') )*+ (?: '{3} )?
+    | " (?: [^"\\\n] | \\. )*+ "?
+    | ' (?: [^'\\\n] | \\. )*+ '?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""Comments and strings, ended or not. Nothing in it backtracks: a source cannot make the search slow."""
+
+_IMPORT: Final = re.compile(
+    r"(?:^|[;:])[ \t\f]*(?:import[ \t]+(?P<names>[^\n;]+)|from[ \t]+(?P<module>\w[\w.]*)[ \t]+import\b)",
+    re.MULTILINE,
+)
+_MODULE: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 def scan_imports(source: bytes) -> Iterator[str]:
-    """Modules named by ``import`` and ``from … import`` statements, wherever they stand.
+    """Modules named by ``import`` and ``from … import`` statements, wherever they stand; not relative ones.
 
-    Tokens only: source that does not parse yields what came before the fault.
+    The source need not be Python: what looks like an import is one.
     """
-    try:
-        at_start, statement = True, list[str]()
-        for token in tokenize.tokenize(io.BytesIO(source).readline):
-            if token.type in _LINE_ENDS or token.string == ";":
-                yield from _modules(statement)
-                at_start, statement = True, []
-            elif token.type in (tokenize.ENCODING, tokenize.COMMENT):
-                continue
-            elif statement or (at_start and token.string in ("import", "from")):
-                statement.append(token.string)
-            else:
-                at_start = False
-        yield from _modules(statement)
-    except (tokenize.TokenError, SyntaxError, UnicodeDecodeError, ValueError):
-        return
-
-
-def _modules(statement: list[str]) -> Iterator[str]:
-    if not statement:
-        return
-    if statement[0] == "from":
-        name = "".join(statement[1 : statement.index("import")] if "import" in statement else ())
-        if name and not name.startswith("."):
-            yield name
-        return
-    name = ""
-    for word in [*statement[1:], ","]:
-        if word == ",":
-            if name:
-                yield name.split(" ")[0]
-            name = ""
-        elif word == "as":
-            name += " "
-        else:
-            name += word
+    text = source.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    code = _NO_CODE.sub(" ", text).replace("\\\n", " ")
+    for found in _IMPORT.finditer(code):
+        for part in (found["module"] or found["names"]).split(","):
+            name = part.split(maxsplit=1)[:1]
+            if name and _MODULE.fullmatch(name[0]):
+                yield name[0]
 
 
 def _preloadable(names: Iterable[str], folder: Path) -> Iterator[str]:
@@ -254,21 +264,24 @@ def _installed(package: str) -> bool:
 
 
 def _read_context(path: Path, name: str) -> dict[str, Any]:
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
-    text = _read_regular(path, CONTEXT_BYTES)
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise _bad_context(name, "is no regular file")
+    text, size = _read_regular(path, CONTEXT_BYTES)
+    if size > CONTEXT_BYTES:
+        raise _bad_context(name, f"has {size} bytes, allowed are {CONTEXT_BYTES}")
     try:
         context = json.loads(text)
         check_value(context, "")
-    except (ValueError, RecursionError, ProtocolError) as error:
-        raise RequestError(
-            ErrorCode.INVALID_CONTEXT, f"{name}: not JSON: {error}", source=name, path=""
-        ) from error
+    except ProtocolError as error:
+        raise _bad_context(name, f"not JSON: {error.message}") from error
+    except (ValueError, RecursionError) as error:
+        raise _bad_context(name, f"not JSON: {error}") from error
     if not isinstance(context, dict):
-        raise RequestError(
-            ErrorCode.INVALID_CONTEXT,
-            f"{name}: must hold a JSON object, not {type(context).__name__}",
-            source=name,
-            path="",
-        )
+        raise _bad_context(name, f"must hold a JSON object, not {type(context).__name__}")
     return context
+
+
+def _bad_context(name: str, reason: str) -> RequestError:
+    return RequestError(ErrorCode.INVALID_CONTEXT, f"{name}: {reason}", source=name, path="")

@@ -20,6 +20,8 @@ from worker.runs.history import LogEntry, OutcomeStatus, ReplayPlan, effective
 PAGE_ENTRIES: Final = 2000
 BATCH_BYTES: Final = 1024 * 1024
 WINDOW: Final = 2
+MAX_FINDINGS: Final = 100
+"""Divergences described one by one; a model that never repeats itself would fill reply and log with them."""
 
 
 class ReplaySlots:
@@ -53,10 +55,10 @@ class ReplaySlots:
             self._release()
 
     def _abandon(self, turn: "asyncio.Future[None]") -> None:
-        if turn in self._waiting:
+        if not turn.cancelled():
+            self._release()  # the place was given before the cancellation came
+        elif turn in self._waiting:
             self._waiting.remove(turn)
-        else:
-            self._release()
 
     def _release(self) -> None:
         while self._waiting:
@@ -68,7 +70,11 @@ class ReplaySlots:
 
 
 class Replayer:
-    """One replay. ``send`` puts a frame on the run's socket; ``on_replayed`` takes each answer."""
+    """One replay. ``send`` puts a frame on the run's socket; ``on_replayed`` takes each answer.
+
+    ``applied`` counts actions, ``diverged`` those that came out differently; ``divergences`` describes the
+    first of them.
+    """
 
     def __init__(
         self,
@@ -88,13 +94,15 @@ class Replayer:
         self._error: ReplayError | None = None
         self.applied = 0
         self.last_at_us = 0
+        self.diverged = 0
         self.divergences: list[dict[str, Any]] = []
 
     async def run(self, pages: AsyncIterator[Sequence[LogEntry]]) -> None:
         """Apply all pages.
 
         Raises:
-            ReplayError: REPLAY_DIVERGED, or BOOT_TIMEOUT when the process makes no progress.
+            ReplayError: REPLAY_DIVERGED, BOOT_TIMEOUT when the process makes no progress, or PROCESS_EXITED
+                after ``abandon``.
         """
         async for page in pages:
             for batch in _batches(effective(page)):
@@ -114,15 +122,24 @@ class Replayer:
         if not self._pending or number != self._pending[0][0] or not isinstance(digests, list):
             raise ChannelError("replayed what was not asked")
         batch = self._pending[0][1]
-        if len(digests) > len(batch) or (done is True) != (len(digests) == len(batch)):
+        if len(digests) > len(batch) or (done is True and len(digests) < len(batch)):
             raise ChannelError("replayed another number of actions than asked")
+        if done is not True and not digests:
+            raise ChannelError("replayed nothing")  # or a process could feign progress for ever
         for entry, digest in zip(batch, digests, strict=False):
             if digest != entry.digest and entry.seq > self._plan.compare_after_seq:
                 self._diverged(entry, digest)
         del batch[: len(digests)]
         self.applied += len(digests)
-        if done:
+        if done is True:
             self._pending.popleft()
+        self._news.set()
+
+    def abandon(self) -> None:
+        """The process is gone: end ``run`` now, which otherwise would wait as long as it has patience."""
+        if self._error is None:
+            message = "the run process ended during the replay"
+            self._error = ReplayError(ErrorCode.PROCESS_EXITED, message, applied="no")
         self._news.set()
 
     async def _until(self, reached: Callable[[], bool]) -> None:
@@ -131,11 +148,10 @@ class Replayer:
             try:
                 await asyncio.wait_for(self._news.wait(), self._patience_seconds)
             except TimeoutError:
-                seq = self._pending[0][1][0].seq
                 raise ReplayError(
                     ErrorCode.BOOT_TIMEOUT,
-                    f"the replay made no progress for {self._patience_seconds} s at seq {seq}",
-                    seq=seq,
+                    f"the replay made no progress for {self._patience_seconds:g} s after {self.applied} actions",
+                    replayed=self.applied,
                     applied="no",
                 ) from None
         if self._error is not None:
@@ -151,7 +167,9 @@ class Replayer:
             "expected": entry.digest.hex(),
             "got": got,
         }
-        self.divergences.append(finding)
+        self.diverged += 1
+        if len(self.divergences) < MAX_FINDINGS:
+            self.divergences.append(finding)
         if self._strict and self._error is None:
             recorded = "an error" if entry.status is OutcomeStatus.ERROR else "a result"
             self._error = ReplayError(

@@ -88,22 +88,22 @@ class Router:
         self._schedule()
 
     def _receive(self, frames: list[bytes]) -> None:
-        # REQ and DEALER peers send an empty delimiter; a bare DEALER is answered as it spoke.
-        identity, *rest = frames
-        envelope = [identity, b""] if rest[:1] == [b""] else [identity]
-        body = rest[-1] if rest else b""
+        # Everything up to the empty delimiter is the way back, also through proxies; a peer that sends none is
+        # answered as it spoke.
+        end = frames.index(b"", 1) + 1 if b"" in frames[1:-1] else 1
+        envelope, bodies = frames[:end], frames[end:]
 
         def answer(reply: dict[str, Any]) -> None:
             self._reply(envelope, reply)
 
         try:
-            request = decode_request(body, max_bytes=self._max_message_bytes)
+            request = decode_request(_single(bodies), max_bytes=self._max_message_bytes)
         except ProtocolError as error:
             self._refuse(envelope, error)
             return
         try:
             self._submit(request, answer)
-        except Exception:  # the request boundary: a bug must cost one request, not the daemon
+        except Exception:  # noqa: BLE001 - the request boundary: a bug must cost one request, not the daemon
             self._log.exception("bug while taking a request", request_id=request.request_id)
             self._refuse(envelope, InternalError(), request.request_id)
 
@@ -133,5 +133,20 @@ class Router:
         except zmq.ZMQError as error:
             # The peer is gone or reads nothing; it may ask again with its request_id.
             self._log.debug("reply dropped", error=str(error), request_id=reply.get("request_id"))
-        if self._socket.EVENTS & zmq.POLLIN:
+        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._schedule()
+
+
+def _single(bodies: list[bytes]) -> bytes:
+    """The one frame that a request is.
+
+    Raises:
+        ProtocolError: INVALID_REQUEST; there are several, or none.
+    """
+    if len(bodies) == 1:
+        return bodies[0]
+    raise ProtocolError(
+        ErrorCode.INVALID_REQUEST,
+        f"a request is one frame behind the empty delimiter, not {len(bodies)}",
+        path="",
+    )

@@ -47,8 +47,10 @@ from worker.supervisor.access import Served, StateAccess, StateRequest, closed
 from worker.supervisor.flights import Answer, Flight, Flights, failure
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.records import live_record, updated_record
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.status import worker_status
+from worker.supervisor.table import draining, never_came_up
 from worker.supervisor.views import entry_view, run_view
 from worker.telemetry import Logger
 
@@ -85,8 +87,7 @@ class Supervisor:
     def submit(self, request: Request, answer: Answer) -> None:
         """Take one decoded request; ``answer`` gets the reply map, once."""
         if self.draining and not isinstance(request, Ping | WorkerStatus | Drain):
-            message = "this worker is draining and takes no new requests; ask another one"
-            answer(failure(request.request_id, WorkerError(ErrorCode.DRAINING, message, applied="no")))
+            answer(failure(request.request_id, draining()))
             return
         self._flights.submit(request, answer)
 
@@ -155,7 +156,7 @@ class Supervisor:
             case UpdateRun():
                 return lambda run_key: self._update(flight, request, run_key)
             case EvictRun():
-                return lambda run_key: self._evict(flight, request, run_key)
+                return lambda run_key: self._evict(flight, run_key)
             case ReadMetadata():
                 return lambda run_key: self._read_metadata(request, run_key)
             case UpdateMetadata():
@@ -233,7 +234,7 @@ class Supervisor:
         return await self._bring_up(flight, self._births.create(request, flight.digest), "memory")
 
     async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
-        host = await self._table.start(incarnation)
+        host = await self._table.start(incarnation, flight.check)
         work = Work(request_id=flight.request.request_id, digest=flight.digest, begun=True)
         await flight.submit(host, work)
         return self._shown(host, served_from)
@@ -241,13 +242,19 @@ class Supervisor:
     async def _restore(self, flight: Flight, request: RestoreRun) -> dict[str, Any]:
         while True:
             async with self._table.gate(request.run_key):
+                stored = self._access.stored(flight, request.run_key)
+                if stored is not None:
+                    return self._answer_stored(stored)
+                await self._table.settled(request.run_key)
                 host, record = await self._access.locate(request.run_key)
                 if record.closed:
                     raise closed(request.run_key)
                 served_from = "memory" if host is not None and host.live else "restored"
+                begun = host is None
                 if host is None:
-                    host = await self._table.start(await self._births.restore(record, request))
-                future = flight.submit(host, Work(request_id=request.request_id, begun=True))
+                    incarnation = await self._births.restore(record, request, flight.digest)
+                    host = await self._table.start(incarnation, flight.check)
+                future = flight.submit(host, Work(request_id=request.request_id, begun=begun))
             try:
                 await future
             except ReroutedError:
@@ -265,9 +272,8 @@ class Supervisor:
             incarnation = await self._births.rewind(record, request, flight.digest)
             host = self._table.get(request.run_key)
             if host is not None:
-                host.evict("rewind")
-                await self._table.gone(request.run_key)
-            host = await self._table.start(incarnation)
+                await self._table.replace(host, "rewind")
+            host = await self._table.start(incarnation, flight.check)
             future = flight.submit(host, Work(request_id=request.request_id, begun=True))
         await future
         return self._shown(host, "restored")
@@ -284,14 +290,18 @@ class Supervisor:
     async def _quiet(self, flight: Flight, run_key: str) -> RunRecord:
         """The run's row when all that was asked of it before is done. The caller holds the run's gate."""
         while True:
+            await self._table.settled(run_key)
             host, record = await self._access.locate(run_key)
             if host is None:
                 return record
             try:
-                await flight.submit(host, Work(request_id=flight.request.request_id))
+                await flight.submit(host, Work(flight.request.request_id))
             except ReroutedError:
-                await self._table.gone(run_key)
                 continue
+            except WorkerError as error:
+                if never_came_up(host, error):
+                    continue
+                raise
             return host.record
 
     async def _update(self, flight: Flight, request: UpdateRun, run_key: str) -> dict[str, Any]:
@@ -299,35 +309,43 @@ class Supervisor:
             stored = self._access.stored(flight, run_key)
             if stored is not None:
                 return self._answer_stored(stored)
+            if request.closed is True:
+                await self._end(flight, run_key)
             host, _ = await self._access.locate(run_key)
-            ends = request.closed is True
+            state, live = (None, False) if host is None else (host.run.state, host.live)
 
             def edit(current: RunRecord) -> RunRecord:
-                return _updated(current, request)
+                return updated_record(current, request)
 
-            def render(row: RunRecord) -> bytes:
-                return pack(self._view(row, None if ends else host))
+            def view(row: RunRecord) -> dict[str, Any]:
+                return run_view(row, state, live=live, sandbox=self._sandbox["level"])
 
             stored = StoredRequest(request.request_id, run_key, flight.digest)
-            row = await self._stores.of(run_key).update(run_key, edit, stored, render)
+            store = self._stores.of(run_key)
+            row = await store.update(run_key, edit, stored, lambda row: pack(view(row)))
             if host is not None:
-                host.record = _attributes(host.record, row)
-            future = None
-            if host is not None and ends:
-                future = flight.submit(host, Work(request_id=request.request_id, ends=True))
-        if future is not None:
-            await _ended(future)
-        current = self._table.get(run_key)
-        return {"result": self._view(row if current is None else current.record, current)}
+                host.record = live_record(host.record, row)
+        return {"result": view(row)}
 
-    async def _evict(self, flight: Flight, request: EvictRun, run_key: str) -> dict[str, Any]:
+    async def _evict(self, flight: Flight, run_key: str) -> dict[str, Any]:
         async with self._table.gate(run_key):
-            host, _ = await self._access.locate(run_key)
-            if host is None:
-                return {"result": None}
-            future = flight.submit(host, Work(request_id=request.request_id, ends=True))
-        await _ended(future)
+            await self._access.locate(run_key)
+            await self._end(flight, run_key)
+            # An ephemeral run whose process was lost is kept for who restores it; not any longer.
+            await self._stores.forget(run_key)
         return {"result": None}
+
+    async def _end(self, flight: Flight, run_key: str) -> None:
+        """Take a run out of memory after what was asked of it before. The caller holds the run's gate."""
+        while (host := self._table.get(run_key)) is not None:
+            try:
+                await flight.submit(host, Work(flight.request.request_id, ends=True))
+            except ReroutedError:
+                await self._table.gone(run_key)
+            except WorkerError as error:
+                if not never_came_up(host, error):
+                    raise
+                await self._table.gone(run_key)
 
     # Metadata and history
 
@@ -349,11 +367,14 @@ class Supervisor:
             stored = self._access.stored(flight, run_key)
             if stored is not None:
                 return self._answer_stored(stored)
-            await self._access.locate(run_key)
+            host, _ = await self._access.locate(run_key)
             edit = metadata_edit(request.set or {}, request.push or {}, request.pop or {})
             stored = StoredRequest(request.request_id, run_key, flight.digest)
             store = self._stores.of(run_key)
-            changed = await store.update_metadata(run_key, edit, stored, at_us=now_us())
+            at_us = now_us()
+            changed = await store.update_metadata(run_key, edit, stored, at_us=at_us)
+            if host is not None:
+                host.record = replace(host.record, last_modified_us=max(host.record.last_modified_us, at_us))
         return {"result": changed}
 
     async def _read_history(self, request: ReadHistory) -> dict[str, Any]:
@@ -361,31 +382,3 @@ class Supervisor:
         store = self._stores.of(request.run_key)
         entries = await store.read(request.run_key, after_seq=request.after_seq, limit=request.limit)
         return {"entries": [entry_view(entry) for entry in entries], "head_seq": record.seq}
-
-
-async def _ended(future: "asyncio.Future[Work]") -> None:
-    """Wait for the end of a run; that it ended in another way first is as good."""
-    try:
-        await future
-    except ReroutedError:
-        return
-
-
-def _updated(current: RunRecord, request: UpdateRun) -> RunRecord:
-    names = ("tracking_key", "marked", "hidden", "closed", "allow_channel")
-    given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
-    permit = current.permit
-    if request.permit is not None:
-        permit = permit | request.permit.model_dump(mode="json", exclude_none=True)
-    return replace(current, permit=permit, last_modified_us=now_us(), **given)
-
-
-def _attributes(live: RunRecord, row: RunRecord) -> RunRecord:
-    """The live row with the attributes of ``row``; the history of the live one may be ahead."""
-    return replace(
-        row,
-        seq=live.seq,
-        epoch=live.epoch,
-        last_operated_us=live.last_operated_us,
-        last_modified_us=max(live.last_modified_us, row.last_modified_us),
-    )

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from protocol.errors import ErrorCode
-from worker.errors import CapacityError, RequestError
+from worker.errors import CapacityError, RequestError, WorkerError
 from worker.log.base import Store
 from worker.log.memory import MemoryStore
 from worker.runs.record import RunRecord
-from worker.runs.stimuli import ProcessState
-from worker.supervisor.host import RunHost
+from worker.runs.stimuli import ProcessState, Work
+from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 
 
@@ -33,9 +33,13 @@ class Stores:
         """From now on the run is served from memory."""
         self._ephemeral_keys.add(run_key)
 
+    def unmark(self, run_key: str) -> None:
+        """From now on what is kept in memory of the run is hidden; ``forget`` drops it."""
+        self._ephemeral_keys.discard(run_key)
+
     async def forget(self, run_key: str) -> None:
         """Drop an ephemeral run."""
-        self._ephemeral_keys.discard(run_key)
+        self.unmark(run_key)
         await self.ephemeral.remove(run_key)
 
     async def get(self, run_key: str) -> RunRecord:
@@ -51,12 +55,26 @@ class Stores:
 
 
 class RunTable:
-    """Hosts by run key. ``make_host`` builds a host whose release calls ``release``."""
+    """Hosts by run key. ``make_host`` builds a host whose release calls ``release``.
 
-    def __init__(self, make_host: Callable[[Incarnation], RunHost], stores: Stores, *, limit: int) -> None:
+    ``limit``: runs in memory at once. ``keep_seconds``: how long an ephemeral run whose process was lost waits
+    to be asked for again.
+    """
+
+    def __init__(
+        self,
+        make_host: Callable[[Incarnation], RunHost],
+        stores: Stores,
+        *,
+        limit: int,
+        keep_seconds: float,
+    ) -> None:
         self._make_host = make_host
         self._stores = stores
         self._limit = limit
+        self._keep_seconds = keep_seconds
+        self._closing = False
+        self._replaced: set[str] = set()
         self._hosts: dict[str, RunHost] = {}
         self._gates: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._gone: dict[str, asyncio.Future[None]] = {}
@@ -77,29 +95,65 @@ class RunTable:
         """All hosts."""
         return list(self._hosts.values())
 
-    async def start(self, incarnation: Incarnation) -> RunHost:
+    async def start(self, incarnation: Incarnation, still_wanted: Callable[[], None]) -> RunHost:
         """Make a host; at the limit the least recently used idle run makes room.
+
+        The caller gives it work at once. ``still_wanted`` is asked last and may raise what ends the request.
 
         Raises:
             CapacityError: every run in memory is at work.
+            WorkerError: DRAINING; nothing was started.
         """
         while len(self._hosts) >= self._limit:
             await self._make_room()
+        still_wanted()
+        if self._closing:
+            raise draining()
         host = self._make_host(incarnation)
         self._hosts[incarnation.run_key] = host
         self._gone[incarnation.run_key] = asyncio.get_running_loop().create_future()
         return host
 
     def release(self, host: RunHost, lost: bool) -> None:
-        """The host is finished; a run kept only in memory ends with it, unless a failure ended its process."""
-        self._hosts.pop(host.run_key, None)
-        if host.incarnation.ephemeral and not (lost and host.run.came_up):
-            task = asyncio.get_running_loop().create_task(self._stores.forget(host.run_key))
-            self._forgetting.add(task)
-            task.add_done_callback(self._forgetting.discard)
-        gone = self._gone.pop(host.run_key, None)
+        """The host is finished.
+
+        A run kept only in memory ends with it, unless a failure ended its process or another host follows.
+        """
+        run_key = host.run_key
+        self._hosts.pop(run_key, None)
+        if host.incarnation.ephemeral and run_key not in self._replaced:
+            if lost and (host.run.came_up or host.incarnation.continues_ephemeral):
+                self._keep_for_a_while(host)
+            else:
+                self._forget(run_key)
+        self._replaced.discard(run_key)
+        gone = self._gone.pop(run_key, None)
         if gone is not None and not gone.done():
             gone.set_result(None)
+
+    async def replace(self, host: RunHost, reason: str) -> None:
+        """Take a run out of memory for an incarnation that follows at once."""
+        self._replaced.add(host.run_key)
+        host.evict(reason)
+        await self.gone(host.run_key)
+
+    async def settled(self, run_key: str) -> None:
+        """Wait while the run is leaving memory, or will after what was asked of it.
+
+        The caller holds the gate, so that requests behind it keep their order and nobody starts the run.
+
+        Raises:
+            CapacityError: too many wait for this run already.
+        """
+        while (host := self.get(run_key)) is not None and host.run.ending:
+            try:
+                await host.submit(Work(""))
+            except ReroutedError:
+                continue
+            except WorkerError as error:
+                if not never_came_up(host, error):
+                    raise
+                await self.gone(run_key)
 
     async def gone(self, run_key: str) -> None:
         """Wait until the run is out of memory."""
@@ -108,11 +162,27 @@ class RunTable:
             await asyncio.shield(waiting)
 
     async def evict_all(self, reason: str) -> None:
-        """Take every run out of memory, each after its current request."""
+        """Take every run out of memory, each after its current request; none comes back."""
+        self._closing = True
         for host in self.hosts():
             host.evict(reason)
         while self._gone:
             await asyncio.wait(list(self._gone.values()))
+
+    def _keep_for_a_while(self, host: RunHost) -> None:
+        if not host.record.perpetual:
+            asyncio.get_running_loop().call_later(self._keep_seconds, self._forget_unhosted, host.run_key)
+
+    def _forget_unhosted(self, run_key: str) -> None:
+        if run_key not in self._hosts:
+            self._forget(run_key)
+
+    def _forget(self, run_key: str) -> None:
+        # Hidden at once, dropped in a moment: the next request must not find it in between.
+        self._stores.unmark(run_key)
+        task = asyncio.get_running_loop().create_task(self._stores.forget(run_key))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
 
     async def _make_room(self) -> None:
         idle = [host for host in self._hosts.values() if host.run.state is ProcessState.IDLE]
@@ -125,7 +195,8 @@ class RunTable:
                 allowed=self._limit,
             )
         if not stopping:
-            oldest = min(idle, key=lambda host: host.last_used)
+            # An ephemeral run cannot come back, so it goes only where nothing else can.
+            oldest = min(idle, key=lambda host: (host.incarnation.ephemeral, host.last_used))
             oldest.evict("capacity")
             stopping = [oldest]
         await self.gone(stopping[0].run_key)
@@ -134,3 +205,15 @@ class RunTable:
 def not_found(run_key: str) -> RequestError:
     """The refusal of a run that does not exist."""
     return RequestError(ErrorCode.RUN_NOT_FOUND, f"there is no run {run_key}", run_key=run_key)
+
+
+def draining() -> WorkerError:
+    """The refusal of what would have to start while the worker ends."""
+    message = "this worker is draining and takes no new requests; ask another one"
+    return WorkerError(ErrorCode.DRAINING, message, applied="no")
+
+
+def never_came_up(host: RunHost, error: WorkerError) -> bool:
+    """Whether a request failed only because the run that it waited for did not come into memory."""
+    own = (ErrorCode.CAPACITY, ErrorCode.DEADLINE_EXCEEDED)
+    return not host.run.came_up and error.code not in own

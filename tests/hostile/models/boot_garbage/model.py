@@ -1,0 +1,5 @@
+import os
+import time
+
+os.write(3, b"\xff" * 4096)
+time.sleep(3600)

@@ -1,0 +1,281 @@
+"""The life cycle under any order of events: a small shell of a process and a log drives it."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from protocol.errors import ErrorCode
+from worker.errors import LogUnavailableError, RunLostError, WorkerError
+from worker.runs.history import OutcomeStatus
+from worker.runs.lifecycle import IllegalTransitionError, Run
+from worker.runs.stimuli import (
+    Append,
+    Appended,
+    AppendFailed,
+    Boot,
+    Booted,
+    Commit,
+    Effect,
+    EvictAsked,
+    Expired,
+    IdleExpired,
+    Lost,
+    Origin,
+    Outcome,
+    Performed,
+    ProcessState,
+    Reject,
+    Released,
+    Replay,
+    Replayed,
+    Requested,
+    Reroute,
+    Resolve,
+    Rested,
+    Send,
+    Step,
+    StepKind,
+    Stimulus,
+    Stop,
+    Stopped,
+    Work,
+)
+
+STEPS = st.sampled_from(
+    (
+        Step(StepKind.EXECUTE, "change", b"a", 60.0),
+        Step(StepKind.EXECUTE, "look", b"a", 60.0, inert=True),
+        Step(StepKind.SET, "x", b"a", 60.0),
+        Step(StepKind.GET, "x", b"a", 60.0),
+        Step(StepKind.READ, "x", b"", 60.0, names=("x",)),
+    )
+)
+OUTCOMES = st.sampled_from(
+    (
+        Outcome(OutcomeStatus.COMPLETED, b"\xc0", 1),
+        Outcome(OutcomeStatus.ERROR, b"\x80", 1, error_code=ErrorCode.OPERATION_FAILED),
+        Outcome(OutcomeStatus.ERROR, b"\x80", 1, error_code=ErrorCode.UNKNOWN_OPERATION),
+    )
+)
+EXITED = RunLostError(ErrorCode.PROCESS_EXITED, "the process ended", applied="no")
+INBOX_LIMIT = 3
+
+
+class Shell(RuleBasedStateMachine):
+    """A process that boots, performs or dies, and a log that writes or refuses; what a host would do."""
+
+    @initialize(origin=st.sampled_from(tuple(Origin)), steps=st.lists(STEPS, max_size=3), ends=st.booleans())
+    def begin(self, origin: Origin, steps: list[Step], ends: bool) -> None:
+        self.run = Run(origin, inbox_limit=INBOX_LIMIT)
+        self.works: list[Work] = []
+        self.answers: dict[Work, Effect] = {}
+        self.entries: list[tuple[int, int]] = []
+        self.committed = False
+        self.booting = self.replaying = self.rested = self.stopping = self.gone = self.released = False
+        self.sent: Work | None = None
+        self.writing: Append | Commit | None = None
+        # What an incarnation is started for, where it begins with a write, is the request it answers so.
+        self.submit(
+            Work("0", (), begun=True) if origin.commits else Work("0", tuple(steps), ends=ends)
+        )
+
+    # Executing effects
+
+    def feed(self, stimulus: Stimulus) -> None:
+        self.rested = False
+        effects = self.run.handle(stimulus)
+        for position, effect in enumerate(effects):
+            if self.released:
+                assert isinstance(effect, Reroute), f"{effect} after the release"
+            self.execute(effect, effects[position + 1 :])
+
+    def execute(self, effect: Effect, later: list[Effect]) -> None:
+        match effect:
+            case Boot():
+                self.booting = True
+            case Replay():
+                self.replaying = True
+            case Commit():
+                assert self.writing is None
+                self.writing = effect
+            case Append(work):
+                assert self.writing is None
+                assert work.finished
+                assert work.leaves_trace
+                self.writing = effect
+            case Send(work, step):
+                assert self.sent is None
+                assert self.writing is None
+                assert step is work.steps[len(work.outcomes)]
+                self.sent = work
+            case Resolve() | Reject() | Reroute():
+                self.answer(effect)
+            case Stop():
+                assert not self.stopping
+                self.stopping, self.sent = True, None
+            case Rested():
+                assert later == []
+                self.rested = True
+            case Released():
+                assert self.stopping
+                assert self.gone
+                assert self.writing is None
+                self.released = True
+
+    def answer(self, effect: Resolve | Reject | Reroute) -> None:
+        work = effect.work
+        assert work not in self.answers, f"{work} is answered twice"
+        self.answers[work] = effect
+        recorded = any(self.works[index] is work for index, _ in self.entries)
+        if isinstance(effect, Resolve):
+            assert work.finished
+            assert recorded == work.leaves_trace, "answered, and not in the log"
+            assert not (work.ends and not self.gone), "the run was not ended yet"
+        else:
+            assert not recorded, "in the log, and refused"
+        if isinstance(effect, Reroute):
+            assert work.outcomes == []
+
+    # What the world does
+
+    def submit(self, work: Work) -> None:
+        self.works.append(work)
+        self.feed(Requested(work))
+
+    @precondition(lambda self: not self.released)
+    @rule(steps=st.lists(STEPS, max_size=3), ends=st.booleans())
+    def ask(self, steps: list[Step], ends: bool) -> None:
+        self.submit(Work(str(len(self.works)), tuple(steps), ends=ends))
+
+    @precondition(lambda self: not self.released)
+    @rule()
+    def ask_to_be_there(self) -> None:
+        self.submit(Work(str(len(self.works)), (), begun=True))
+
+    @precondition(lambda self: self.booting and not self.stopping)
+    @rule()
+    def boot(self) -> None:
+        self.booting = False
+        self.feed(Booted())
+
+    @precondition(lambda self: self.replaying and not self.stopping)
+    @rule()
+    def replay(self) -> None:
+        self.replaying = False
+        self.feed(Replayed())
+
+    @precondition(lambda self: self.sent is not None)
+    @rule(outcome=OUTCOMES)
+    def perform(self, outcome: Outcome) -> None:
+        self.sent = None
+        self.feed(Performed(outcome))
+
+    @precondition(lambda self: self.writing is not None)
+    @rule()
+    def write(self) -> None:
+        if isinstance(self.writing, Append):
+            work = self.writing.work
+            index = next(index for index, one in enumerate(self.works) if one is work)
+            self.entries += [(index, step) for step in range(len(work.outcomes))]
+        else:
+            self.committed = True
+        self.writing = None
+        self.feed(Appended())
+
+    @precondition(lambda self: self.writing is not None)
+    @rule()
+    def refuse(self) -> None:
+        self.writing = None
+        self.feed(AppendFailed(LogUnavailableError("the disk is full")))
+
+    @precondition(lambda self: not self.released)
+    @rule()
+    def die(self) -> None:
+        self.feed(Lost(EXITED))
+
+    @precondition(lambda self: not self.released)
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        work = data.draw(st.sampled_from(self.works))
+        was_performed = bool(work.outcomes) or work is self.run.current
+        answered = self.answers.get(work)
+        self.feed(Expired(work))
+        if was_performed or work.begun or answered is not None:
+            assert self.answers.get(work) is answered, "what has begun cannot be taken back"
+
+    @precondition(lambda self: not self.released)
+    @rule()
+    def evict(self) -> None:
+        self.feed(EvictAsked("asked"))
+
+    @precondition(lambda self: self.rested)
+    @rule()
+    def rest_too_long(self) -> None:
+        self.feed(IdleExpired())
+
+    @precondition(lambda self: self.stopping and not self.gone)
+    @rule()
+    def reap(self) -> None:
+        self.gone = True
+        self.feed(Stopped())
+
+    @precondition(lambda self: self.released)
+    @rule(stimulus=st.sampled_from((Booted(), Appended(), Stopped(), EvictAsked("late"), Lost(EXITED))))
+    def come_too_late(self, stimulus: Stimulus) -> None:
+        with pytest.raises(IllegalTransitionError):
+            self.run.handle(stimulus)
+
+    # What always holds
+
+    @invariant()
+    def it_rests_only_when_nothing_waits(self) -> None:
+        assert self.rested == (self.run.state is ProcessState.IDLE)
+        assert not (self.rested and self.run.queued)
+
+    @invariant()
+    def it_is_sent_to_only_while_busy(self) -> None:
+        assert (self.sent is not None) == (self.run.state is ProcessState.BUSY)
+
+    @invariant()
+    def the_inbox_is_bounded(self) -> None:
+        assert self.run.queued <= INBOX_LIMIT
+
+    @invariant()
+    def entries_stand_in_the_order_of_arrival(self) -> None:
+        assert self.entries == sorted(set(self.entries))
+
+    @invariant()
+    def nothing_is_recorded_before_what_it_stands_on(self) -> None:
+        assert self.committed or not self.entries or not self.run.origin.commits
+
+    @invariant()
+    def only_an_inbox_that_was_full_refuses(self) -> None:
+        for answer in self.answers.values():
+            if isinstance(answer, Reject):
+                assert isinstance(answer.error, WorkerError)
+                assert answer.error.code in {
+                    ErrorCode.CAPACITY,
+                    ErrorCode.DEADLINE_EXCEEDED,
+                    ErrorCode.PROCESS_EXITED,
+                    ErrorCode.LOG_UNAVAILABLE,
+                }
+
+    def teardown(self) -> None:
+        """Let everything come to its end: every request has got exactly one answer by then."""
+        if not hasattr(self, "run"):
+            return
+        if not self.released and not self.stopping:
+            self.feed(Lost(EXITED))
+        if self.writing is not None:
+            self.write()
+        if not self.gone:
+            self.reap()
+        assert self.released
+        assert set(self.answers) == set(self.works)
+
+
+TestLifecycle = Shell.TestCase
+TestLifecycle.settings = settings(
+    max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

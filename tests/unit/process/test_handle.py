@@ -1,0 +1,363 @@
+"""A handle on a real process: its frames, its output, its end, whatever it does."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from worker.channel import pack_frame
+from worker.process.handle import ProcessHandle
+from worker.process.output import OutputReader
+from worker.process.zygote import Child, ExitReport
+
+MAX_FRAME_BYTES = 64 * 1024
+WITHIN_SECONDS = 30.0
+
+# What every program of these tests can use; its socket is descriptor 3.
+PRELUDE = """
+import os, signal, socket, sys, time
+from worker.channel import HEADER, pack_frame, unpack
+channel = socket.socket(fileno=int(sys.argv[1]))
+def send(*message):
+    channel.sendall(pack_frame(list(message)))
+def receive():
+    head = channel.recv(HEADER.size, socket.MSG_WAITALL)
+    return unpack(channel.recv(HEADER.unpack(head)[0], socket.MSG_WAITALL)) if head else None
+"""
+
+
+class Observer:
+    """Keeps what a process did, in order, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, Any]] = []
+        self.lines: list[tuple[str, str]] = []
+        self.exited = asyncio.Event()
+        self.news = asyncio.Event()
+
+    def on_message(self, message: list[Any]) -> None:
+        self._note("message", message)
+
+    def on_broken(self, reason: str) -> None:
+        self._note("broken", reason)
+
+    def on_exit(self, report: ExitReport) -> None:
+        self._note("exit", report)
+        self.exited.set()
+
+    def on_line(self, level: str, text: str) -> None:
+        self.lines.append((level, text))
+
+    def _note(self, kind: str, what: Any) -> None:
+        self.seen.append((kind, what))
+        self.news.set()
+
+    @property
+    def messages(self) -> list[Any]:
+        return [what for kind, what in self.seen if kind == "message"]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.seen]
+
+    async def until(self, count: int) -> None:
+        """Wait until so many things were seen."""
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while len(self.seen) < count:
+                self.news.clear()
+                await self.news.wait()
+
+    async def end(self) -> int:
+        """Wait for the exit; its wait status."""
+        async with asyncio.timeout(WITHIN_SECONDS):
+            await self.exited.wait()
+        report = self.seen[-1][1]
+        assert isinstance(report, ExitReport)
+        return report.wait_status
+
+
+class Started:
+    """A process that runs a program, the handle on it, and who listens. Its reaper stands in for the zygote."""
+
+    def __init__(self, program: str) -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe()
+        self.popen = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + textwrap.dedent(program), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdout=write_end,
+            stderr=write_end,
+        )
+        theirs.close()
+        os.close(write_end)
+        self.listener = Observer()
+        self.ours = ours
+        self.pidfd = os.pidfd_open(self.popen.pid)
+        self._reaper_fd = os.dup(self.pidfd)
+        self._exited: asyncio.Future[ExitReport] = loop.create_future()
+        loop.add_reader(self._reaper_fd, self._reap)
+        output = OutputReader(read_end, budget_bytes=64 * 1024, sink=self.listener.on_line)
+        child = Child(self.popen.pid, self.pidfd, self._exited, None)
+        self.handle = ProcessHandle(
+            child, ours, output, max_frame_bytes=MAX_FRAME_BYTES, listener=self.listener
+        )
+
+    def _reap(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._reaper_fd)
+        os.close(self._reaper_fd)
+        code = self.popen.wait()
+        status = -code if code < 0 else code << 8
+        self._exited.set_result(ExitReport(status, 0, 0.0))
+
+    async def destroy(self) -> None:
+        self.handle.kill("the test is over")
+        await self.listener.end()
+
+
+def play(program: str, scenario: Callable[[Started], Awaitable[None]]) -> Observer:
+    """Run a program under a handle and play a scenario with it."""
+
+    async def main() -> Observer:
+        started = Started(program)
+        try:
+            await scenario(started)
+        finally:
+            await started.destroy()
+        return started.listener
+
+    return asyncio.run(main())
+
+
+def watched(program: str) -> tuple[Observer, int]:
+    """Run a program to its end; what was seen, and its wait status."""
+    statuses: list[int] = []
+
+    async def scenario(started: Started) -> None:
+        statuses.append(await started.listener.end())
+
+    return play(program, scenario), statuses[0]
+
+
+def test_frames_go_out_and_in_in_order() -> None:
+    async def scenario(started: Started) -> None:
+        for number in range(3):
+            started.handle.send(["ask", number])
+        await started.listener.until(3)
+
+    listener = play("for _ in range(3): send('answer', receive())\nreceive()", scenario)
+    assert listener.messages == [["answer", ["ask", number]] for number in range(3)]
+
+
+def test_the_handle_knows_its_process() -> None:
+    async def scenario(started: Started) -> None:
+        await started.listener.until(1)
+        assert started.handle.pid == started.listener.messages[0][1]
+
+    play("send('pid', os.getpid()); receive()", scenario)
+
+
+def test_frames_written_before_an_exit_are_delivered_before_it() -> None:
+    listener, status = watched("for n in range(200): send('n', n, 'x' * 500)\nos._exit(3)")
+    assert [message[1] for message in listener.messages] == list(range(200))
+    assert listener.kinds == ["message"] * 200 + ["exit"]
+    assert os.waitstatus_to_exitcode(status) == 3
+
+
+def test_output_written_before_an_exit_is_reported_before_it() -> None:
+    async def scenario(started: Started) -> None:
+        started.handle.on_gone(lambda: seen.extend(started.listener.lines))
+        await started.listener.end()
+
+    seen: list[tuple[str, str]] = []
+    play("os.write(1, b'last\\nwords'); os._exit(0)", scenario)
+    assert seen == [("STDOUT", "last"), ("STDOUT", "words")]
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    (
+        ("os._exit(7)", 7),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", -signal.SIGSEGV),
+        ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+    ),
+)
+def test_an_end_of_its_own_is_not_taken_for_a_kill(program: str, code: int) -> None:
+    async def scenario(started: Started) -> None:
+        status = await started.listener.end()
+        assert os.waitstatus_to_exitcode(status) == code
+        assert started.handle.killed_for is None
+
+    assert play(program, scenario).kinds == ["exit"]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    (
+        ("HEADER.pack(2**32 - 1)", "frame of 4294967295 bytes"),
+        (f"HEADER.pack({MAX_FRAME_BYTES + 1})", f"allowed {MAX_FRAME_BYTES}"),
+        ("HEADER.pack(1) + b'\\xc1'", "not msgpack"),
+        ("HEADER.pack(0)", "not msgpack"),
+        ("HEADER.pack(1) + b'\\xc0'", "must be a list"),
+        ("HEADER.pack(1) + b'\\x90'", "must be a list"),
+        ("HEADER.pack(2) + b'\\x91\\x01'", "must be a list"),
+        ("HEADER.pack(3) + b'\\xd4\\x01\\x00'", "extension type"),
+    ),
+)
+def test_garbage_ends_the_process(data: str, words: str) -> None:
+    listener, status = watched(f"send('fine'); channel.sendall({data}); send('late'); receive()")
+    assert listener.kinds == ["message", "broken", "exit"]
+    assert words in listener.seen[1][1]
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+
+def test_nothing_is_listened_to_after_garbage() -> None:
+    async def scenario(started: Started) -> None:
+        await started.listener.end()
+        assert started.handle.killed_for is not None
+        assert started.handle.killed_for.startswith("broke the channel: ")
+
+    program = "channel.sendall(HEADER.pack(1) + b'\\xc0' + pack_frame(['late']) * 100 + HEADER.pack(1) + b'\\xc0')"
+    assert play(program, scenario).kinds == ["broken", "exit"]
+
+
+def test_what_a_listener_refuses_ends_the_process() -> None:
+    class Refusing(Observer):
+        def on_message(self, message: list[Any]) -> None:
+            from worker.channel import ChannelError  # noqa: PLC0415 - only here
+
+            super().on_message(message)
+            raise ChannelError("not asked for")
+
+    async def scenario(started: Started) -> None:
+        refusing = Refusing()
+        started.handle._listener = refusing
+        await refusing.end()
+        started.listener.exited.set()
+        assert refusing.kinds == ["message", "broken", "exit"]
+        started.listener.seen = refusing.seen
+
+    play("send('surplus'); send('late'); receive()", scenario)
+
+
+def test_half_a_frame_is_no_message_and_no_fault() -> None:
+    listener, status = watched("channel.sendall(pack_frame(['whole']) + pack_frame(['half'])[:-1]); os._exit(0)")
+    assert listener.messages == [["whole"]]
+    assert listener.kinds == ["message", "exit"]
+    assert status == 0
+
+
+def test_a_frame_may_come_byte_by_byte() -> None:
+    program = """
+    for byte in pack_frame(['slow', 'x' * 50]):
+        channel.sendall(bytes([byte]))
+    receive()
+    """
+
+    async def scenario(started: Started) -> None:
+        await started.listener.until(1)
+
+    assert play(program, scenario).messages == [["slow", "x" * 50]]
+
+
+def test_a_process_that_does_not_read_blocks_nobody() -> None:
+    async def scenario(started: Started) -> None:
+        await started.listener.until(1)
+        for _ in range(64):
+            started.handle.send(["big", b"x" * 65536])
+        assert started.handle.unsent_bytes > 32 * 65536
+        started.handle.kill("never reads")
+        assert os.waitstatus_to_exitcode(await started.listener.end()) == -signal.SIGKILL
+        assert started.handle.killed_for == "never reads"
+        assert started.handle.unsent_bytes == 0
+
+    play("send('up'); time.sleep(600)", scenario)
+
+
+def test_what_a_slow_process_takes_late_arrives_whole_and_in_order() -> None:
+    program = """
+    send('up')
+    for line in sys.stdin: break
+    while True:
+        number, data = receive()[1:]
+        send('got', number, len(data), data == bytes([number]) * len(data))
+    """
+
+    async def scenario(started: Started) -> None:
+        await started.listener.until(1)
+        os.kill(started.handle.pid, signal.SIGSTOP)
+        for number in range(40):
+            started.handle.send(["take", number, bytes([number]) * 50_000])
+        assert started.handle.unsent_bytes > 0
+        os.kill(started.handle.pid, signal.SIGCONT)
+        await started.listener.until(41)
+        assert started.handle.unsent_bytes == 0
+
+    listener = play(program, scenario)
+    assert listener.messages[1:] == [["got", number, 50_000, True] for number in range(40)]
+
+
+def test_a_dead_process_takes_what_is_sent_without_complaint() -> None:
+    async def scenario(started: Started) -> None:
+        started.popen.kill()
+        await started.listener.end()
+        started.handle.send(["late"])
+        started.handle.kill("late")
+        assert started.handle.unsent_bytes == 0
+
+    play("receive()", scenario)
+
+
+def test_a_process_that_closes_its_socket_and_goes_on_is_ended() -> None:
+    async def scenario(started: Started) -> None:
+        assert os.waitstatus_to_exitcode(await started.listener.end()) == -signal.SIGKILL
+        assert started.handle.killed_for == "closed its socket and went on"
+
+    assert play("send('bye'); channel.close(); time.sleep(600)", scenario).kinds == ["message", "exit"]
+
+
+def test_the_first_reason_for_a_kill_is_kept() -> None:
+    async def scenario(started: Started) -> None:
+        started.handle.kill("first")
+        started.handle.kill("second")
+        await started.listener.end()
+        assert started.handle.killed_for == "first"
+
+    play("receive()", scenario)
+
+
+def test_a_process_killed_by_the_worker_says_nothing_more() -> None:
+    async def scenario(started: Started) -> None:
+        await started.listener.until(1)
+        os.kill(started.handle.pid, signal.SIGSTOP)
+        started.handle.kill("over")
+        await started.listener.end()
+
+    listener = play("while True: send('n')", scenario)
+    assert listener.kinds[-1] == "exit"
+
+
+def test_everything_is_released_with_the_process() -> None:
+    async def scenario(started: Started) -> None:
+        order: list[str] = []
+        started.handle.on_gone(lambda: order.append("first"))
+        started.handle.on_gone(lambda: order.append("second"))
+        started.handle.kill("over")
+        await started.listener.end()
+        assert order == ["first", "second"]
+        assert started.ours.fileno() == -1
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(started.pidfd)
+
+    play("receive()", scenario)
+
+
+def test_frames_are_packed_as_the_process_reads_them() -> None:
+    assert pack_frame(["a"])[:4] == (len(pack_frame(["a"])) - 4).to_bytes(4, "big")

@@ -1,0 +1,228 @@
+"""Settings: one file, one environment, one command line; what is wrong is named with its place."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocol.entities import Ritual
+from worker.settings import Settings, SettingsError
+
+SHIPPED = Path(__file__).parents[2] / "config" / "worker.toml"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"MODEL_WORKER_{name.upper()}", raising=False)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "worker.toml"
+    path.write_text(text)
+    return path
+
+
+def defaults() -> dict[str, Any]:
+    return {name: field.get_default() for name, field in Settings.model_fields.items()}
+
+
+def test_the_shipped_file_states_every_setting_and_no_other() -> None:
+    assert list(tomllib.loads(SHIPPED.read_text())) == list(Settings.model_fields)
+
+
+def test_the_shipped_values_are_the_defaults() -> None:
+    assert Settings.load(SHIPPED).model_dump() == defaults()
+
+
+def test_the_shipped_comments_tell_the_defaults() -> None:
+    told = {}
+    for block in SHIPPED.read_text().split("\n\n"):
+        value = re.search(r"^(\w+) = (.*)$", block, re.MULTILINE)
+        if value:
+            comment = " ".join(line.strip("# ") for line in block.splitlines() if line.startswith("#"))
+            default = re.search(r"Default: (\[.*?\]|\".*?\"|[\d.]*\d)", comment)
+            assert default, f"no default in the comment of {value[1]}"
+            told[value[1]] = (default[1], value[2])
+    assert set(told) == set(Settings.model_fields)
+    assert {name: pair for name, pair in told.items() if pair[0] != pair[1]} == {}
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert Settings.load().model_dump() == defaults()
+
+
+def test_the_command_line_wins_over_environment_over_file_over_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = written(tmp_path, "max_requests = 1\ninbox_limit = 1\nlive_run_limit = 1\n")
+    monkeypatch.setenv("MODEL_WORKER_MAX_REQUESTS", "2")
+    monkeypatch.setenv("MODEL_WORKER_INBOX_LIMIT", "2")
+    settings = Settings.load(config, max_requests=3)
+    assert (settings.max_requests, settings.inbox_limit) == (3, 2)
+    assert (settings.live_run_limit, settings.zygote_limit) == (1, 8)
+
+
+def test_an_option_that_was_not_given_overrides_nothing(tmp_path: Path) -> None:
+    config = written(tmp_path, 'data = "elsewhere"\n')
+    assert Settings.load(config, data=None, bind=None).data == "elsewhere"
+
+
+@pytest.mark.parametrize("text", ("ipc:///tmp/a, tcp://[::1]:1", '["ipc:///tmp/a", "tcp://[::1]:1"]'))
+def test_a_list_in_the_environment_is_json_or_separated_by_commas(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_WORKER_BIND", text)
+    assert Settings.load().bind == ["ipc:///tmp/a", "tcp://[::1]:1"]
+
+
+def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "BIND": "ipc:///tmp/a",
+        "MODELS_DIR": "/models",
+        "DATA": ":memory:",
+        "DEFAULT_RITUAL": "REVIVE",
+        "SESSION_TIMEOUT_SECONDS": "0.5",
+        "SANDBOX": "process-only",
+        "PRELOAD": "numpy,pandas",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"MODEL_WORKER_{name}", value)
+    settings = Settings.load()
+    assert settings.bind == ["ipc:///tmp/a"]
+    assert settings.models_dir == Path("/models")
+    assert settings.in_memory
+    assert settings.default_ritual is Ritual.REVIVE
+    assert settings.session_timeout_seconds == 0.5
+    assert settings.sandbox == "process-only"
+    assert settings.preload == ["numpy", "pandas"]
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    settings = Settings.load()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.max_requests = 5
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    (
+        ("max_request = 5", "there is no such setting"),
+        ("[max_requests]\nx = 1", "integer"),
+        ('max_requests = "many"', "integer"),
+        ("max_requests = true", "not true or false"),
+        ("max_requests = 0", "greater than 0"),
+        ("max_requests = 1.5", "integer"),
+        ("session_timeout_seconds = 0", "greater than 0"),
+        ("session_timeout_seconds = nan", "greater than 0"),
+        ("operation_timeout_seconds = inf", "finite number"),
+        ("drain_grace_seconds = -1", "greater than or equal to 0"),
+        ("open_files = 15", "greater than or equal to 16"),
+        ("data = 5", "string"),
+        ("bind = []", "at least one endpoint"),
+        ("bind = [5]", "string"),
+        ("bind = 5", "list"),
+        ('default_ritual = "EXILE"', "REANIMATE"),
+        ('sandbox = "none"', "strict"),
+        ('log_level = "loud"', "info"),
+    ),
+)
+def test_a_wrong_line_is_refused_naming_setting_file_and_reason(
+    line: str, words: str, tmp_path: Path
+) -> None:
+    config = written(tmp_path, f"{line}\n")
+    with pytest.raises(SettingsError) as raised:
+        Settings.load(config)
+    setting = re.findall(r"\w+", line)[0]
+    assert re.search(rf"^setting {setting}\S* \({re.escape(str(config))}\): ", str(raised.value))
+    assert words in str(raised.value)
+
+
+def test_what_is_wrong_is_looked_for_where_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = written(tmp_path, "max_requests = 1\n")
+    monkeypatch.setenv("MODEL_WORKER_MAX_REQUESTS", "x")
+    with pytest.raises(SettingsError, match=r"^setting max_requests \(MODEL_WORKER_MAX_REQUESTS\): "):
+        Settings.load(config)
+    with pytest.raises(SettingsError, match=r"^setting max_requests \(command line\): "):
+        Settings.load(config, max_requests=-1)
+
+
+def test_a_list_that_is_broken_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_WORKER_PRELOAD", '["numpy"')
+    with pytest.raises(SettingsError, match="MODEL_WORKER_PRELOAD"):
+        Settings.load()
+
+
+def test_a_file_that_is_no_toml_is_named_with_the_line(tmp_path: Path) -> None:
+    config = written(tmp_path, "max_requests = 1\nmax_requests\n")
+    with pytest.raises(SettingsError, match=rf"{re.escape(str(config))}.*line 2"):
+        Settings.load(config)
+
+
+@pytest.mark.parametrize("name", ("missing.toml", "."))
+def test_a_file_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no settings file"):
+        Settings.load(tmp_path / name)
+
+
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(SettingsError, match="/proc/self/mem"):
+        Settings.load(Path("/proc/self/mem"))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    (
+        "tcp://127.0.0.1:5670",
+        "tcp://127.8.9.10:1",
+        "tcp://localhost:5670",
+        "tcp://[::1]:5670",
+        "tcp://127.0.0.1:*",
+        "ipc:///run/model-worker",
+        "ipc://@abstract",
+    ),
+)
+def test_an_endpoint_that_only_this_host_reaches_is_taken(endpoint: str) -> None:
+    assert Settings.load(bind=[endpoint]).bind == [endpoint]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    (
+        "tcp://0.0.0.0:5670",
+        "tcp://*:5670",
+        "tcp://eth0:5670",
+        "tcp://192.168.1.1:5670",
+        "tcp://[::]:5670",
+        "tcp://example.com:5670",
+    ),
+)
+def test_an_endpoint_that_strangers_reach_is_refused(endpoint: str) -> None:
+    with pytest.raises(SettingsError, match="not a loopback address"):
+        Settings.load(bind=[endpoint])
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    (
+        "",
+        "127.0.0.1:5670",
+        "tcp://",
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:",
+        "tcp://127.0.0.1:port",
+        "tcp://127.0.0.1:1;0.0.0.0:5670",
+        "tcp://127.0.0.1@0.0.0.0:5670",
+        "tcp://127.0.0.1:1/0.0.0.0:5670",
+        "ipc://",
+        "inproc://here",
+        "pgm://127.0.0.1:1",
+    ),
+)
+def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
+    with pytest.raises(SettingsError, match="is no endpoint of the form"):
+        Settings.load(bind=["ipc:///tmp/a", endpoint])

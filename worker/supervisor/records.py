@@ -1,0 +1,145 @@
+"""The rows of new runs and clones, and the entries that the worker itself writes: boot and rewind."""
+
+import secrets
+from dataclasses import replace
+from typing import Any, Final
+
+from protocol.entities import Scope, ScopeBoundary
+from protocol.messages import CloneRun, CreateRun, RewindRun, UpdateRun
+from worker.channel import outcome_digest, pack
+from worker.clock import now_us
+from worker.runs.contexts import ModelContext
+from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
+from worker.runs.identity import run_key
+from worker.runs.permits import default_permit
+from worker.runs.record import RunRecord
+from worker.settings import Settings
+from worker.supervisor.models import ModelSource
+
+LANGUAGE: Final = "PYTHON_3"
+DEFAULT_SCOPE: Final = Scope(scope_boundary=ScopeBoundary.PROJECT, scope_key="default")
+NOTHING: Final = pack(None)
+
+
+def new_record(
+    request: CreateRun, model: ModelSource, context: ModelContext, execution: dict[str, Any]
+) -> RunRecord:
+    """The row of a run that a request creates."""
+    at_us = now_us()
+    actor = request.actor
+    scope = request.scope or DEFAULT_SCOPE
+    user_key = scope.user_key or (actor.user_key if actor else None)
+    if scope.scope_boundary is ScopeBoundary.WORLD:
+        user_key = None
+    scope = scope.model_copy(update={"user_key": user_key})
+    permit = default_permit(actor.role if actor else None, scope)
+    if request.permit is not None:
+        permit |= request.permit.model_dump(mode="json", exclude_none=True)
+    return RunRecord(
+        run_key=run_key(at_us, secrets.token_bytes(10)),
+        model_file=model.name,
+        model_language=LANGUAGE,
+        model_version=context.modelVersion,
+        model_fingerprint=model.fingerprint,
+        created_us=at_us,
+        last_modified_us=at_us,
+        seed=secrets.randbits(63),
+        scope=scope.model_dump(mode="json", exclude_none=True),
+        permit=permit,
+        morphology=request.morphology,
+        execution_context=execution,
+        tracking_key=request.tracking_key,
+        allow_channel=request.allow_channel,
+        ephemeral=request.ephemeral,
+        perpetual=request.perpetual,
+        grammar=request.grammar,
+        address=None
+        if request.address is None
+        else request.address.model_dump(mode="json", exclude_none=True),
+        user=None if actor is None or actor.user_key is None else {"user_key": actor.user_key},
+        epoch=1,
+    )
+
+
+def cloned_record(
+    source: RunRecord, request: CloneRun, execution: dict[str, Any], at_seq: int, *, ephemeral: bool
+) -> RunRecord:
+    """The row of a clone: the source's, but for what is its own."""
+    at_us = now_us()
+    recast = request.execution_context is not None
+    return replace(
+        source,
+        run_key=run_key(at_us, secrets.token_bytes(10)),
+        created_us=at_us,
+        last_modified_us=at_us,
+        last_operated_us=None,
+        execution_context=execution,
+        tracking_key=request.tracking_key,
+        marked=False,
+        hidden=False,
+        closed=False,
+        ephemeral=ephemeral,
+        seq=at_seq,
+        epoch=1,
+        cloned_from=source.run_key,
+        compare_after_seq=at_seq if recast else min(source.compare_after_seq, at_seq),
+    )
+
+
+def boot_entry(
+    record: RunRecord, model: ModelSource, actor: dict[str, Any] | None, request_id: str, settings: Settings
+) -> LogEntry:
+    """The first entry of a history: what the run began with."""
+    body = {
+        "model_file": model.name,
+        "model_fingerprint": model.fingerprint,
+        "execution_context": record.execution_context,
+        "seed": record.seed,
+        "protocol_version": 1,
+        "clock": settings.clock,
+        "entropy": settings.entropy,
+    }
+    entry = _plain_entry(EntryKind.BOOT, 1, record.epoch, record.created_us, body)
+    return replace(entry, actor=None if actor is None else pack(actor), request_id=request_id)
+
+
+def rewind_entry(row: RunRecord, request: RewindRun, to_seq: int, at_us: int) -> LogEntry:
+    """The marker behind the head of ``row`` that takes back everything after ``to_seq``."""
+    body = {"to_seq": to_seq, "rewind_count": request.rewind_count}
+    entry = _plain_entry(EntryKind.REWIND, row.seq + 1, row.epoch, at_us, body)
+    return replace(entry, request_id=request.request_id)
+
+
+def _plain_entry(kind: EntryKind, seq: int, epoch: int, at_us: int, body: dict[str, Any]) -> LogEntry:
+    return LogEntry(
+        seq=seq,
+        epoch=epoch,
+        kind=kind,
+        at_us=at_us,
+        action=pack(body),
+        actor=None,
+        status=OutcomeStatus.COMPLETED,
+        outcome=NOTHING,
+        digest=outcome_digest("completed", NOTHING),
+    )
+
+
+def updated_record(current: RunRecord, request: UpdateRun) -> RunRecord:
+    """The row with the attributes that a request gives."""
+    names = ("tracking_key", "marked", "hidden", "closed", "allow_channel")
+    given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
+    permit = current.permit
+    if request.permit is not None:
+        permit = permit | request.permit.model_dump(mode="json", exclude_none=True)
+    return replace(current, permit=permit, last_modified_us=now_us(), **given)
+
+
+def live_record(live: RunRecord, row: RunRecord) -> RunRecord:
+    """The live row with the attributes of ``row``; the history of the live one may be ahead."""
+    return replace(
+        row,
+        seq=live.seq,
+        epoch=live.epoch,
+        last_operated_us=live.last_operated_us,
+        last_modified_us=max(live.last_modified_us, row.last_modified_us),
+    )
