@@ -30,6 +30,14 @@ def eventually(predicate: Callable[[], bool], within: float = 20.0) -> None:
         time.sleep(0.01)
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process runs no more; that its new parent has reaped it is not asked for."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @dataclass
 class Daemon:
     """One ``model-worker serve`` that may be killed, stopped and started again on its data folder."""
@@ -79,6 +87,10 @@ class Daemon:
     def descendants(self) -> list[psutil.Process]:
         return psutil.Process(self.pid).children(recursive=True)
 
+    def survivors(self, of: list[psutil.Process]) -> list[psutil.Process]:
+        """Those of its former processes that still run."""
+        return [process for process in of if not has_ended(process)]
+
     def kill(self) -> None:
         """SIGKILL, and wait until nothing of it is left."""
         assert self.process is not None
@@ -86,8 +98,7 @@ class Daemon:
             children = self.descendants()
             self.process.kill()
             self.process.wait(STOP_SECONDS)
-            _, alive = psutil.wait_procs(children, timeout=STOP_SECONDS)
-            assert not alive, f"outlived the daemon: {alive}"
+            eventually(lambda: all(has_ended(child) for child in children), STOP_SECONDS)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
@@ -96,9 +107,8 @@ class Daemon:
         return self.process.wait(STOP_SECONDS)
 
     def close(self) -> None:
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.kill()
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
         self._close_pipe()
 
     def _close_pipe(self) -> None:

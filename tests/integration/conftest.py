@@ -94,9 +94,8 @@ COUNTER_CONTEXT = """{
 class Peer:
     """A DEALER that speaks the wire contract without the project's client."""
 
-    def __init__(self, endpoint: str, kind: int = zmq.DEALER) -> None:
-        self._context = zmq.Context()
-        self.socket: zmq.Socket[bytes] = self._context.socket(kind)
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, kind: int) -> None:
+        self.socket: zmq.Socket[bytes] = context.socket(kind)
         self.socket.set(zmq.LINGER, 0)
         self.socket.connect(endpoint)
 
@@ -135,23 +134,25 @@ class Peer:
         error: dict[str, Any] = reply["error"]
         return error
 
-    def close(self) -> None:
-        self.socket.close()
-        self._context.term()
+    def send_body(self, body: Any) -> None:
+        """Send one value as a body, whatever it is; bytes as they are."""
+        self.socket.send_multipart([b"", body if isinstance(body, bytes) else msgpack.packb(body)])
 
 
 @pytest.fixture(scope="module")
 def connect() -> Iterator[Callable[..., Peer]]:
     """``connect(endpoint)``: a new peer; all are closed with the module."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     peers: list[Peer] = []
 
     def make(endpoint: str, kind: int = zmq.DEALER) -> Peer:
-        peers.append(Peer(endpoint, kind))
+        peers.append(Peer(context, endpoint, kind))
         return peers[-1]
 
     yield make
     for peer in peers:
-        peer.close()
+        peer.socket.close(linger=0)
+    context.term()
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,8 @@ def test_any_request_whose_deadline_passes_in_the_queue_is_never_applied(
     run_key = make_run(peer, counter_model)
     peer.result("call_operation", run_key=run_key, name="add", arguments=[5])
     stored = peer.result("worker_status")["runs"]["stored"]
-    fields = {"rewind_run": {"rewind_count": 1}, "update_run": {"closed": True}}.get(kind, {})
+    needed: dict[str, dict[str, Any]] = {"rewind_run": {"rewind_count": 1}, "update_run": {"closed": True}}
+    fields = needed.get(kind, {})
     nap = peer.send("call_operation", run_key=run_key, name="nap", arguments=[1])
     asked = peer.send(kind, run_key=run_key, deadline_seconds=0.2, **fields)
 
@@ -100,7 +101,6 @@ def test_each_of_two_who_wait_for_one_request_has_an_own_deadline(
     patient, hasty = connect(daemon.endpoint), connect(daemon.endpoint)
     fields = {"request_id": fresh_id(), "run_key": run_key, "name": "nap", "arguments": [0.8]}
     patient.send("call_operation", **fields)
-    # It has joined the patient one's request when a request behind it is answered.
     hasty.send("call_operation", deadline_seconds=0.3, **fields)
 
     error = hasty.receive()["error"]
@@ -187,17 +187,19 @@ def test_the_limit_of_an_operation_holds_inside_a_list_and_undoes_the_list(
     assert peer.result("get_run", run_key=run_key)["seq"] == 1
 
 
-def test_a_model_that_does_not_load_in_time_makes_no_run(daemon: Any, peer: Any, model_root: Any) -> None:
-    model_file = model_root.add(
-        "endless", "while True:\n    pass\n", '{"inceptionGracePeriodSeconds": 0.5}'
-    )
+def test_a_model_that_does_not_load_in_time_makes_no_run(
+    daemon: Any, peer: Any, model_root: Any, wait_until: Callable[..., None]
+) -> None:
+    model_file = model_root.add("endless", "while True:\n    pass\n", '{"inceptionGracePeriodSeconds": 0.5}')
     before = run_processes(daemon), peer.result("worker_status")["runs"]["stored"]
 
     error = peer.error("create_run", model_file=model_file)
 
     assert (error["code"], error["status"]) == ("BOOT_TIMEOUT", 504)
     assert error["information"]["limit_seconds"] == 0.5
-    assert (run_processes(daemon), peer.result("worker_status")["runs"]["stored"]) == before
+    # The answer does not wait for the process to be reaped.
+    wait_until(lambda: run_processes(daemon) == before[0])
+    assert peer.result("worker_status")["runs"]["stored"] == before[1]
 
 
 def test_a_model_that_does_not_load_in_time_any_more_leaves_the_run_archived(

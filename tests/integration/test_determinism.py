@@ -227,7 +227,8 @@ def test_an_action_sees_its_stamp_and_its_actor(client: Client, model: str) -> N
     drawn = client.call_operation(key, "draw", actor={"user_key": "ann", "world_role": "Factory"})
     entry = client.read_history(key)["entries"][1]
     assert entry["at"][:23] == drawn["utc"][:23]
-    assert entry["actor"]["user_key"] == drawn["actor"]["userKey"] == "ann"
+    assert entry["actor"] == {"user_key": "ann", "world_role": "Factory"}
+    assert (drawn["actor"]["user_key"], drawn["actor"]["world_role"]) == ("ann", "Factory")
     assert drawn["time_ns"] // 1000 == round(drawn["time"] * 1e6)
 
 

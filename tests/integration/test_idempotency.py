@@ -157,12 +157,12 @@ def test_requests_are_remembered_over_the_death_of_the_worker(
 @pytest.mark.parametrize("kind", TYPES)
 def test_ten_clients_at_once_with_one_request_id_act_once(
     daemon: Any,
-    peer: Any,
     counter_model: str,
     connect: Callable[..., Any],
     fresh_id: Callable[[], str],
     kind: str,
 ) -> None:
+    peer = connect(daemon.endpoint)
     run_key = make_run(peer, counter_model)
     runs, _, history, _ = footprint(peer, run_key)
     type_, fields = request(kind, run_key, counter_model)
@@ -244,9 +244,7 @@ def test_a_context_given_to_restore_is_applied_once(
         peer.result("restore_run", request_id=request_id, run_key=run_key, execution_context=context)
     peer.result("evict_run", run_key=run_key)
 
-    again = peer.result(
-        "restore_run", request_id=first_id, run_key=run_key, execution_context=contexts[0]
-    )
+    again = peer.result("restore_run", request_id=first_id, run_key=run_key, execution_context=contexts[0])
 
     assert again["execution_context"] == contexts[0]
     assert peer.result("get_run", run_key=run_key)["execution_context"] == contexts[1]

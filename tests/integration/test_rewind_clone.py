@@ -288,7 +288,7 @@ def test_a_clone_has_the_state_and_the_original_is_untouched(
     clone = reply["result"]
     assert reply["run"] == {"run_key": clone["run_key"], "served_from": "restored", "seq": 7}
     assert (clone["cloned_from"], clone["tracking_key"], clone["live"]) == (source, "copy", True)
-    assert not (clone["marked"] or clone["hidden"] or clone["closed"])
+    assert (clone["marked"], clone["hidden"], clone["closed"]) == (False, False, False)
     assert (clone["scope"], clone["permit"]) == (before[0]["scope"], before[0]["permit"])
     assert clone["execution_context"] == execution
     assert values(peer, clone["run_key"]) == expected

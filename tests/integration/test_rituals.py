@@ -282,9 +282,7 @@ def check_result(kind: str, reply: dict[str, Any], run_key: str, outcome: str, s
 
 @pytest.mark.parametrize("ritual", tuple(ritual for ritual in RITUALS if ritual != "EXORCISE"))
 @pytest.mark.parametrize("kind", ("call_operation", "read_recorded", "write_variables", "perform_gets"))
-def test_many_runs_take_no_ritual_but_exorcise(
-    peer: Any, counter_model: str, kind: str, ritual: str
-) -> None:
+def test_many_runs_take_no_ritual_but_exorcise(peer: Any, counter_model: str, kind: str, ritual: str) -> None:
     run_key = make_run(peer, counter_model, "live")
     type_, fields = REQUESTS[kind]
 

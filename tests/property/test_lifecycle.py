@@ -76,15 +76,13 @@ class Shell(RuleBasedStateMachine):
         self.sent: Work | None = None
         self.writing: Append | Commit | None = None
         # What an incarnation is started for, where it begins with a write, is the request it answers so.
-        self.submit(
-            Work("0", (), begun=True) if origin.commits else Work("0", tuple(steps), ends=ends)
-        )
+        self.submit(Work("0", (), begun=True) if origin.commits else Work("0", tuple(steps), ends=ends))
 
     # Executing effects
 
     def feed(self, stimulus: Stimulus) -> None:
-        self.rested = False
         effects = self.run.handle(stimulus)
+        self.rested = self.rested and not effects
         for position, effect in enumerate(effects):
             if self.released:
                 assert isinstance(effect, Reroute), f"{effect} after the release"

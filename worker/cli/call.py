@@ -24,12 +24,19 @@ def call(
 ) -> None:
     """Send one request; prints its result as JSON, or the error object on stderr with exit status 1."""
     try:
-        with Client(endpoint, timeout_seconds=timeout_seconds) as worker:
+        with _connect(endpoint, timeout_seconds) as worker:
             reply = worker.request(request_type, **_parse(fields))
     except ProtocolError as error:
         sys.stderr.write(json.dumps(error.to_wire(), indent=2) + "\n")
         raise typer.Exit(1) from error
     sys.stdout.write(json.dumps(reply.result, indent=2) + "\n")
+
+
+def _connect(endpoint: str, timeout_seconds: float) -> Client:
+    try:
+        return Client(endpoint, timeout_seconds=timeout_seconds)
+    except ValueError as error:
+        raise ProtocolError(ErrorCode.INVALID_REQUEST, str(error)) from error
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -39,4 +46,9 @@ def _parse(text: str) -> dict[str, Any]:
         raise ProtocolError(ErrorCode.INVALID_REQUEST, f"the fields are not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise ProtocolError(ErrorCode.INVALID_REQUEST, "the fields must be a JSON object")
+    if "timeout_seconds" in fields:
+        raise ProtocolError(
+            ErrorCode.INVALID_REQUEST,
+            "timeout_seconds is how long this command waits: give it as --timeout-seconds",
+        )
     return fields

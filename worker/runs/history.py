@@ -95,7 +95,11 @@ class RewindFinder:
         for entry in page:
             if entry.rewound_by is not None:
                 self._rewound.append((entry.seq, entry.rewound_by))
-            elif entry.kind is EntryKind.EXECUTE and entry.status is OutcomeStatus.COMPLETED and self._is_step(entry):
+            elif (
+                entry.kind is EntryKind.EXECUTE
+                and entry.status is OutcomeStatus.COMPLETED
+                and self._is_step(entry)
+            ):
                 self._steps.append(entry.seq)
 
     def by_count(self, count: int) -> int:
@@ -106,7 +110,9 @@ class RewindFinder:
         """
         available = len(self._steps)
         if not 1 <= count <= available:
-            raise RewindRefusedError(f"rewind_count must be 1 to {available} (the steps there are), not {count}")
+            raise RewindRefusedError(
+                f"rewind_count must be 1 to {available} (the steps there are), not {count}"
+            )
         return self._steps[-count] - 1
 
     def by_seq(self, to_seq: int, head_seq: int) -> int:

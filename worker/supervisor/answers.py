@@ -31,7 +31,7 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 
 
 def judge_outcome(
-    status: Any, value: Any, records: Any, warnings: Any, at_us: int, max_result_bytes: int
+    status: Any, value: Any, records: Any, warnings: Any, *, at_us: int, max_result_bytes: int
 ) -> Outcome:
     """An outcome as a run process reports it."""
     if not isinstance(value, bytes):

@@ -408,7 +408,12 @@ class RunHost:
                 number == self._asked and self._step
             ):
                 outcome = answers.judge_outcome(
-                    status, value, records, warnings, self._step_at_us, self._settings.max_result_bytes
+                    status,
+                    value,
+                    records,
+                    warnings,
+                    at_us=self._step_at_us,
+                    max_result_bytes=self._settings.max_result_bytes,
                 )
                 self._end_step()
                 self._feed(s.Performed(outcome))

@@ -227,7 +227,7 @@ def scan_imports(source: bytes) -> Iterator[str]:
 
     The source need not be Python: what looks like an import is one.
     """
-    text = source.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    text = source.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
     code = _NO_CODE.sub(" ", text).replace("\\\n", " ")
     for found in _IMPORT.finditer(code):
         for part in (found["module"] or found["names"]).split(","):

@@ -6,8 +6,9 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,7 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
     root = settings.models_dir
     if not root.is_dir():
         raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
+    _refuse_served_sockets(settings.bind)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(_store(settings))
         runtime = await stack.enter_async_context(_runtime_folder(settings))
@@ -74,6 +76,19 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
         await supervisor.drained.wait()
         await supervisor.settle()
         log.info("worker stopped")
+
+
+def _refuse_served_sockets(endpoints: Sequence[str]) -> None:
+    """ZeroMQ takes an ipc path over from a worker that still listens on it, without a word to either."""
+    for endpoint in endpoints:
+        scheme, _, path = endpoint.partition("://")
+        if scheme != "ipc" or path.startswith("@"):
+            continue
+        with socket.socket(socket.AF_UNIX) as peer, contextlib.suppress(OSError):
+            peer.connect(path)
+            raise StartError(
+                f"cannot bind {endpoint}: another process listens there. Choose another endpoint with --bind"
+            )
 
 
 @contextlib.asynccontextmanager
@@ -121,8 +136,12 @@ async def _judge_sandbox(settings: Settings, config: ZygoteConfig, log: Logger) 
     if not report.holds:
         lines = "\n  ".join(report.missing)
         raise StartError(f"the sandbox level {level!s} does not hold on this host:\n  {lines}")
-    if level is not SandboxLevel.STRICT and level is not SandboxLevel.STRICT_JAIL:
+    if not isolation.walls:
         log.warning("weaker sandbox by setting; hostile models are not held", sandbox=str(isolation))
+    elif not isolation.private_scratch:
+        log.warning(
+            "weaker sandbox by setting; runs have no scratch and share limits", sandbox=str(isolation)
+        )
     return isolation
 
 

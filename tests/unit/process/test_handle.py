@@ -1,21 +1,27 @@
 """A handle on a real process: its frames, its output, its end, whatever it does."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from worker.channel import pack_frame
+from worker.channel import ChannelError
 from worker.process.handle import ProcessHandle
+from worker.process.isolation import Identity, Isolation, SandboxLevel
+from worker.process.limits import Limits
 from worker.process.output import OutputReader
-from worker.process.zygote import Child, ExitReport
+from worker.process.zygote import Child, ExitReport, ForkRequest, Zygote, ZygoteConfig, ZygoteError
 
 MAX_FRAME_BYTES = 64 * 1024
 WITHIN_SECONDS = 30.0
@@ -86,19 +92,20 @@ class Observer:
 class Started:
     """A process that runs a program, the handle on it, and who listens. Its reaper stands in for the zygote."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, listener: Observer | None = None) -> None:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         self.popen = subprocess.Popen(
             [sys.executable, "-c", PRELUDE + textwrap.dedent(program), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
             stdout=write_end,
             stderr=write_end,
         )
         theirs.close()
         os.close(write_end)
-        self.listener = Observer()
+        self.listener = listener or Observer()
         self.ours = ours
         self.pidfd = os.pidfd_open(self.popen.pid)
         self._reaper_fd = os.dup(self.pidfd)
@@ -122,11 +129,15 @@ class Started:
         await self.listener.end()
 
 
-def play(program: str, scenario: Callable[[Started], Awaitable[None]]) -> Observer:
+def play(
+    program: str,
+    scenario: Callable[[Started], Awaitable[None]],
+    make_listener: Callable[[], Observer] = Observer,
+) -> Observer:
     """Run a program under a handle and play a scenario with it."""
 
     async def main() -> Observer:
-        started = Started(program)
+        started = Started(program, make_listener())
         try:
             await scenario(started)
         finally:
@@ -224,31 +235,30 @@ def test_nothing_is_listened_to_after_garbage() -> None:
         assert started.handle.killed_for is not None
         assert started.handle.killed_for.startswith("broke the channel: ")
 
-    program = "channel.sendall(HEADER.pack(1) + b'\\xc0' + pack_frame(['late']) * 100 + HEADER.pack(1) + b'\\xc0')"
+    program = (
+        "channel.sendall(HEADER.pack(1) + b'\\xc0' + pack_frame(['late']) * 100 + HEADER.pack(1) + b'\\xc0')"
+    )
     assert play(program, scenario).kinds == ["broken", "exit"]
 
 
 def test_what_a_listener_refuses_ends_the_process() -> None:
     class Refusing(Observer):
         def on_message(self, message: list[Any]) -> None:
-            from worker.channel import ChannelError  # noqa: PLC0415 - only here
-
             super().on_message(message)
             raise ChannelError("not asked for")
 
     async def scenario(started: Started) -> None:
-        refusing = Refusing()
-        started.handle._listener = refusing
-        await refusing.end()
-        started.listener.exited.set()
-        assert refusing.kinds == ["message", "broken", "exit"]
-        started.listener.seen = refusing.seen
+        await started.listener.end()
 
-    play("send('surplus'); send('late'); receive()", scenario)
+    listener = play("send('surplus'); send('late'); receive()", scenario, Refusing)
+    assert listener.kinds == ["message", "broken", "exit"]
+    assert listener.seen[1][1] == "not asked for"
 
 
 def test_half_a_frame_is_no_message_and_no_fault() -> None:
-    listener, status = watched("channel.sendall(pack_frame(['whole']) + pack_frame(['half'])[:-1]); os._exit(0)")
+    listener, status = watched(
+        "channel.sendall(pack_frame(['whole']) + pack_frame(['half'])[:-1]); os._exit(0)"
+    )
     assert listener.messages == [["whole"]]
     assert listener.kinds == ["message", "exit"]
     assert status == 0
@@ -284,7 +294,6 @@ def test_a_process_that_does_not_read_blocks_nobody() -> None:
 def test_what_a_slow_process_takes_late_arrives_whole_and_in_order() -> None:
     program = """
     send('up')
-    for line in sys.stdin: break
     while True:
         number, data = receive()[1:]
         send('got', number, len(data), data == bytes([number]) * len(data))
@@ -333,17 +342,6 @@ def test_the_first_reason_for_a_kill_is_kept() -> None:
     play("receive()", scenario)
 
 
-def test_a_process_killed_by_the_worker_says_nothing_more() -> None:
-    async def scenario(started: Started) -> None:
-        await started.listener.until(1)
-        os.kill(started.handle.pid, signal.SIGSTOP)
-        started.handle.kill("over")
-        await started.listener.end()
-
-    listener = play("while True: send('n')", scenario)
-    assert listener.kinds[-1] == "exit"
-
-
 def test_everything_is_released_with_the_process() -> None:
     async def scenario(started: Started) -> None:
         order: list[str] = []
@@ -359,5 +357,45 @@ def test_everything_is_released_with_the_process() -> None:
     play("receive()", scenario)
 
 
-def test_frames_are_packed_as_the_process_reads_them() -> None:
-    assert pack_frame(["a"])[:4] == (len(pack_frame(["a"])) - 4).to_bytes(4, "big")
+def test_a_host_without_free_descriptors_is_told_and_leaves_none_behind(tmp_path: Path) -> None:
+    async def main() -> None:
+        zygote = await Zygote.start(
+            ZygoteConfig(scratch_folder=str(tmp_path), import_roots=(str(Path(__file__).parents[3]),))
+        )
+        try:
+            request = ForkRequest(
+                model_folder=str(tmp_path),
+                isolation=Isolation(SandboxLevel.PROCESS_ONLY, Identity.NONE),
+                uid=None,
+                limits=Limits(),
+                max_frame_bytes=MAX_FRAME_BYTES,
+            )
+            for free in range(4):
+                observer = Observer()
+                before = psutil.Process().num_fds()
+                with descriptors_left(free), pytest.raises(ZygoteError, match="no descriptors"):
+                    await ProcessHandle.spawn(
+                        zygote, request, listener=observer, sink=observer.on_line, output_bytes=1024
+                    )
+                assert psutil.Process().num_fds() == before
+        finally:
+            await zygote.close()
+
+    asyncio.run(main())
+
+
+@contextlib.contextmanager
+def descriptors_left(free: int) -> Iterator[None]:
+    """Lower the limit so that ``free`` more descriptors can be opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probes = [os.open(os.devnull, os.O_RDONLY)]
+    while len(probes) <= free:
+        probes.append(os.open(os.devnull, os.O_RDONLY))
+    limit = max(probes)
+    for probe in probes:
+        os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

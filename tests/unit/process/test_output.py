@@ -42,11 +42,18 @@ class Pipe:
 
     async def until(self, count: int) -> list[Line]:
         """Wait for so many lines."""
+        await self._until(lambda: len(self.lines) >= count)
+        return self.lines
+
+    async def until_notice(self) -> None:
+        """Wait for the notice that output was cut."""
+        await self._until(lambda: any(level == "WARN" for level, _ in self.lines))
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
-            while len(self.lines) < count:
+            while not reached():
                 self._news.clear()
                 await self._news.wait()
-        return self.lines
 
     def hang_up(self) -> None:
         os.close(self._write_end)
@@ -256,9 +263,7 @@ def test_the_end_of_the_pipe_reports_the_rest_and_releases_it(seen_by_the_loop: 
         pipe.write(b"x" * BUDGET + b"lost\nrest")
         pipe.hang_up()
         if seen_by_the_loop:
-            async with asyncio.timeout(20):
-                while not pipe.lines or pipe.lines[-1][0] != "WARN":
-                    await asyncio.sleep(0)
+            await pipe.until_notice()
         pipe.reader.close()
         assert pipe.is_released()
         assert pipe.lines[-1][0] == "WARN"
@@ -283,9 +288,7 @@ def test_closing_takes_the_last_words_and_releases_the_pipe_though_others_hold_i
 def test_closing_in_the_midst_of_a_flood_is_clean() -> None:
     async def scenario(pipe: Pipe) -> None:
         pipe.write(b"x" * (BUDGET + 1))
-        async with asyncio.timeout(20):
-            while not pipe.lines:
-                await asyncio.sleep(0)
+        await pipe.until(1)
         pipe.reader.close()  # while it pauses
         assert pipe.is_released()
 

@@ -94,7 +94,11 @@ def test_another_language_is_refused_by_name(language: str) -> None:
 def test_what_is_unknown_is_kept() -> None:
     context = model_context(
         "model.ctx2",
-        {"future": {"a": 1}, "restorations": {"rewind": {"future": 2}}, "operations": {"step": {"future": 3}}},
+        {
+            "future": {"a": 1},
+            "restorations": {"rewind": {"future": 2}},
+            "operations": {"step": {"future": 3}},
+        },
     )
     kept = context.model_dump(exclude_unset=True)
     assert kept["future"] == {"a": 1}
@@ -112,7 +116,11 @@ def test_what_is_unknown_is_kept() -> None:
             "restorations.assembly[1]",
             "use replay",
         ),
-        ({"restorations": {"assembly": [{"dream": {}}]}}, "restorations.assembly[0]", "'dream' is not a known"),
+        (
+            {"restorations": {"assembly": [{"dream": {}}]}},
+            "restorations.assembly[0]",
+            "'dream' is not a known",
+        ),
         ({"restorations": {"assembly": [{}]}}, "restorations.assembly[0]", "{} is not a known"),
         (
             {"restorations": {"assembly": [{"replay": {"operations": [{"operationType": "exclude"}]}}]}},
@@ -231,9 +239,7 @@ def test_maps_are_overlaid_key_by_key_and_all_else_is_replaced(
 def test_an_operation_has_its_own_options_before_the_defaults(
     own: dict[str, Any], default: dict[str, Any], expected: tuple[float | None, bool | None]
 ) -> None:
-    context = model_context(
-        "model.ctx2", {"operations": {"step": own}, "defaults": {"operations": default}}
-    )
+    context = model_context("model.ctx2", {"operations": {"step": own}, "defaults": {"operations": default}})
     options = context.operation("step")
     assert (options.timeoutSeconds, options.inert) == expected
     other = context.operation("other")

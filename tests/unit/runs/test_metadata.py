@@ -55,7 +55,8 @@ def test_an_edit_gives_the_changed_names_and_alters_nothing_itself(
 
 
 @pytest.mark.parametrize(
-    ("push", "pop", "path"), (({"a": 1}, {}, "push.a"), ({}, {"a": FIRST}, "pop.a"), ({}, {"a": ALL}, "pop.a"))
+    ("push", "pop", "path"),
+    (({"a": 1}, {}, "push.a"), ({}, {"a": FIRST}, "pop.a"), ({}, {"a": ALL}, "pop.a")),
 )
 @pytest.mark.parametrize("value", ("text", 5, {"x": 1}, None))
 def test_what_is_no_list_is_neither_pushed_to_nor_popped_from(

@@ -12,7 +12,7 @@ NOT_WORLD = (ScopeBoundary.PROJECT, ScopeBoundary.GROUP, ScopeBoundary.EPISODE)
 
 def locks(role: Role | None, boundary: ScopeBoundary, user_key: str | None) -> tuple[str, str]:
     permit = default_permit(role, Scope(scope_boundary=boundary, scope_key="key", user_key=user_key))
-    assert Permit(**permit)  # it travels
+    assert Permit(**permit).model_dump(mode="json") == permit  # it travels
     return permit["read_lock"], permit["write_lock"]
 
 

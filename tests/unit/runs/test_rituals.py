@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.entities import Ritual
-from worker.runs.rituals import POLICIES, Access, route, ritual_table
+from worker.runs.rituals import POLICIES, Access, ritual_table, route
 
 P, A, N, C = Access.PROCESS, Access.ARCHIVE, Access.NOT_LIVE, Access.CLOSED
 
