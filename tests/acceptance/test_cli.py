@@ -3,13 +3,16 @@
 import json
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+PROGRAM = (sys.executable, "-m", "worker.cli.main")
 COUNTER = """
 count = 0
 
@@ -85,9 +88,7 @@ def test_a_request_under_way_is_finished_before_a_signalled_worker_ends(
         key = client.create_run("counter/model.py").run_key
 
         def signalled() -> bool:
-            return watcher.get_run(key).status == "executing"
-
-        from concurrent.futures import ThreadPoolExecutor
+            return bool(watcher.get_run(key).status == "executing")
 
         with ThreadPoolExecutor(1) as thread:
             under_way = thread.submit(client.call_operation, key, "nap", [1])
@@ -146,7 +147,9 @@ def test_serve_refuses_what_cannot_work_and_says_why(
     assert done.err.startswith("model-worker: ")
 
 
-def test_a_data_folder_in_use_names_the_worker_that_uses_it(worker: Any, launch: Any, models: Path, tmp_path: Path) -> None:
+def test_a_data_folder_in_use_names_the_worker_that_uses_it(
+    worker: Any, launch: Any, models: Path, tmp_path: Path
+) -> None:
     second = launch(models, data=str(tmp_path / "data"))
     assert second.ready == ""
     assert second.process.wait(30) == 1
@@ -156,7 +159,9 @@ def test_a_data_folder_in_use_names_the_worker_that_uses_it(worker: Any, launch:
 
 
 @pytest.mark.parametrize("kind", ("ipc", "tcp"))
-def test_an_endpoint_in_use_is_refused_and_its_owner_keeps_it(launch: Any, models: Path, open_folder: Path, free_port: int, kind: str) -> None:
+def test_an_endpoint_in_use_is_refused_and_its_owner_keeps_it(
+    launch: Any, models: Path, open_folder: Path, free_port: int, kind: str
+) -> None:
     endpoint = f"ipc://{open_folder}/taken" if kind == "ipc" else f"tcp://127.0.0.1:{free_port}"
     first = launch(models, bind=endpoint)
     second = launch(models, bind=endpoint)
@@ -166,7 +171,9 @@ def test_an_endpoint_in_use_is_refused_and_its_owner_keeps_it(launch: Any, model
         assert client.worker_status()["pid"] == first.pid
 
 
-def test_an_ipc_path_that_a_killed_worker_left_is_taken_over(launch: Any, models: Path, open_folder: Path) -> None:
+def test_an_ipc_path_that_a_killed_worker_left_is_taken_over(
+    launch: Any, models: Path, open_folder: Path
+) -> None:
     endpoint = f"ipc://{open_folder}/left"
     first = launch(models, bind=endpoint)
     first.stop(signal.SIGKILL)
@@ -176,10 +183,26 @@ def test_an_ipc_path_that_a_killed_worker_left_is_taken_over(launch: Any, models
         assert client.worker_status()["pid"] == second.pid
 
 
-def test_several_endpoints_serve_one_worker(launch: Any, models: Path, open_folder: Path, free_port: int) -> None:
+def test_several_endpoints_serve_one_worker(
+    launch: Any, models: Path, open_folder: Path, free_port: int
+) -> None:
     second = f"tcp://127.0.0.1:{free_port}"
     worker = launch(models, arguments=("--bind", second))
     assert worker.ready == f"ready {worker.endpoint} {second}\n"
+
+
+def test_a_low_limit_of_open_files_is_raised_as_far_as_the_system_allows(launch: Any, models: Path) -> None:
+    low = ("sh", "-c", 'ulimit -Sn 100 && exec "$@"', "sh", *PROGRAM)
+    worker = launch(models, program=low)
+    with worker.client() as client:
+        assert [client.create_run("counter/model.py").live for _ in range(40)] == [True] * 40
+
+
+def test_a_limit_of_open_files_that_cannot_hold_all_runs_is_warned_of(launch: Any, models: Path) -> None:
+    low = ("sh", "-c", 'ulimit -n 400 && exec "$@"', "sh", *PROGRAM)
+    worker = launch(models, program=low)
+    (warning,) = worker.logged_levels("warning")
+    assert (warning["granted"], warning["live_run_limit"]) == (400, 1000)
 
 
 # call
@@ -209,14 +232,19 @@ def test_call_writes_an_error_object_to_stderr_and_exits_with_1(call: Callable[.
         ("get_run", "{", "INVALID_REQUEST", "JSON"),
         ("get_run", "[1]", "INVALID_REQUEST", "object"),
         ("get_run", "{}", "INVALID_REQUEST", "run_key"),
-        ("get_run", '{"run_key": "000000000000000000000000000000000000"}', "RUN_NOT_FOUND", "there is no run"),
+        (
+            "get_run",
+            '{"run_key": "000000000000000000000000000000000000"}',
+            "RUN_NOT_FOUND",
+            "there is no run",
+        ),
         ("no_such_type", "{}", "UNKNOWN_TYPE", "no_such_type"),
         ("ping", '{"surplus": 1}', "INVALID_REQUEST", "surplus"),
         ("ping", '{"timeout_seconds": "long"}', "INVALID_REQUEST", "--timeout-seconds"),
     ),
 )
 def test_call_says_what_is_wrong_with_a_request(
-    command: Any, worker: Any, request_type: str, fields: str, code: str, words: str
+    command: Any, worker: Any, *, request_type: str, fields: str, code: str, words: str
 ) -> None:
     done = command("call", request_type, fields, "--endpoint", worker.endpoint)
     assert (done.status, done.out) == (1, "")
@@ -242,7 +270,7 @@ def deaf_endpoint() -> Iterator[str]:
 
 @pytest.mark.parametrize("there", (False, True), ids=("nothing there", "no worker there"))
 def test_call_gives_up_in_time_when_no_worker_answers(
-    command: Any, deaf_endpoint: str, free_port: int, there: bool
+    command: Any, deaf_endpoint: str, free_port: int, *, there: bool
 ) -> None:
     endpoint = deaf_endpoint if there else f"tcp://127.0.0.1:{free_port}"
     began = time.monotonic()

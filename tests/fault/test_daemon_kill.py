@@ -6,6 +6,7 @@ Moments are drawn from a seed that is printed; MODEL_WORKER_FAULT_SEED repeats a
 import os
 import random
 import secrets
+import sys
 import threading
 import time
 import uuid
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -48,15 +49,30 @@ def nap(seconds):
     time.sleep(seconds)
     return len(entries)
 """
+LITTER = """
+import os
+
+calls = 0
+
+
+def litter(files):
+    global calls
+    calls += 1
+    for number in range(files):
+        os.close(os.open(f"{os.environ['TMPDIR']}/{number}", os.O_CREAT))
+    return calls
+"""
 CYCLES = 10
 RUNS = 3
 CLIENTS = 4
-RESEND_SECONDS = 1.0
+RESEND_SECONDS = 0.6
 
 
 @pytest.fixture(scope="module")
 def model(model_root: Any) -> str:
-    name: str = model_root.add("ledger", MODEL, '{"version": "V2", "operations": {"nap": {"timeoutSeconds": 90}}}')
+    name: str = model_root.add(
+        "ledger", MODEL, '{"version": "V2", "operations": {"nap": {"timeoutSeconds": 90}}}'
+    )
     return name
 
 
@@ -68,7 +84,7 @@ def daemon(make_daemon: Any, model_root: Any, model: str) -> Any:
 @pytest.fixture(scope="module")
 def dice() -> random.Random:
     seed = int(os.environ.get("MODEL_WORKER_FAULT_SEED") or secrets.randbits(32))
-    print(f"MODEL_WORKER_FAULT_SEED={seed}")
+    sys.stdout.write(f"MODEL_WORKER_FAULT_SEED={seed}\n")
     return random.Random(seed)
 
 
@@ -112,7 +128,7 @@ class Load:
     unexpected: list[Exception] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         self._threads = [threading.Thread(target=self._post, args=(seed,)) for seed in range(CLIENTS)]
         for thread in self._threads:
             thread.start()
@@ -123,7 +139,10 @@ class Load:
         with Client(self.endpoint, timeout_seconds=RESEND_SECONDS) as client:
             while not self._stop.is_set():
                 sent = Sent(
-                    uuid.uuid4().hex, choose(self.run_keys), choose(("post", "post", "fail")), choose((1, 2, 5))
+                    uuid.uuid4().hex,
+                    choose(self.run_keys),
+                    choose(("post", "post", "fail")),
+                    choose((1, 2, 5)),
                 )
                 self.sent.append(sent)
                 try:
@@ -146,7 +165,9 @@ def history(client: Client, run_key: str) -> list[dict[str, Any]]:
     """All entries after the boot."""
     entries: list[dict[str, Any]] = []
     while True:
-        page = client.read_history(run_key, after_seq=entries[-1]["seq"] if entries else 0, limit=1000)["entries"]
+        page = client.read_history(run_key, after_seq=entries[-1]["seq"] if entries else 0, limit=1000)[
+            "entries"
+        ]
         if not page:
             return entries[1:]
         entries += page
@@ -211,7 +232,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_applied_twice_over_many_kills(
             one.ask(client)
         for run_key in run_keys:
             check(client, run_key, every, all_applied=True)
-    print(f"{CYCLES} kills, {acknowledged} acknowledged before one, {len(every)} sent")
+    sys.stdout.write(f"{CYCLES} kills, {acknowledged} acknowledged before one, {len(every)} sent\n")
 
 
 def test_a_killed_creation_is_answered_once_when_it_is_asked_for_again(
@@ -230,8 +251,9 @@ def test_a_killed_creation_is_answered_once_when_it_is_asked_for_again(
                 try:
                     acknowledged[request_id] = client.create_run(model, request_id=request_id).run_key
                 except ProtocolError as error:
-                    assert error.code is ErrorCode.DEADLINE_EXCEEDED
-                    return
+                    if error.code is ErrorCode.DEADLINE_EXCEEDED:
+                        return
+                    raise
 
     with ThreadPoolExecutor(2) as threads:
         work = [threads.submit(create, 50) for _ in range(2)]
@@ -376,6 +398,7 @@ def test_a_killed_zygote_costs_each_of_its_runs_one_error_and_is_replaced(
     error = failure_of(daemon, lambda other: other.call_operation(run_key, "nap", [60]), kill)
 
     assert (error.code, error.information["applied"]) == (ErrorCode.PROCESS_EXITED, "no")
+    assert "zygote" in error.message
     assert client.call_operation(idle, "post", ["idle", 1]) == [2, 2]
     assert client.call_operation(run_key, "post", ["busy", 1]) == [2, 2]
     (after,) = client.worker_status()["zygotes"]
@@ -398,6 +421,23 @@ def test_zygotes_killed_under_load_lose_nothing_acknowledged(
     for one in load.sent:
         one.ask(client)
     check(client, run_key, load.sent, all_applied=True)
+
+
+def test_a_zygote_killed_without_walls_is_replaced_while_its_folders_are_still_removed(
+    make_daemon: Any, model_root: Any, wait_until: Callable[..., None]
+) -> None:
+    model = model_root.add("litter", LITTER)
+    daemon = make_daemon(model_root.path, env={"MODEL_WORKER_SANDBOX": "process-only"})
+    with daemon.client() as client:
+        keys = [client.create_run(model).run_key for _ in range(3)]
+        client.call_operation(keys[0], "litter", [5000])
+        client.evict_run(keys[1])
+        (zygote,) = client.worker_status()["zygotes"]
+        os.kill(zygote["pid"], 9)
+        wait_until(lambda: "zygote ended" in daemon.logged() or not psutil.pid_exists(zygote["pid"]))
+        assert client.call_operation(keys[1], "litter", [0]) == 1
+        wait_until(lambda: client.worker_status()["zygotes"][0]["pid"] != zygote["pid"])
+    assert daemon.stop() == 0
 
 
 def test_after_all_this_the_daemon_stops_cleanly_and_leaves_nothing(daemon: Any) -> None:

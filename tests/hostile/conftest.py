@@ -1,11 +1,12 @@
 """What the hostile tests share: a daemon with small limits, and a bystander that must notice nothing."""
 
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -49,7 +50,7 @@ class Bystander:
         self.milliseconds: list[float] = []
         self.failure: Exception | None = None
 
-    def __enter__(self) -> "Bystander":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -83,7 +84,10 @@ def held(worker: psutil.Process) -> tuple[int, list[int]]:
 
 @pytest.fixture
 def bystander(
-    daemon: Any, client: Client, wait_until: Callable[..., None], record_property: Callable[[str, object], None]
+    daemon: Any,
+    client: Client,
+    wait_until: Callable[..., None],
+    record_property: Callable[[str, object], None],
 ) -> Iterator[Bystander]:
     """A bystander is at work while the test runs; afterwards nothing of either run may be left over."""
     worker = psutil.Process(daemon.pid)
@@ -93,7 +97,7 @@ def bystander(
     assert bystander.failure is None, bystander.failure
     assert bystander.milliseconds, "the bystander was never answered"
     record_property("bystander", bystander.report())
-    print(f"bystander: {bystander.report()}")
+    sys.stdout.write(f"bystander: {bystander.report()}\n")
 
     try:
         wait_until(lambda: held(worker) == before, within=10)

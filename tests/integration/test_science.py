@@ -195,7 +195,9 @@ def run_key(client: Client) -> str:
 def test_the_zygote_has_loaded_what_the_model_imports(client: Client, run_key: str) -> None:
     zygotes = client.worker_status()["zygotes"]
     loaded = [set(zygote["preloaded"]) for zygote in zygotes if zygote["runs"]]
-    assert any({"numpy", "pandas"} <= names and any(name.startswith("scipy") for name in names) for names in loaded)
+    assert any(
+        {"numpy", "pandas"} <= names and any(name.startswith("scipy") for name in names) for names in loaded
+    )
     assert all(name.split(".")[0] in ("numpy", "pandas", "scipy") for names in loaded for name in names)
     assert all(client.call_operation(run_key, "preloaded").values())
 

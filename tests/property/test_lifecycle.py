@@ -132,6 +132,7 @@ class Shell(RuleBasedStateMachine):
             assert not (work.ends and not self.gone), "the run was not ended yet"
         else:
             assert not recorded, "in the log, and refused"
+            assert not (isinstance(self.writing, Append) and self.writing.work is work), "refused too early"
         if isinstance(effect, Reroute):
             assert work.outcomes == []
 

@@ -87,8 +87,12 @@ class _Daemon:
     def start(self) -> "_Daemon":
         with (self.folder / "worker.log").open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603 - this very program
-                [sys.executable, "-m", "worker.cli.main", "serve", "--models", str(models_folder())]
-                + ["--data", str(self.folder / "data"), "--bind", self.endpoint],
+                [
+                    *(sys.executable, "-m", "worker.cli.main", "serve"),
+                    *("--models", str(models_folder())),
+                    *("--data", str(self.folder / "data")),
+                    *("--bind", self.endpoint),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -133,7 +137,9 @@ def _daemon(folder: Path) -> Iterator[_Daemon]:
 
 
 def _tell(story: Story, daemon: _Daemon) -> None:
-    story.step("start the worker", daemon.start, lambda _: f"a daemon listens on {daemon.endpoint}, data on disk")
+    story.step(
+        "start the worker", daemon.start, lambda _: f"a daemon listens on {daemon.endpoint}, data on disk"
+    )
     with Client(daemon.endpoint) as worker:
         run = _play(story, worker)
         _come_back(story, worker, run)
@@ -156,9 +162,12 @@ def _play(story: Story, worker: Client) -> str:
     run: Run = story.step(
         "create a run",
         lambda: worker.create_run(MODEL, execution_context={"presets": presets}),
-        lambda run: _check(run.live and run.seq == 1, f"{MODEL} is live in a process of its own, {run.sandbox} sandbox"),
+        lambda run: _check(
+            run.live and run.seq == 1, f"{MODEL} is live in a process of its own, {run.sandbox} sandbox"
+        ),
     )
     key = run.run_key
+
     def week() -> Any:
         for role in ROLES:
             worker.call_operation(key, "order", [8], actor=_actor(role))
@@ -188,12 +197,16 @@ def _come_back(story: Story, worker: Client, key: str) -> None:
     story.step(
         "read without a process",
         lambda: worker.request("read_variables", run_key=key, names=["week", "cost"]),
-        lambda reply: _check(reply.run.served_from == "archive", f"week {reply.result['week']}, from the archive"),
+        lambda reply: _check(
+            reply.run.served_from == "archive", f"week {reply.result['week']}, from the archive"
+        ),
     )
     story.step(
         "restore by replay",
         lambda: worker.restore_run(key),
-        lambda run: _same(before, _state(worker, key), f"{run.seq - 1} actions replayed, every outcome compared"),
+        lambda run: _same(
+            before, _state(worker, key), f"{run.seq - 1} actions replayed, every outcome compared"
+        ),
     )
     clone: Run = story.step(
         "clone the run",
@@ -239,4 +252,6 @@ def _check(holds: bool, proved: str) -> str:
 
 def _same(before: dict[str, Any], after: dict[str, Any], proved: str) -> str:
     different = [name for name in before if before[name] != after[name]]
-    return _check(not different, proved if not different else f"{', '.join(different)} differ after: {proved}")
+    return _check(
+        not different, proved if not different else f"{', '.join(different)} differ after: {proved}"
+    )

@@ -24,7 +24,7 @@ def main() -> None:
     """Run the command line; a failure it does not foresee ends with one line and exit status 70."""
     try:
         app()
-    except Exception as error:  # the command line's boundary: a person reads this
+    except Exception as error:  # noqa: BLE001 - the command line's boundary: a person reads this
         sys.stderr.write(f"model-worker: internal error: {type(error).__name__}: {error}\n")
         sys.exit(70)
 

@@ -14,6 +14,10 @@ from worker.process.zygote import ExitReport
 _EXITED: Final = "PROCESS_EXITED"
 _LIMIT: Final = "LIMIT_EXCEEDED"
 
+_ZYGOTE_GONE: Final = (
+    "the zygote that the process was forked from ended, and the process with it; something outside the worker "
+    "killed it, or the host ran out of memory"
+)
 _BY_SIGNAL: Final[Mapping[int, str]] = {
     signal.SIGSEGV: "the model crashed (SIGSEGV): a fault in compiled code, or recursion deeper than the stack; "
     "look at extension modules, ctypes and sys.setrecursionlimit",
@@ -48,6 +52,8 @@ def classify_exit(report: ExitReport, *, killed_for: str | None, limits: Limits 
 
     What the kernel reports goes first: a process that had crashed before the worker's kill reached it, crashed.
     """
+    if report.with_zygote and not killed_for:
+        return ExitCause(_EXITED, _ZYGOTE_GONE, {"signal": "SIGKILL"})
     facts = {"cpu_seconds": round(report.cpu_seconds, 3), "max_rss_bytes": report.max_rss_bytes}
     if os.WIFSIGNALED(report.wait_status):
         number = os.WTERMSIG(report.wait_status)

@@ -31,13 +31,22 @@ class ZygotePool:
         """
         key = frozenset(preload)
         task = self._zygotes.pop(key, None)
-        if task is not None and task.done() and (task.exception() is not None or task.result().closed.done()):
-            task = None
-        if task is None:
+        if task is None or self._is_spent(task):
             task = asyncio.create_task(self._start(key))
         self._zygotes[key] = task  # behind all others: most recently used
         self._retire_surplus()
         return await asyncio.shield(task)
+
+    def _is_spent(self, task: "asyncio.Task[Zygote]") -> bool:
+        """Whether a zygote failed to start or ended; one that still cleans up after its runs is kept in view."""
+        if not task.done():
+            return False
+        if task.exception() is not None:
+            return True
+        zygote = task.result()
+        if not zygote.takes_forks and not zygote.closed.done():
+            self._retired.add(zygote)
+        return not zygote.takes_forks
 
     def zygotes(self) -> list[Zygote]:
         """All zygotes that live, retired ones included."""

@@ -62,11 +62,15 @@ class ForkRequest:
 
 @dataclass(frozen=True, slots=True)
 class ExitReport:
-    """How a process ended: ``wait_status`` as of waitpid; peak resident memory; user and system time."""
+    """How a process ended: ``wait_status`` as of waitpid; peak resident memory; user and system time.
+
+    ``with_zygote``: its zygote ended and took it along; nothing was measured then.
+    """
 
     wait_status: int
     max_rss_bytes: int
     cpu_seconds: float
+    with_zygote: bool = False
 
 
 @dataclass(slots=True)
@@ -126,6 +130,11 @@ class Zygote:
             ZygoteError: with the end of its standard error; no process is left.
         """
         return cls(await start_process(config), config.scratch_folder)
+
+    @property
+    def takes_forks(self) -> bool:
+        """Whether it was not retired and is not known to have ended; ``closed`` may follow its end later."""
+        return not self._gone and not self._retired
 
     @property
     def children(self) -> int:
@@ -292,7 +301,7 @@ class Zygote:
         self._forks.clear()
         for pid in list(self._living):
             # Each was killed by the kernel with its parent; who reaps it then is not told to us.
-            self._settle(pid, ExitReport(signal.SIGKILL, 0, 0.0))
+            self._settle(pid, ExitReport(signal.SIGKILL, 0, 0.0, with_zygote=True))
         self._close_when_removed()
 
     def _close_when_removed(self) -> None:

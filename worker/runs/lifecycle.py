@@ -115,8 +115,9 @@ class Run:
     @property
     def ending(self) -> bool:
         """Whether the run leaves memory after what was asked of it so far."""
-        last = self._inbox[-1] if self._inbox else self.current
-        return self._ending is not None or (last is not None and last.ends)
+        if self._ending is not None or (self.current is not None and self.current.ends):
+            return True
+        return any(work.ends for work in self._inbox)
 
     def handle(self, stimulus: Stimulus) -> list[Effect]:
         """Take one stimulus; returns what to do about it, in order.

@@ -336,6 +336,8 @@ class RunHost:
 
     def _written(self, error: WorkerError | None) -> None:
         self._is_writing = False
+        if error is not None:
+            self.log.error("write failed", code=str(error.code), error=error.message, seq=self.record.seq)
         self._feed(s.Appended() if error is None else s.AppendFailed(error))
 
     # One step at a time
@@ -391,7 +393,6 @@ class RunHost:
         try:
             await self.incarnation.store.append(append)
         except WorkerError as error:
-            self.log.error("append failed", code=str(error.code), error=error.message, seq=self.record.seq)
             self._written(_unrecorded(error))
             return
         self.record = replace(

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import os
+import resource
 import secrets
 import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,10 @@ from worker.supervisor.table import RunTable, Stores
 from worker.telemetry import Logger
 
 RUNTIME_PREFIX: Final = "model-worker-"
+DESCRIPTORS_PER_RUN: Final = 3
+"""Its socket, its output pipe, its pidfd."""
+OTHER_DESCRIPTORS: Final = 200
+"""For clients, zygotes, the store and runs that are just being started."""
 
 
 class StartError(Exception):
@@ -52,9 +57,11 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
     if not root.is_dir():
         raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
     _refuse_served_sockets(settings.bind)
+    _raise_open_files(settings, log)
+    _log_bugs_in_callbacks(log)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(_store(settings))
-        runtime = await stack.enter_async_context(_runtime_folder(settings))
+        runtime = stack.enter_context(_runtime_folder(settings))
         config = _zygote_config(runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(_supervisor(settings, store, config, isolation, log))
@@ -91,6 +98,29 @@ def _refuse_served_sockets(endpoints: Sequence[str]) -> None:
             )
 
 
+def _raise_open_files(settings: Settings, log: Logger) -> None:
+    """Take all the descriptors that the system grants: a run in memory needs several."""
+    _, granted = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, granted))
+    needed = settings.live_run_limit * DESCRIPTORS_PER_RUN + OTHER_DESCRIPTORS
+    if granted != resource.RLIM_INFINITY and granted < needed:
+        log.warning(
+            "too few open files for live_run_limit; raise the hard limit (ulimit -Hn, LimitNOFILE) or lower it",
+            granted=granted,
+            needed=needed,
+            live_run_limit=settings.live_run_limit,
+        )
+
+
+def _log_bugs_in_callbacks(log: Logger) -> None:
+    """What a callback of the loop raises is a bug; it belongs in the log like everything else."""
+
+    def report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        log.error("bug in a callback", what=context.get("message"), exc_info=context.get("exception"))
+
+    asyncio.get_running_loop().set_exception_handler(report)
+
+
 @contextlib.asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[Store]:
     store: Store = MemoryStore() if settings.in_memory else await SqliteStore.open(Path(settings.data))
@@ -100,8 +130,8 @@ async def _store(settings: Settings) -> AsyncIterator[Store]:
         await store.close()
 
 
-@contextlib.asynccontextmanager
-async def _runtime_folder(settings: Settings) -> AsyncIterator[Path]:
+@contextlib.contextmanager
+def _runtime_folder(settings: Settings) -> Iterator[Path]:
     """A folder that runs can reach, for their scratch; what a killed predecessor left is removed first."""
     note = None if settings.in_memory else Path(settings.data) / "runtime"
     if note is not None and note.is_file():

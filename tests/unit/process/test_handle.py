@@ -110,14 +110,15 @@ class Started:
         self.pidfd = os.pidfd_open(self.popen.pid)
         self._reaper_fd = os.dup(self.pidfd)
         self._exited: asyncio.Future[ExitReport] = loop.create_future()
-        loop.add_reader(self._reaper_fd, self._reap)
+        loop.add_reader(self._reaper_fd, self.reap)
         output = OutputReader(read_end, budget_bytes=64 * 1024, sink=self.listener.on_line)
         child = Child(self.popen.pid, self.pidfd, self._exited, None)
         self.handle = ProcessHandle(
             child, ours, output, max_frame_bytes=MAX_FRAME_BYTES, listener=self.listener
         )
 
-    def _reap(self) -> None:
+    def reap(self) -> None:
+        """Wait for the end of the process and report it."""
         asyncio.get_running_loop().remove_reader(self._reaper_fd)
         os.close(self._reaper_fd)
         code = self.popen.wait()
@@ -180,6 +181,16 @@ def test_frames_written_before_an_exit_are_delivered_before_it() -> None:
     assert [message[1] for message in listener.messages] == list(range(200))
     assert listener.kinds == ["message"] * 200 + ["exit"]
     assert os.waitstatus_to_exitcode(status) == 3
+
+
+def test_frames_that_nobody_had_read_yet_are_delivered_before_the_exit() -> None:
+    async def scenario(started: Started) -> None:
+        started.reap()  # the loop has had no turn since the start
+        await started.listener.end()
+
+    listener = play("for n in range(20): send('n', n)\nchannel.sendall(bytes(2)); os._exit(3)", scenario)
+    assert [message[1] for message in listener.messages] == list(range(20))
+    assert listener.kinds == ["message"] * 20 + ["exit"]
 
 
 def test_output_written_before_an_exit_is_reported_before_it() -> None:

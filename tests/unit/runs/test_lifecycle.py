@@ -375,6 +375,25 @@ def test_a_ritual_that_ends_the_run_is_not_answered_early_when_the_process_is_lo
     assert run.handle(Stopped()) == [Resolve(last), Released("PROCESS_EXITED", lost=True)]
 
 
+def test_a_run_is_ending_from_the_moment_its_end_is_asked_for() -> None:
+    run = restored(work())
+    stimuli = (Requested(work(ends=True)), Requested(work()), *(Performed(DONE), Appended()) * 2)
+    seen = [run.ending]
+    for stimulus in stimuli:
+        run.handle(stimulus)
+        seen.append(run.ending)
+    assert seen == [False, *[True] * len(stimuli)]
+    assert run.state is ProcessState.STOPPING
+
+
+def test_a_run_whose_end_was_dropped_goes_on() -> None:
+    run, last = restored(work()), work(ends=True)
+    play(run, Requested(last), Expired(last))
+    seen = [run.ending]
+    run.handle(EvictAsked("asked"))
+    assert [*seen, run.ending] == [False, True]
+
+
 # Losing the process
 
 

@@ -306,6 +306,15 @@ def test_the_fingerprint_leaves_the_rest_out(
     assert find("savings/model.py").fingerprint == first
 
 
+def test_a_link_beside_the_model_is_not_followed(root: Path, find: Callable[[str], ModelSource]) -> None:
+    outside = root.parent / "secret.py"
+    (root / "savings" / "helper.py").symlink_to(outside)
+    first = find("savings/model.py")
+    outside.write_text("import numpy\n")
+    second = find("savings/model.py")
+    assert (second.fingerprint, second.imports) == (first.fingerprint, ())
+
+
 def test_contents_that_join_the_same_way_differ(root: Path, find: Callable[[str], ModelSource]) -> None:
     folder = root / "savings"
     (folder / "a.py").write_text("1\n")
@@ -323,6 +332,19 @@ def test_what_has_not_changed_is_not_read_again(root: Path, settle: Callable[[],
     assert catalog.find("savings/model.py") is model
     (root / "savings" / "model.py").write_text("balance = 5\n")
     assert catalog.find("savings/model.py") is not model
+
+
+def test_what_has_only_just_changed_is_not_remembered_yet(root: Path) -> None:
+    # Within one tick of a file system's clock a second change leaves no trace in the file's times.
+    catalog = ModelCatalog(root)
+    path = root / "savings" / "model.py"
+    for _ in range(50):
+        path.write_text("balance = 5\n")
+        models = [catalog.find("savings/model.py") for _ in range(2)]
+        if time.time_ns() - path.lstat().st_ctime_ns < SETTLED_NS:
+            assert models[0] is not models[1]
+            return
+    pytest.fail("this machine is too slow to look twice within the time")
 
 
 @pytest.mark.parametrize("settled", (False, True))

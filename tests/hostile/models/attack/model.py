@@ -263,9 +263,9 @@ def forged():
 
 
 def wrong_kind():
+    """A frame that belongs elsewhere, with the number of this very request."""
     spoil()
-    os.write(3, frame(["settled", 1, {}, []]))
-    os.write(3, frame(["booted", {}, []]))
+    os.write(3, frame(["settled", 2, {}, []]))
     time.sleep(3600)
 
 

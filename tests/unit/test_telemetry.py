@@ -1,0 +1,96 @@
+"""Logs on stderr: for machines and for terminals; never in the way of what they tell about."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+import pytest
+
+from worker.telemetry import make_logger
+
+
+def test_a_line_for_machines_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    log = make_logger("info", "json").bind(run_key="k")
+    log.info("released", reason="line\nfeed \x1b[2J", seq=5)
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert told.pop("timestamp").endswith("Z")
+    assert told == {
+        "event": "released",
+        "level": "info",
+        "run_key": "k",
+        "reason": "line\nfeed \x1b[2J",
+        "seq": 5,
+    }
+
+
+def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    log = make_logger("warning", "json")
+    log.debug("a")
+    log.info("b")
+    log.warning("c")
+    log.critical("d")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["c", "d"]
+
+
+def test_what_is_no_terminal_gets_json(capsys: pytest.CaptureFixture[str]) -> None:
+    make_logger("info", "auto").info("a")
+    assert json.loads(capsys.readouterr().err)["event"] == "a"
+
+
+def test_no_text_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    make_logger("info", "console").info("model", text="\x1b]0;title\x07\u202ex", plain="äb")
+    shown = capsys.readouterr().err
+    assert "\\x1b]0;title\\x07\\u202ex" in shown
+    assert "\x1b]0;" not in shown
+    assert "\u202e" not in shown
+    assert "äb" in shown
+
+
+@pytest.mark.parametrize("log_format", ("json", "console"))
+def test_a_bug_is_logged_with_its_traceback(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    log = make_logger("info", "json" if log_format == "json" else "console")
+    try:
+        int("oops")
+    except ValueError:
+        log.exception("bug while serving")
+    shown = capsys.readouterr().err
+    assert "bug while serving" in shown
+    assert "ValueError: invalid literal" in shown
+    assert "test_telemetry.py" in shown
+
+
+def _full() -> TextIO:
+    return open("/dev/full", "w", encoding="utf-8")  # noqa: PTH123 - the test closes it
+
+
+def _closed() -> TextIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+def _broken_pipe() -> TextIO:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    return os.fdopen(write_end, "w")
+
+
+@pytest.mark.parametrize("make_stream", (_full, _closed, _broken_pipe))
+def test_a_log_that_cannot_be_written_is_lost_silently(
+    make_stream: Callable[[], TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = make_stream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    log = make_logger("info", "json")
+    log.info("a")
+    log.error("b")
+    monkeypatch.undo()
+    try:
+        stream.close()
+    except OSError:
+        return  # what was buffered cannot be written either
+    assert stream.closed
