@@ -10,18 +10,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-from protocol.errors import ErrorCode
-from worker.channel import ChannelError
 from worker.clock import now_us
-from worker.errors import (
-    InternalError,
-    LogUnavailableError,
-    ModelError,
-    ReplayError,
-    RequestError,
-    RunLostError,
-    WorkerError,
-)
+from worker.errors import InternalError, WorkerError
 from worker.log.base import Append as LogAppend
 from worker.log.base import StoredRequest
 from worker.process.exits import classify_exit
@@ -32,9 +22,10 @@ from worker.runs import stimuli as s
 from worker.runs.lifecycle import Run
 from worker.runs.record import RunRecord
 from worker.settings import Settings
-from worker.supervisor import answers
+from worker.supervisor import answers, mishaps
+from worker.supervisor.bringup import BringUp
 from worker.supervisor.incarnation import Incarnation
-from worker.supervisor.replay import Replayer, ReplaySlots
+from worker.supervisor.replay import ReplaySlots
 from worker.telemetry import Logger
 
 
@@ -57,8 +48,8 @@ class HostServices:
 class RunHost:
     """One incarnation of one run; see the module's docstring.
 
-    ``record`` is the run's row as of the last durable write. ``restored`` says that this incarnation came
-    from a history. ``last_used`` is the loop's time of the last request.
+    ``record`` is the run's row as of the last durable write. ``last_used`` is the loop's time of the last
+    request.
     """
 
     def __init__(self, incarnation: Incarnation, services: HostServices) -> None:
@@ -71,7 +62,6 @@ class RunHost:
         self.run = Run(incarnation.origin, inbox_limit=services.settings.inbox_limit)
         self.record: RunRecord = incarnation.record
         self.last_used = self._loop.time()
-        self.warnings: list[dict[str, Any]] = list(incarnation.warnings)
         self._handle: ProcessHandle | None = None
         self._futures: dict[s.Work, asyncio.Future[s.Work]] = {}
         self._stimuli: deque[s.Stimulus] = deque()
@@ -82,14 +72,11 @@ class RunHost:
         self._asked = 0
         self._step: s.Step | None = None
         self._step_at_us = 0
-        self._boot: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
-        self._settled: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
-        self._replayer: Replayer | None = None
         self._bringing_up: asyncio.Task[None] | None = None
         self._waits_for_slot = False
         self._is_writing = False
         self._is_over = False
-        self._records: dict[str, bytes] = {}
+        self._coming_up = BringUp(incarnation, services.settings, self.log)
 
     # Asked from outside
 
@@ -106,7 +93,12 @@ class RunHost:
     @property
     def replay_progress(self) -> int:
         """Actions applied so far by the replay of this incarnation."""
-        return 0 if self._replayer is None else self._replayer.applied
+        return self._coming_up.applied
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        """What came to light while the run came into memory; belongs to the answer that brought it there."""
+        return self._coming_up.warnings
 
     def submit(self, work: s.Work) -> "asyncio.Future[s.Work]":
         """Queue work.
@@ -203,7 +195,7 @@ class RunHost:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.log.error("bug in host", exc_info=error)
             if self._is_writing:
-                self._written(_unrecorded(InternalError()))
+                self._written(mishaps.unrecorded(InternalError()))
             else:
                 self.abandon(InternalError())
 
@@ -215,12 +207,12 @@ class RunHost:
                 self._waits_for_slot = True
                 async with self._services.slots.slot():
                     self._waits_for_slot = False
-                    await self._boot_process()
-                    await self._replay()
+                    records = await self._boot()
+                    records = await self._replay(records)
             else:
-                await self._boot_process()
+                records = await self._boot()
             if self.incarnation.origin.commits:
-                await self._commit()
+                await self._commit(records)
         except WorkerError as error:
             self._lose(error)
         finally:
@@ -228,107 +220,39 @@ class RunHost:
             if self._handle is None and self.run.state is s.ProcessState.STOPPING:
                 self._feed(s.Stopped())
 
-    async def _boot_process(self) -> None:
-        incarnation = self.incarnation
-        self.record = await incarnation.begin()
-        if not self._is_booting():
-            return
+    async def _boot(self) -> dict[str, bytes]:
+        self.record = await self.incarnation.begin()
+        if not self._is_in(s.ProcessState.BOOTING):
+            return {}
         try:
             self._handle = await self._services.spawn(self)
         except ZygoteError as error:
-            raise RunLostError(
-                ErrorCode.PROCESS_EXITED, f"no run process could be started: {error}", applied="no"
-            ) from error
-        if not self._is_booting():  # the fork took a while
+            raise mishaps.not_started(str(error)) from error
+        if not self._is_in(s.ProcessState.BOOTING):  # the fork took a while
             self._handle.kill("stopped while starting")
-            return
-        if incarnation.origin.replays:
-            self._handle.output.mute()
-        self._handle.send(["boot", self._boot_spec()])
-        seconds = incarnation.context.inceptionGracePeriodSeconds or self._settings.inception_grace_seconds
-        try:
-            self._records = await asyncio.wait_for(self._boot, seconds)
-        except TimeoutError:
-            raise ModelError(
-                ErrorCode.BOOT_TIMEOUT,
-                f"{incarnation.model.name} did not load within {seconds} s (inceptionGracePeriodSeconds)",
-                limit_seconds=seconds,
-                applied="no",
-            ) from None
-        if self._is_booting():  # it may have ended right after its word
+            return {}
+        records = await self._coming_up.boot(self._handle, self.record)
+        if self._is_in(s.ProcessState.BOOTING):  # it may have ended right after its word
             self._feed(s.Booted())
+        return records
 
-    def _is_booting(self) -> bool:
-        return self.run.state is s.ProcessState.BOOTING
+    async def _replay(self, records: dict[str, bytes]) -> dict[str, bytes]:
+        if self._handle is None or not self._is_in(s.ProcessState.REPLAYING):
+            return records
+        records = await self._coming_up.replay(self._handle)
+        if self._is_in(s.ProcessState.REPLAYING):
+            self._feed(s.Replayed())
+        return records
 
-    def _boot_spec(self) -> dict[str, Any]:
-        incarnation, record = self.incarnation, self.record
-        context = incarnation.context
-        return {
-            "run_key": record.run_key,
-            "model_folder": str(incarnation.model.folder),
-            "model_file": incarnation.model.file,
-            "seed": record.seed,
-            "at_us": incarnation.boot_at_us,
-            "actor": incarnation.boot_actor,
-            "presets": incarnation.presets,
-            "worker_context": incarnation.worker_context(record),
-            "clock": self._settings.clock,
-            "entropy": self._settings.entropy,
-            "minimum_log_level": context.minimumLogLevel,
-            "redirect_standard_out": context.redirectStandardOut,
-            "max_result_bytes": self._settings.max_result_bytes,
-            "event": None if incarnation.origin.replays else incarnation.event,
-            "scratch": None if self._handle is None else self._handle.scratch_folder,
-        }
+    def _is_in(self, state: s.ProcessState) -> bool:
+        return self.run.state is state
 
-    async def _replay(self) -> None:
-        handle = self._handle
-        if handle is None or not self._is_replaying():
-            return
-        started = self._loop.time()
-        patience = self._settings.operation_timeout_seconds * 2
-        replayer = Replayer(
-            self.incarnation.plan,
-            handle.send,
-            strict=self.incarnation.strict_replay,
-            patience_seconds=patience,
-        )
-        self._replayer = replayer
-        await replayer.run(self.incarnation.pages())
-        if not self._is_replaying():
-            return
-        at_us = replayer.last_at_us or self.incarnation.boot_at_us
-        self._asked += 1
-        handle.send(["settle", self._asked, at_us, self.incarnation.event])
-        try:
-            self._records = await asyncio.wait_for(self._settled, patience)
-        except TimeoutError:
-            message = f"the handler of {self.incarnation.event} did not end within {patience} s"
-            raise ReplayError(ErrorCode.BOOT_TIMEOUT, message, applied="no") from None
-        if not self._is_replaying():
-            return
-        handle.output.unmute()
-        for finding in replayer.divergences:
-            self.log.warning("replay diverged", **finding)
-            self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
-        self.log.info(
-            "run replayed",
-            actions=replayer.applied,
-            seconds=round(self._loop.time() - started, 4),
-            origin=self.incarnation.origin.value,
-        )
-        self._feed(s.Replayed())
-
-    def _is_replaying(self) -> bool:
-        return self.run.state is s.ProcessState.REPLAYING
-
-    async def _commit(self) -> None:
+    async def _commit(self, records: dict[str, bytes]) -> None:
         if not self._is_writing:
             return
         incarnation = self.incarnation
         try:
-            self.record = await incarnation.commit(self.record, self._records, incarnation.boot_at_us)
+            self.record = await incarnation.commit(self.record, records, incarnation.boot_at_us)
         except WorkerError as error:
             self._written(error)
         else:
@@ -356,17 +280,7 @@ class RunHost:
         self._step_timer = self._loop.call_later(step.timeout_seconds, self._timed_out, step)
 
     def _timed_out(self, step: s.Step) -> None:
-        seconds = step.timeout_seconds
-        what = f"operation {step.name!r}" if step.kind is s.StepKind.EXECUTE else f"{step.kind} {step.name!r}"
-        self._lose(
-            ModelError(
-                ErrorCode.OPERATION_TIMEOUT,
-                f"{what} took longer than its limit of {seconds:g} s (timeoutSeconds); its process was ended, "
-                "the run's state is what it was before",
-                limit_seconds=seconds,
-                applied="no",
-            )
-        )
+        self._lose(mishaps.timed_out(step))
 
     async def _append(self, work: s.Work) -> None:
         entries = answers.entries_of(work, self.record)
@@ -393,7 +307,7 @@ class RunHost:
         try:
             await self.incarnation.store.append(append)
         except WorkerError as error:
-            self._written(_unrecorded(error))
+            self._written(mishaps.unrecorded(error))
             return
         self.record = replace(
             self.record, seq=entries[-1].seq, last_operated_us=at_us, last_modified_us=at_us
@@ -418,33 +332,14 @@ class RunHost:
                 )
                 self._end_step()
                 self._feed(s.Performed(outcome))
-            case ["booted", records, warnings] if not self._boot.done() and self._handle is not None:
-                self.warnings += answers.judge_warnings(warnings)
-                self._boot.set_result(answers.judge_records(records))
-            case ["boot_failed", error] if not self._boot.done():
-                self._boot.set_exception(answers.judge_error(error, {ErrorCode.MODEL_LOAD_FAILED}))
-            case ["replayed", number, digests, done] if self._replayer is not None:
-                self._replayer.on_replayed(number, digests, done)
-            case ["settled", number, records, warnings] if (
-                number == self._asked and self._is_replaying() and not self._settled.done()
-            ):
-                answers.judge_warnings(warnings)
-                self._settled.set_result(answers.judge_records(records))
             case ["fault", _, "memory", _]:
-                self._lose(self._out_of_memory())
+                self._lose(mishaps.out_of_memory(self._settings.memory_bytes))
             case _:
-                raise ChannelError(f"an unexpected {message[0]!r:.40} frame of {len(message)} elements")
+                self._coming_up.on_message(message)
 
     def on_broken(self, reason: str) -> None:
         """The process sent garbage and was killed."""
-        self._lose(
-            RunLostError(
-                ErrorCode.PROCESS_EXITED,
-                f"the run process broke its channel to the worker and was ended: {reason}",
-                reason=reason,
-                applied="no",
-            )
-        )
+        self._lose(mishaps.broke_channel(reason))
 
     def on_exit(self, report: ExitReport) -> None:
         """The process is gone."""
@@ -452,21 +347,10 @@ class RunHost:
         self._end_step()
         if self.run.state is not s.ProcessState.STOPPING:
             cause = classify_exit(report, killed_for=handle.killed_for, limits=self._services.limits)
-            self._lose(RunLostError(ErrorCode(cause.code), cause.message, **cause.information, applied="no"))
+            self._lose(mishaps.ended(cause))
         self._handle = None
         if self.run.state is s.ProcessState.STOPPING and self._bringing_up is None:
             self._feed(s.Stopped())
-
-    def _out_of_memory(self) -> RunLostError:
-        allowed = self._settings.memory_bytes
-        return RunLostError(
-            ErrorCode.LIMIT_EXCEEDED,
-            f"the model needs more memory than a run may have ({allowed} bytes, memory_bytes); its process was "
-            "ended, the run's state is what it was before",
-            limit="memory_bytes",
-            allowed=allowed,
-            applied="no",
-        )
 
     def _end_step(self) -> None:
         self._step = None
@@ -485,24 +369,13 @@ class RunHost:
 
     def _stop(self, reason: str) -> None:
         self._end_step()
-        self._end_waits(reason)
+        self._coming_up.stop(reason)
         if self._handle is not None:
             self._handle.kill(reason)
         elif self._bringing_up is None:
             self._feed(s.Stopped())
         elif self._waits_for_slot:
             self._bringing_up.cancel()
-
-    def _end_waits(self, reason: str) -> None:
-        """Let the bring-up task go on, and see that its run is stopping."""
-        for waited in (self._boot, self._settled):
-            if not waited.done():
-                error = RequestError(ErrorCode.RUN_NOT_LIVE, f"stopped while starting: {reason}")
-                waited.set_exception(error)
-            if not waited.cancelled():
-                waited.exception()  # it may have no reader any more
-        if self._replayer is not None:
-            self._replayer.abandon()
 
     def _rest(self) -> None:
         if not self.record.perpetual:
@@ -518,15 +391,3 @@ class RunHost:
         if self._handle is None:
             raise InternalError
         return self._handle
-
-
-def _unrecorded(error: WorkerError) -> WorkerError:
-    """What a caller is told when an outcome could not be recorded: its process was ended with it."""
-    if isinstance(error, LogUnavailableError):
-        return LogUnavailableError(error.message, **{"applied": "unknown", **error.information})
-    information = {"applied": "unknown", **error.information}
-    return WorkerError(
-        ErrorCode.OUTCOME_UNKNOWN,
-        f"the outcome could not be recorded ({error.code}: {error.message}); retry with the same request_id",
-        **information,
-    )

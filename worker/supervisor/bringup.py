@@ -1,0 +1,150 @@
+"""Bringing one run process up: the model loaded, the history replayed, the run settled.
+
+A ``BringUp`` is the conversation with the process until it may take requests. It neither starts nor ends the
+process, and writes nothing.
+"""
+
+import asyncio
+from typing import Any
+
+from protocol.errors import ErrorCode
+from worker.channel import ChannelError
+from worker.errors import ModelError, ReplayError, RequestError
+from worker.process.handle import ProcessHandle
+from worker.runs.record import RunRecord
+from worker.settings import Settings
+from worker.supervisor import answers
+from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.replay import Replayer
+from worker.telemetry import Logger
+
+
+class BringUp:
+    """One coming up. ``warnings`` and ``applied`` (actions replayed so far) grow while it goes on.
+
+    ``stop`` ends every wait in it at once; what was awaited then raises.
+    """
+
+    def __init__(self, incarnation: Incarnation, settings: Settings, log: Logger) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._incarnation = incarnation
+        self._settings = settings
+        self._log = log
+        self._booted: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
+        self._settled: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
+        self._replayer: Replayer | None = None
+        self._is_settling = False
+        self.warnings: list[dict[str, Any]] = list(incarnation.warnings)
+
+    @property
+    def applied(self) -> int:
+        """Actions that the replay has applied so far."""
+        return 0 if self._replayer is None else self._replayer.applied
+
+    async def boot(self, handle: ProcessHandle, record: RunRecord) -> dict[str, bytes]:
+        """Have the model loaded; gives what it recorded meanwhile.
+
+        Raises:
+            ModelError: MODEL_LOAD_FAILED, BOOT_TIMEOUT; RequestError RUN_NOT_LIVE after ``stop``.
+        """
+        incarnation = self._incarnation
+        if incarnation.origin.replays:
+            handle.output.mute()
+        handle.send(["boot", self._boot_spec(record, handle.scratch_folder)])
+        seconds = incarnation.context.inceptionGracePeriodSeconds or self._settings.inception_grace_seconds
+        try:
+            return await asyncio.wait_for(self._booted, seconds)
+        except TimeoutError:
+            raise ModelError(
+                ErrorCode.BOOT_TIMEOUT,
+                f"{incarnation.model.name} did not load within {seconds} s (inceptionGracePeriodSeconds)",
+                limit_seconds=seconds,
+                applied="no",
+            ) from None
+
+    async def replay(self, handle: ProcessHandle) -> dict[str, bytes]:
+        """Have the history applied and compared; gives the last recorded value of every name.
+
+        Raises:
+            ReplayError: REPLAY_DIVERGED, BOOT_TIMEOUT, or PROCESS_EXITED after ``stop``.
+        """
+        started = self._loop.time()
+        patience = self._settings.operation_timeout_seconds * 2
+        strict = self._incarnation.strict_replay
+        self._replayer = Replayer(
+            self._incarnation.plan, handle.send, strict=strict, patience_seconds=patience
+        )
+        await self._replayer.run(self._incarnation.pages())
+        records = await self._settle(handle, self._replayer.last_at_us, patience)
+        handle.output.unmute()
+        for finding in self._replayer.divergences:
+            self._log.warning("replay diverged", **finding)
+            self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
+        self._log.info(
+            "run replayed",
+            actions=self._replayer.applied,
+            seconds=round(self._loop.time() - started, 4),
+            origin=self._incarnation.origin.value,
+        )
+        return records
+
+    def on_message(self, message: list[Any]) -> None:
+        """Judge one frame of the process.
+
+        Raises:
+            ChannelError: it is no answer to anything asked here.
+        """
+        match message:
+            case ["booted", records, warnings] if not self._booted.done():
+                self.warnings += answers.judge_warnings(warnings)
+                self._booted.set_result(answers.judge_records(records))
+            case ["boot_failed", error] if not self._booted.done():
+                self._booted.set_exception(answers.judge_error(error, {ErrorCode.MODEL_LOAD_FAILED}))
+            case ["replayed", number, digests, done] if self._replayer is not None:
+                self._replayer.on_replayed(number, digests, done)
+            case ["settled", _, records, warnings] if self._is_settling and not self._settled.done():
+                self.warnings += answers.judge_warnings(warnings)
+                self._settled.set_result(answers.judge_records(records))
+            case _:
+                raise ChannelError(f"an unexpected {message[0]!r:.40} frame of {len(message)} elements")
+
+    def stop(self, reason: str) -> None:
+        """End every wait; idempotent."""
+        for waited in (self._booted, self._settled):
+            if not waited.done():
+                error = RequestError(ErrorCode.RUN_NOT_LIVE, f"stopped while starting: {reason}")
+                waited.set_exception(error)
+            if not waited.cancelled():
+                waited.exception()  # it may have no reader any more
+        if self._replayer is not None:
+            self._replayer.abandon()
+
+    async def _settle(self, handle: ProcessHandle, last_at_us: int, patience: float) -> dict[str, bytes]:
+        incarnation = self._incarnation
+        self._is_settling = True
+        handle.send(["settle", 1, last_at_us or incarnation.boot_at_us, incarnation.event])
+        try:
+            return await asyncio.wait_for(self._settled, patience)
+        except TimeoutError:
+            message = f"the handler of {incarnation.event} did not end within {patience} s"
+            raise ReplayError(ErrorCode.BOOT_TIMEOUT, message, applied="no") from None
+
+    def _boot_spec(self, record: RunRecord, scratch: str | None) -> dict[str, Any]:
+        incarnation, context = self._incarnation, self._incarnation.context
+        return {
+            "run_key": record.run_key,
+            "model_folder": str(incarnation.model.folder),
+            "model_file": incarnation.model.file,
+            "seed": record.seed,
+            "at_us": incarnation.boot_at_us,
+            "actor": incarnation.boot_actor,
+            "presets": incarnation.presets,
+            "worker_context": incarnation.worker_context(record),
+            "clock": self._settings.clock,
+            "entropy": self._settings.entropy,
+            "minimum_log_level": context.minimumLogLevel,
+            "redirect_standard_out": context.redirectStandardOut,
+            "max_result_bytes": self._settings.max_result_bytes,
+            "event": None if incarnation.origin.replays else incarnation.event,
+            "scratch": scratch,
+        }

@@ -1,0 +1,64 @@
+"""What callers are told when a run process, or a write for it, came to grief."""
+
+from protocol.errors import ErrorCode
+from worker.errors import LogUnavailableError, ModelError, RunLostError, WorkerError
+from worker.process.exits import ExitCause
+from worker.runs.stimuli import Step, StepKind
+
+
+def not_started(reason: str) -> RunLostError:
+    """No process could be forked."""
+    message = f"no run process could be started: {reason}"
+    return RunLostError(ErrorCode.PROCESS_EXITED, message, applied="no")
+
+
+def timed_out(step: Step) -> ModelError:
+    """A step took longer than it may."""
+    seconds = step.timeout_seconds
+    what = f"operation {step.name!r}" if step.kind is StepKind.EXECUTE else f"{step.kind} {step.name!r}"
+    return ModelError(
+        ErrorCode.OPERATION_TIMEOUT,
+        f"{what} took longer than its limit of {seconds:g} s (timeoutSeconds); its process was ended, the run's "
+        "state is what it was before",
+        limit_seconds=seconds,
+        applied="no",
+    )
+
+
+def broke_channel(reason: str) -> RunLostError:
+    """The process sent what is no answer, and was killed."""
+    return RunLostError(
+        ErrorCode.PROCESS_EXITED,
+        f"the run process broke its channel to the worker and was ended: {reason}",
+        reason=reason,
+        applied="no",
+    )
+
+
+def out_of_memory(allowed: int) -> RunLostError:
+    """The model ran into its memory limit (bytes), and what it left undone is unknown."""
+    return RunLostError(
+        ErrorCode.LIMIT_EXCEEDED,
+        f"the model needs more memory than a run may have ({allowed} bytes, memory_bytes); its process was ended, "
+        "the run's state is what it was before",
+        limit="memory_bytes",
+        allowed=allowed,
+        applied="no",
+    )
+
+
+def ended(cause: ExitCause) -> RunLostError:
+    """The process ended before its outcome was recorded."""
+    return RunLostError(ErrorCode(cause.code), cause.message, **cause.information, applied="no")
+
+
+def unrecorded(error: WorkerError) -> WorkerError:
+    """An outcome could not be recorded; its process is ended with it, and only the log knows more."""
+    if isinstance(error, LogUnavailableError):
+        return LogUnavailableError(error.message, **{"applied": "unknown", **error.information})
+    information = {"applied": "unknown", **error.information}
+    return WorkerError(
+        ErrorCode.OUTCOME_UNKNOWN,
+        f"the outcome could not be recorded ({error.code}: {error.message}); retry with the same request_id",
+        **information,
+    )
