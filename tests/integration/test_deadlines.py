@@ -228,3 +228,30 @@ def run_processes(daemon: Any) -> set[int]:
     """Process ids of the run processes: what the zygotes forked."""
     worker = psutil.Process(daemon.pid)
     return {child.pid for zygote in worker.children() for child in zygote.children()}
+
+
+def test_a_handler_that_outlasts_the_limit_of_its_event_leaves_the_run_archived(
+    peer: Any, model_root: Any
+) -> None:
+    model_file = model_root.add(
+        "slow_handler",
+        """
+        from epicenter import Epicenter
+
+        def linger():
+            while True:
+                pass
+
+        Epicenter.subscribe("onRestored", linger)
+        """,
+        '{"events": {"onRestored": {"timeoutSeconds": 0.5}}}',
+    )
+    run_key = make_run(peer, model_file)
+    peer.result("evict_run", run_key=run_key)
+
+    error = peer.error("restore_run", run_key=run_key)
+
+    assert error["code"] == "BOOT_TIMEOUT"
+    assert "onRestored" in error["message"]
+    assert "0.5 s" in error["message"]
+    assert peer.result("get_run", run_key=run_key)["live"] is False

@@ -41,7 +41,7 @@ class OperationOptions(_Options):
 
 
 class EventOptions(_Options):
-    """Limits of a life-cycle event's handlers."""
+    """Limits of a life-cycle event's handlers; those of onInitialized are part of loading the model."""
 
     timeoutSeconds: Timeout | None = None
 
@@ -107,6 +107,11 @@ class ModelContext(_Options):
             timeoutSeconds=own.timeoutSeconds or fallback.timeoutSeconds,
             inert=fallback.inert if own.inert is None else own.inert,
         )
+
+    def event_timeout_seconds(self, name: str) -> float | None:
+        """How long the handlers of a life-cycle event may take, where the context says so."""
+        own = self.events.get(name, EventOptions())
+        return own.timeoutSeconds or self.defaults.events.timeoutSeconds
 
 
 class ExecutionContext(_Options):
@@ -215,9 +220,10 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
             yield f"dependencies[{index}]", f"{kind or 'this'} dependencies are not served; only pypi ones"
 
 
-def pypi_packages(context: ModelContext) -> list[str]:
-    """Names of the packages that the context asks for."""
-    return [str(part_kind(dependency)[1].get("package", "")) for dependency in context.dependencies]
+def pypi_packages(context: ModelContext) -> list[tuple[str, str | None]]:
+    """Name and, where given, version of the packages that the context asks for."""
+    options = [part_kind(dependency)[1] for dependency in context.dependencies]
+    return [(str(part.get("package", "")), part.get("version")) for part in options]
 
 
 def _refuse(source: str, path: str, reason: str) -> RequestError:

@@ -83,6 +83,7 @@ class BringUp:
         self._log.info(
             "run replayed",
             actions=self._replayer.applied,
+            diverged=self._replayer.diverged,
             seconds=round(self._loop.time() - started, 4),
             origin=self._incarnation.origin.value,
         )
@@ -121,6 +122,7 @@ class BringUp:
 
     async def _settle(self, handle: ProcessHandle, last_at_us: int, patience: float) -> dict[str, bytes]:
         incarnation = self._incarnation
+        patience = incarnation.context.event_timeout_seconds(incarnation.event) or patience
         self._is_settling = True
         handle.send(["settle", 1, last_at_us or incarnation.boot_at_us, incarnation.event])
         try:

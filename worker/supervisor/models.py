@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -63,12 +64,13 @@ class ModelSource:
         model_context(self.context_name, self.context)
         raw = overlay(self.context, override or {})
         context = model_context("model_context" if override else self.context_name, raw)
-        for package in pypi_packages(context):
-            if not _installed(package):
+        for package, wanted in pypi_packages(context):
+            found = _installed(package)
+            if found is None or wanted not in (None, found):
                 raise RequestError(
                     ErrorCode.INVALID_CONTEXT,
-                    f"{self.context_name}: dependencies: package {package!r} is not installed where the worker "
-                    "runs; install it there",
+                    f"{self.context_name}: dependencies: package {package!r} {wanted or ''} is needed where the worker "
+                    f"runs; {'it is not installed' if found is None else f'version {found} is installed'} there",
                     source=self.context_name,
                     path="dependencies",
                 )
@@ -253,14 +255,12 @@ def _importable(top: str) -> bool:
         return False
 
 
-def _installed(package: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - rarely needed, slow to import
-
+def _installed(package: str) -> str | None:
+    """The installed version of a distribution, or None."""
     try:
-        version(package)
+        return version(package)
     except (PackageNotFoundError, ValueError):
-        return False
-    return True
+        return None
 
 
 def _read_context(path: Path, name: str) -> dict[str, Any]:

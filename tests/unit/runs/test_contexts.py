@@ -247,8 +247,17 @@ def test_an_operation_has_its_own_options_before_the_defaults(
 
 
 def test_packages_are_named_in_both_encodings() -> None:
-    raw = {"dependencies": [{"pypi": {"package": "numpy"}}, {"objectType": "pypi", "package": "pandas"}]}
-    assert pypi_packages(model_context("model.ctx2", raw)) == ["numpy", "pandas"]
+    numpy = {"pypi": {"package": "numpy", "version": "2.1"}}
+    raw = {"dependencies": [numpy, {"objectType": "pypi", "package": "pandas"}]}
+    assert pypi_packages(model_context("model.ctx2", raw)) == [("numpy", "2.1"), ("pandas", None)]
+
+
+def test_an_event_has_its_own_limit_or_the_default_one() -> None:
+    raw = {"events": {"onRestored": {"timeoutSeconds": 2}}, "defaults": {"events": {"timeoutSeconds": 9}}}
+    context = model_context("model.ctx2", raw)
+    assert context.event_timeout_seconds("onRestored") == 2
+    assert context.event_timeout_seconds("onCloned") == 9
+    assert model_context("model.ctx2", {}).event_timeout_seconds("onCloned") is None
 
 
 @pytest.mark.parametrize("version", ("V1", "v1"))

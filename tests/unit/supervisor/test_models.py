@@ -427,6 +427,13 @@ def test_a_package_that_is_not_installed_is_named(package: str, find: Callable[[
     assert repr(package) in raised.value.message
 
 
+def test_a_package_of_another_version_is_named_with_both(find: Callable[[str], ModelSource]) -> None:
+    model = find("savings/model.py")
+    with pytest.raises(RequestError, match=r"'msgpack' 0\.0\.1 is needed .* version [1-9]") as raised:
+        model.effective_context({"dependencies": [{"pypi": {"package": "msgpack", "version": "0.0.1"}}]})
+    assert raised.value.code is ErrorCode.INVALID_CONTEXT
+
+
 # Imports
 
 
