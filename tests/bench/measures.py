@@ -1,0 +1,177 @@
+"""What is measured: each function gives rows of the report, held against floors measured beside it."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from protocol.client import AsyncClient, Client
+from tests.bench.floors import Jupyter, echo, fork, has_jupyter
+from tests.bench.rounds import Row, interleaved, p50, seconds
+from tests.bench.worker import Worker, running_worker
+
+PLAIN, NUMERIC, FRAMES = "plain/model.py", "numeric/model.py", "frames/model.py"
+ACTIONS_PER_REQUEST = 10_000
+
+
+def latency(rounds: int, calls: int) -> Iterator[Row]:
+    """Durable operation, read, ping and create against an echo and a fork; the Jupyter peer beside them."""
+    with running_worker() as worker, worker.client() as client, echo() as round_trip:
+        key = client.create_run(PLAIN).run_key
+        client.create_run(NUMERIC)  # its zygote starts once
+
+        def create() -> float:
+            return statistics.median(_created(client) for _ in range(max(calls // 20, 5)))
+
+        took = interleaved(
+            {
+                "echo": lambda: p50(round_trip, calls),
+                "fork": lambda: p50(fork, max(calls // 20, 5)),
+                "ping": lambda: p50(client.ping, calls),
+                "read": lambda: p50(lambda: client.read_variables(key, ["count"]), calls),
+                "operation": lambda: p50(lambda: client.call_operation(key, "step"), calls),
+                "create": create,
+            },
+            rounds,
+        )
+    yield Row("ZeroMQ REQ/REP echo, p50", took["echo"] * 1e6, "µs")
+    yield Row("bare fork, p50", took["fork"] * 1e3, "ms")
+    for name, goal in (("ping", None), ("read", None), ("operation", 3.0)):
+        ratio = took[name] / took["echo"]
+        label = {"ping": "ping", "read": "read_variables, live", "operation": "durable call_operation"}[name]
+        row = Row(f"{label}, p50", took[name] * 1e6, "µs", "echo", ratio)
+        if goal is not None:
+            row.goal, row.met = f"≤ {goal:g} × echo", ratio <= goal
+        yield row
+    yield Row(
+        "create_run, numpy model, p50",
+        took["create"] * 1e3,
+        "ms",
+        "fork",
+        took["create"] / took["fork"],
+        "≤ 10 ms",
+        took["create"] <= 0.010,
+    )
+    yield from _peer(took["create"], took["operation"], calls)
+
+
+def _created(client: Client) -> float:
+    began = time.perf_counter()
+    run = client.create_run(NUMERIC)
+    took = time.perf_counter() - began
+    client.evict_run(run.run_key)
+    return took
+
+
+def _peer(create: float, operation: float, calls: int) -> Iterator[Row]:
+    if not has_jupyter():
+        return
+    starts, executions = [], []
+    for _ in range(3):
+        kernel = Jupyter()
+        starts.append(seconds(kernel.start))
+        executions.append(p50(kernel.call, max(calls // 10, 10)))
+        kernel.stop()
+    start, call = statistics.median(starts), statistics.median(executions)
+    faster = start / create
+    name = "Jupyter kernel, start to first answer"
+    yield Row(name, start * 1e3, "ms", "create_run", faster, "create ≥ 50 × faster", faster >= 50)
+    faster = call / operation
+    yield Row(
+        "Jupyter kernel, execute",
+        call * 1e6,
+        "µs",
+        "call_operation",
+        faster,
+        "call ≥ 20 × faster",
+        faster >= 20,
+    )
+
+
+def throughput(rounds: int, operations: int) -> Iterator[Row]:
+    """Durable operations over eight runs, many under way at once."""
+
+    async def pipelined(endpoint: str, keys: list[str], each: int, depth: int) -> float:
+        async with AsyncClient(endpoint, timeout_seconds=600) as client:
+
+            async def caller(key: str) -> None:
+                for _ in range(each // depth):
+                    await client.call_operation(key, "step")
+
+            began = time.perf_counter()
+            await asyncio.gather(*(caller(key) for key in keys for _ in range(depth)))
+            return len(keys) * (each // depth) * depth / (time.perf_counter() - began)
+
+    with running_worker() as worker, worker.client() as client:
+        keys = [client.create_run(PLAIN).run_key for _ in range(8)]
+        each = operations // len(keys)
+        rates = [asyncio.run(pipelined(worker.endpoint, keys, each, 8)) for _ in range(rounds)]
+    rate = statistics.median(rates)
+    yield Row("pipelined durable operations, 8 runs", rate, "/s", goal="≥ 10,000/s", met=rate >= 10_000)
+
+
+def memory(runs: int) -> Iterator[Row]:
+    """Proportional memory of an idle run that has worked once, and what many idle runs cost in CPU."""
+    for model, name, goal in ((PLAIN, "plain", 3.0), (FRAMES, "numpy and pandas used", 6.0)):
+        with running_worker("--config", _many_runs()) as worker, worker.client() as client:
+            for _ in range(runs):
+                client.call_operation(client.create_run(model).run_key, "step")
+            each = statistics.mean(_proportional(worker)) / 1e6
+            name_row = f"memory of an idle run, {name} ({runs} runs)"
+            yield Row(name_row, each, "MB", goal=f"≤ {goal:g} MB", met=each <= goal)
+            if model == PLAIN:
+                share = _cpu_share(worker, 5.0) * 100
+                yield Row(f"{runs} idle runs", share, "% of a core", goal="< 1 %", met=share < 1)
+
+
+def _many_runs() -> str:
+    return str(__file__).replace("measures.py", "many.toml")
+
+
+def _processes(worker: Worker) -> list[psutil.Process]:
+    return [run for zygote in psutil.Process(worker.pid).children() for run in zygote.children()]
+
+
+def _proportional(worker: Worker) -> list[float]:
+    """PSS where the kernel lets us see it, else unshared resident memory."""
+    sizes = []
+    for process in _processes(worker):
+        try:
+            sizes.append(float(process.memory_full_info().pss))
+        except psutil.AccessDenied:
+            info = process.memory_info()
+            sizes.append(float(info.rss - info.shared))
+    return sizes
+
+
+def _cpu_share(worker: Worker, over_seconds: float) -> float:
+    """Share of one core that the worker and all its processes use while nobody asks anything."""
+    daemon = psutil.Process(worker.pid)
+    everybody = [daemon, *daemon.children(recursive=True)]
+
+    def used() -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in everybody)
+
+    before = used()
+    time.sleep(over_seconds)
+    return (used() - before) / over_seconds
+
+
+def replay(lengths: list[int]) -> Iterator[Row]:
+    """Restores of growing histories of trivial actions."""
+    with running_worker() as worker, worker.client() as client:
+        for length in lengths:
+            key = client.create_run(PLAIN).run_key
+            for begin in range(0, length, ACTIONS_PER_REQUEST):
+                count = min(ACTIONS_PER_REQUEST, length - begin)
+                client.perform_actions(key, [{"kind": "execute", "name": "step"}] * count)
+            client.evict_run(key)
+            took = seconds(lambda key=key: client.restore_run(key))  # type: ignore[misc]  # bound at once
+            client.evict_run(key)
+            rate = length / took
+            row = Row(f"restore of {length:,} actions", rate, "actions/s", goal="≥ 100,000/s")
+            row.met = rate >= 100_000 if length >= 100_000 else None
+            row.detail["seconds"] = took
+            yield row
