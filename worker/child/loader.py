@@ -77,17 +77,18 @@ class OwnNamesFinder:
         return spec
 
 
-def prepare_imports(folder: str) -> None:
+def prepare_imports(folder: str) -> list[ModuleType]:
     """Make the folder the first place to import from, and forget our own modules' names.
 
-    Our modules stay alive through their functions; only the names are free for the model.
+    Returns our modules, to be kept: only the names are free for the model, and taking modules apart would
+    copy the memory they share with the zygote.
     """
-    for name in [name for name in _modules if name.partition(".")[0] in OWN_NAMES]:
-        del _modules[name]
+    own = [_modules.pop(name) for name in list(_modules) if name.partition(".")[0] in OWN_NAMES]
     sys.argv = [""]
     sys.meta_path.insert(0, OwnNamesFinder(folder))
     sys.path.insert(0, folder)
     sys.dont_write_bytecode = True
+    return own
 
 
 def load_model(folder: str, file: str, presets: Mapping[str, Any], seed: int) -> ModuleType:

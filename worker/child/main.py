@@ -7,6 +7,7 @@ its own process in many ways, and then the process ends at once with a line on i
 """
 
 import gc
+import mmap
 import os
 import socket
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ class RunProcess:
         self._clock.start(spec.at_us)
         self._bridge.actor_bytes = None if spec.actor is None else self._encoder.pack(spec.actor)
         publish_module(self._bridge)
-        prepare_imports(spec.model_folder)
+        self._modules = prepare_imports(spec.model_folder)
         self._randomness.install()
         self._randomness.seed_all(spec.seed)
         arguments = (spec.model_folder, spec.model_file, spec.presets, spec.seed)
@@ -257,7 +258,8 @@ def serve(channel: socket.socket, max_frame_bytes: int) -> NoReturn:
 
 
 def _serve(link: Link) -> NoReturn:
-    ballast = bytearray(BALLAST_BYTES)
+    # Address space only: untouched, it costs no memory.
+    ballast = mmap.mmap(-1, BALLAST_BYTES)
     process = RunProcess(link, _parse_boot(link.receive()))
     try:
         process.boot()
@@ -265,7 +267,7 @@ def _serve(link: Link) -> NoReturn:
             process.handle(link.receive())
             process.request = 0
     except MemoryError as error:
-        ballast.clear()
+        ballast.close()
         BaseException.with_traceback(error, None)
         link.send(["fault", process.request, "memory", "the model used all the memory it may have"])
     link.wait_for_end()
