@@ -82,7 +82,7 @@ class _Check:
                 with tempfile.TemporaryDirectory(prefix="model-worker-check-") as folder:
                     self._with_worker(Path(folder))
             except LocalWorkerError as error:
-                self.report.findings.append(self._finding(Severity.PROBLEM, "WORKER", None, "", str(error)))
+                self.report.findings.append(self._finding(Severity.PROBLEM, "WORKER", str(error)))
         return self.report
 
     # The source
@@ -99,14 +99,12 @@ class _Check:
             )
             self._source = from_json(done.stdout)
         except (subprocess.SubprocessError, ValueError, TypeError, KeyError):
-            message = "the source could not be examined: it is too large, or too deeply nested"
-            self._add(
-                Severity.WARNING, "UNEXAMINED", None, "", message, "What cannot be replayed is not told"
-            )
+            message = "the source could not be examined, so what in it cannot be replayed is not told"
+            self.report.findings.append(self._finding(Severity.WARNING, "UNEXAMINED", message))
         if self._source.error is not None:
             line, message = self._source.error
             code = str(ErrorCode.MODEL_LOAD_FAILED)
-            self.report.findings.append(self._finding(Severity.PROBLEM, code, line, "", message))
+            self.report.findings.append(self._finding(Severity.PROBLEM, code, message, line=line))
         for odd in self._source.oddities:
             finding = Finding(
                 Severity.WARNING, odd.code, odd.file, odd.line, odd.what, f"{odd.what} {odd.why}", odd.advice
@@ -190,12 +188,16 @@ class _Check:
         for name in dict.fromkeys(played.diverged):
             message = f"{name} did not repeat its result when it was replayed"
             line = self._source.functions.get(name)
-            yield self._finding(Severity.PROBLEM, "REPLAY_DIVERGED", line, name, message, _STATE_ADVICE)
+            yield self._finding(
+                Severity.PROBLEM, "REPLAY_DIVERGED", message, line=line, subject=name, advice=_STATE_ADVICE
+            )
         for warning in played.warnings:
             if warning["code"] == "EVENT_FAILED":
                 message = f"the handler of {warning['path']} raised"
                 advice = "see what it logs when the run is restored"
-                yield self._finding(Severity.PROBLEM, "EVENT_FAILED", None, warning["path"], message, advice)
+                yield self._finding(
+                    Severity.PROBLEM, "EVENT_FAILED", message, subject=warning["path"], advice=advice
+                )
 
     def _of_variables(self, played: Played) -> Iterator[Finding]:
         for name, reason in played.unreadable.items():
@@ -204,7 +206,12 @@ class _Check:
             advice = f"name it _{name} if it is no state, or register a custom encoder"
             message = f"variable {name} cannot be read, nor compared here: {reason}"
             yield self._finding(
-                Severity.WARNING, "UNENCODABLE_VALUE", self._line_of(name), name, message, advice
+                Severity.WARNING,
+                "UNENCODABLE_VALUE",
+                message,
+                line=self._line_of(name),
+                subject=name,
+                advice=advice,
             )
         inert = [call.name for call in played.trip.calls if self._is_inert(call.name)]
         advice = _STATE_ADVICE
@@ -213,7 +220,14 @@ class _Check:
         for name in played.trip.differing:
             now = shown(played.after[name]) if name in played.after else "gone"
             message = f"variable {name} was {shown(played.before[name])} and is {now} after a restore"
-            yield self._finding(Severity.PROBLEM, "NOT_RESTORED", self._line_of(name), name, message, advice)
+            yield self._finding(
+                Severity.PROBLEM,
+                "NOT_RESTORED",
+                message,
+                line=self._line_of(name),
+                subject=name,
+                advice=advice,
+            )
 
     def _unrecorded(self, played: Played) -> Iterator[Finding]:
         recorded = {name.partition(".")[0] for name in self._source.recorded} | played.archived
@@ -224,7 +238,9 @@ class _Check:
             line = self._source.changed.get(name, self._line_of(name))
             message = f"{name} is changed but never recorded: it cannot be read when the run is not in memory"
             advice = f'add Epicenter.record("{name}", {name}) where it changes'
-            yield self._finding(Severity.WARNING, "UNRECORDED_VARIABLE", line, name, message, advice)
+            yield self._finding(
+                Severity.WARNING, "UNRECORDED_VARIABLE", message, line=line, subject=name, advice=advice
+            )
 
     def _is_inert(self, name: str) -> bool:
         options = self._context.raw.get("operations", {}).get(name, {})
@@ -258,6 +274,14 @@ class _Check:
         return Finding(severity, str(error.code), file, line, subject, about + error.message, advice)
 
     def _finding(
-        self, severity: Severity, code: str, line: int | None, subject: str, message: str, advice: str = ""
+        self,
+        severity: Severity,
+        code: str,
+        message: str,
+        *,
+        line: int | None = None,
+        subject: str = "",
+        advice: str = "",
     ) -> Finding:
+        """A finding in the model file."""
         return Finding(severity, code, self._file, line, subject, message, advice)
