@@ -55,7 +55,7 @@ def check(
     if as_json:
         sys.stdout.write(json.dumps(report.to_json(), indent=2) + "\n")
     else:
-        show(report, Console())
+        show(report, Console(emoji=False, highlight=False))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -83,6 +83,7 @@ class _Check:
                     self._with_worker(Path(folder))
             except LocalWorkerError as error:
                 self.report.findings.append(self._finding(Severity.PROBLEM, "WORKER", str(error)))
+        self.report.findings.sort(key=lambda finding: finding.severity is not Severity.PROBLEM)
         return self.report
 
     # The source
@@ -114,12 +115,12 @@ class _Check:
     # The model at work
 
     def _with_worker(self, folder: Path) -> None:
-        with LocalWorker(folder, self._root, data=":memory:") as worker:
+        with LocalWorker(folder, self._root, data=f"{folder}/data") as worker:
             worker.start()
             with Client(worker.endpoint, timeout_seconds=TIMEOUT_SECONDS) as client:
                 try:
                     self._introspect(client)
-                    self._play(client)
+                    self._play(client, worker)
                 except ProtocolError as error:
                     self._failed(error)
             worker.stop()
@@ -147,7 +148,7 @@ class _Check:
         names = [function["name"] for function in self._functions]
         self.report.findings += self._context.unknown_names(names)
 
-    def _play(self, client: Client) -> None:
+    def _play(self, client: Client, worker: LocalWorker) -> None:
         try:
             script = read_script(self._path.with_name(SCRIPT))
         except ScriptError as error:
@@ -161,7 +162,7 @@ class _Check:
         told = [row["name"] for row in self.report.variables]
         made = [name for name in self._source.changed if not name.startswith("_") and name not in told]
         try:
-            play(client, self._model_file, script, told + made, played)
+            play(client, self._model_file, script, told + made, played, restart=worker.restart)
         finally:
             self._judge(played)
 

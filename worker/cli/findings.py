@@ -80,18 +80,28 @@ def show(report: Report, console: Console) -> None:
     _listing(console, "operation", report.operations, ("signature", "doc"))
     _listing(console, "variable", report.variables, ("name", "type", "value"))
     for line in _round_trip_lines(report.round_trip):
-        console.print(escape(line), soft_wrap=True)
+        console.print(_safe(line), soft_wrap=True)
     findings = [(item.severity, item.where, _sentence(item)) for item in report.findings]
     if console.is_terminal and findings:
         console.print(_table(("", "where", "what to do"), findings))
     else:
         for severity, where, text in findings:
-            console.print(escape(f"{severity}: {where}: {text}"), soft_wrap=True)
-    console.print(escape(_verdict(report)), soft_wrap=True)
+            console.print(_safe(f"{severity}: {where}: {text}"), soft_wrap=True)
+    console.print(_safe(_verdict(report)), soft_wrap=True)
 
 
 def _sentence(finding: Finding) -> str:
-    return f"{finding.message}. {finding.advice[:1].upper()}{finding.advice[1:]}".rstrip(". ") + "."
+    text = f"{finding.message}. {finding.advice[:1].upper()}{finding.advice[1:]}".rstrip(". ")
+    return text if text.endswith("?") else f"{text}."
+
+
+def _safe(text: str) -> str:
+    """Text of a model for a terminal: without markup, and without characters that steer it."""
+    return escape("".join(one if one.isprintable() else _harmless(one) for one in text))
+
+
+def _harmless(character: str) -> str:
+    return " " if character.isspace() else ascii(character)[1:-1]
 
 
 def _listing(console: Console, title: str, rows: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
@@ -100,13 +110,13 @@ def _listing(console: Console, title: str, rows: list[dict[str, Any]], keys: tup
         console.print(_table((title, *keys[1:]), cells))
         return
     for row in cells:
-        console.print(escape(f"{title}: {'  '.join(cell for cell in row if cell)}"), soft_wrap=True)
+        console.print(_safe(f"{title}: {'  '.join(cell for cell in row if cell)}"), soft_wrap=True)
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     table = Table(*heads)
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(_safe(cell) for cell in row))
     return table
 
 

@@ -1,6 +1,7 @@
 """The round trip of a check: a run is played, taken out of memory, brought back, and compared."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -50,8 +51,19 @@ class Played:
         return {name for name, value in self.before.items() if _differ(self.first.get(name), value)}
 
 
-def play(client: Client, model_file: str, script: list[Scripted], names: list[str], played: Played) -> None:
+def play(
+    client: Client,
+    model_file: str,
+    script: list[Scripted],
+    names: list[str],
+    played: Played,
+    *,
+    restart: Callable[[], None],
+) -> None:
     """Do the round trip for variables ``names``; ``played`` holds what was done when this raises, too.
+
+    ``restart`` starts the worker anew between eviction and restore: processes of one worker are forked from
+    one process and share its addresses, so that what depends on them would look as if it were restored.
 
     Raises:
         ProtocolError: it came to grief.
@@ -69,6 +81,7 @@ def play(client: Client, model_file: str, script: list[Scripted], names: list[st
     played.before = read_all(client, run_key, names, played.unreadable)
     client.evict_run(run_key)
     played.archived = _archived(client, run_key, list(played.before))
+    restart()
     reply = client.request("restore_run", run_key=run_key, model_context=_TOLERANT)
     played.warnings = reply.warnings
     played.diverged = [str(w["action"]) for w in reply.warnings if w["code"] == ErrorCode.REPLAY_DIVERGED]
