@@ -169,8 +169,10 @@ class _Check:
     def _judge(self, played: Played) -> None:
         for row in self.report.variables:
             name = row["name"]
-            value = played.first.get(name)
-            row["value"] = "(cannot be read)" if name in played.unreadable else shown(value)
+            if name in played.first:
+                row["value"] = shown(played.first[name])
+            elif name in played.unreadable:
+                row["value"] = "(cannot be read)"
         self.report.findings += self._of_calls(played)
         self.report.findings += self._of_variables(played)
         if played.trip.equal is not None:

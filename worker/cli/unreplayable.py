@@ -83,6 +83,9 @@ class _Finder:
             for target in node.targets
             if isinstance(target, ast.Name)
         }
+        self._sets = {
+            _last_name(target) for node in nodes if _makes_set(node) for target in _targets(node)
+        } - {""}
 
     def find(self, scope: ast.AST) -> Iterator[Oddity]:
         """The oddities of one scope, without those of the functions inside it."""
@@ -108,7 +111,7 @@ class _Finder:
                 what = f"numpy.datetime64({first.value!r})"
                 advice = f"write numpy.datetime64({_REAL_NOW}): during an action that is the recorded time"
                 yield self._oddity("REAL_CLOCK", node, what, "reads the real clock, also in a replay", advice)
-        if any(self._is_object(element) for element in _set_elements(node)):
+        if any(self._is_object(element) for element in self._set_elements(node)):
             why = "holds objects that are ordered by their address, which differs in every process"
             advice = "keep them in a list or a dict, or give their class __hash__ and __eq__"
             yield self._oddity("SET_OF_OBJECTS", node, "this set", why, advice)
@@ -137,6 +140,19 @@ class _Finder:
 
     def _oddity(self, code: str, node: ast.expr | ast.AST, what: str, why: str, advice: str) -> Oddity:
         return Oddity(code, self._file, getattr(node, "lineno", 0), what, why, advice)
+
+    def _set_elements(self, node: ast.AST) -> list[ast.expr]:
+        """The elements of what certainly is a set."""
+        if isinstance(node, ast.Set):
+            return node.elts
+        if isinstance(node, ast.SetComp):
+            return [node.elt]
+        if isinstance(node, ast.Call) and node.args:
+            if isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset"):
+                return _elements(node.args[0])
+            if isinstance(node.func, ast.Attribute) and node.func.attr == "add":
+                return node.args[:1] if _last_name(node.func.value) in self._sets else []
+        return []
 
     def _is_object(self, node: ast.expr) -> bool:
         return self._makes_object(node) or (isinstance(node, ast.Name) and node.id in self._objects)
@@ -198,18 +214,19 @@ def _local_targets(node: ast.AST) -> set[str]:
     return names
 
 
-def _set_elements(node: ast.AST) -> list[ast.expr]:
-    """The elements of what certainly is a set."""
-    if isinstance(node, ast.Set):
-        return node.elts
-    if isinstance(node, ast.SetComp):
-        return [node.elt]
-    if isinstance(node, ast.Call) and node.args:
-        if isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset"):
-            return _elements(node.args[0])
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "add":
-            return node.args[:1]
-    return []
+def _last_name(node: ast.expr) -> str:
+    """``c`` of ``c`` and of ``a.b.c``."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _makes_set(node: ast.AST) -> bool:
+    """Whether a node assigns what certainly is a set."""
+    value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+    return isinstance(value, (ast.Set, ast.SetComp)) or (
+        isinstance(value, ast.Call) and _last_name(value.func) in ("set", "frozenset")
+    )
 
 
 def _elements(node: ast.expr) -> list[ast.expr]:

@@ -39,6 +39,7 @@ def look(tmp_path: Path) -> Examine:
         ("def f(o):\n    return hash(o)", [2]),
         ("class A:\n    pass\nx = {A(), A()}", [3]),
         ("class A:\n    pass\na = A()\nx = set([a])", [4]),
+        ("class A:\n    pass\nx = set()\ndef f():\n    x.add(A())", [5]),
         ("class A:\n    pass\nx = {A() for _ in range(3)}", [3]),
     ),
 )
@@ -58,6 +59,7 @@ def test_what_cannot_be_replayed_is_found_with_its_line(look: Examine, source: s
         "class A:\n    def __hash__(self):\n        return 1\nx = {A()}",
         "import enum\nclass A(enum.Enum):\n    B = 1\nx = {A('B')}",
         "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass A:\n    b: int\nx = {A(1)}",
+        "class A:\n    pass\nx = group()\nx.add(A())",
         "x = {1, 'a', (1, 2)}",
     ),
 )
