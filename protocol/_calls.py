@@ -367,6 +367,16 @@ def read_history(
     return _call("read_history", _as_is, options, run_key=run_key, after_seq=after_seq, limit=limit)
 
 
+def introspect_model(model_file: str, **options: Unpack[Options]) -> Call[dict[str, Any]]:
+    """What a model offers: ``{language, functions, variables}``; no run comes of it."""
+    return _call("introspect_model", _as_is, options, model_file=model_file)
+
+
+def introspect_run(run_key: str, **options: Unpack[Options]) -> Call[dict[str, Any]]:
+    """What the model of a run offers, as ``introspect_model`` tells it."""
+    return _call("introspect_run", _as_is, options, run_key=run_key)
+
+
 OPTION_NAMES: Final = frozenset(Options.__annotations__)
 
 

@@ -138,6 +138,8 @@ class Client(_Worker):
     read_metadata = _blocking(_calls.read_metadata)
     update_metadata = _blocking(_calls.update_metadata)
     read_history = _blocking(_calls.read_history)
+    introspect_model = _blocking(_calls.introspect_model)
+    introspect_run = _blocking(_calls.introspect_run)
 
     def _prepare(self) -> None:
         self._turn = threading.Lock()
@@ -262,6 +264,8 @@ class AsyncClient(_Worker):
     read_metadata = _awaitable(_calls.read_metadata)
     update_metadata = _awaitable(_calls.update_metadata)
     read_history = _awaitable(_calls.read_history)
+    introspect_model = _awaitable(_calls.introspect_model)
+    introspect_run = _awaitable(_calls.introspect_run)
 
     def _prepare(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

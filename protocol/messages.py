@@ -17,6 +17,7 @@ MAX_RUN_KEYS = 1000
 RequestId = Annotated[str, Field(min_length=1, max_length=64)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=10_000)]
+ModelFile = Annotated[str, Field(min_length=1, max_length=1024)]
 Context = dict[str, Any]
 RitualField = Annotated[Ritual, Field(strict=False)]
 RunKeys = Annotated[list[RunKey], Field(min_length=1, max_length=MAX_RUN_KEYS)]
@@ -86,7 +87,7 @@ class CreateRun(Request):
 
     changes_state: ClassVar[bool] = True
     type: Literal["create_run"]
-    model_file: Annotated[str, Field(min_length=1, max_length=1024)]
+    model_file: ModelFile
     scope: Scope | None = None
     permit: Permit | None = None
     morphology: Morphology = "MANY"
@@ -237,6 +238,19 @@ class ReadHistory(RunRequest):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
 
+class IntrospectModel(Request):
+    """What a model offers: told by a process that is ended afterwards; no run comes of it."""
+
+    type: Literal["introspect_model"]
+    model_file: ModelFile
+
+
+class IntrospectRun(RunRequest):
+    """What the model of a run offers; the run itself is not brought into memory."""
+
+    type: Literal["introspect_run"]
+
+
 AnyRequest = Annotated[
     Ping
     | WorkerStatus
@@ -254,7 +268,9 @@ AnyRequest = Annotated[
     | PerformActions
     | ReadMetadata
     | UpdateMetadata
-    | ReadHistory,
+    | ReadHistory
+    | IntrospectModel
+    | IntrospectRun,
     Field(discriminator="type"),
 ]
 

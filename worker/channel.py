@@ -9,6 +9,7 @@ Supervisor to run process (``n`` counts requests from 1, each answered exactly o
     ["boot", spec]                                   once, first; spec is a BootSpec map
     ["perform", n, at_us, actor, action, inert]      action: canonical action bytes, actor: msgpack bytes or None
     ["read", n, names, ignorable]                    names: list of variable references
+    ["introspect", n]                                what the model offers; nothing of the run changes
     ["replay", n, entries]                           entries: list of [seq, at_us, actor, action]
     ["settle", n, at_us, event]                      replay is over; event: "onRestored" ... or None
 
@@ -17,7 +18,8 @@ Run process to supervisor::
     ["booted", records, warnings]                    records: map name -> msgpack bytes of a JSON value
     ["boot_failed", error]                           error: {"code", "message", "information"}
     ["outcome", n, status, value, records, warnings] status: "completed" | "error"; value: msgpack bytes of the
-                                                     result, or of an error map. Answers "perform" and "read"
+                                                     result, or of an error map. Answers "perform", "read" and
+                                                     "introspect": {"functions", "variables"}
     ["replayed", n, digests, done]                   outcome digests in order; several frames may answer one
                                                      "replay", the last has done = True
     ["settled", n, records, warnings]                records: the last value of every name recorded since boot

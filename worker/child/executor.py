@@ -30,6 +30,7 @@ from worker.child.failures import (
     signature,
     type_name,
 )
+from worker.child.introspection import introspect
 from worker.child.isolation import BUILTINS
 from worker.child.references import Variables, close_matches, is_function
 
@@ -102,6 +103,12 @@ class Executor:
         outcome = self._read(names, ignorable=ignorable)
         self._randomness.restore(state)
         return outcome
+
+    def introspect(self) -> Outcome:
+        """What the model offers: ``{functions, variables}``."""
+        found = introspect(self._namespace, self._is_operation, self._encoder.warnings)
+        value, error = attempt(self._encoder.encode, found, "introspection")
+        return Outcome(COMPLETED, value) if error is None else self._failed(error, "introspection")
 
     def fire(self, event: str, at_us: int) -> BaseException | None:
         """Call the handler of an event at a time, if there is one; what it raised."""

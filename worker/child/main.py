@@ -188,6 +188,9 @@ class RunProcess:
             case ["read", int(n), list(names), bool(ignorable)]:
                 self.request = n
                 self._answer(n, self._executor.read(names, ignorable=ignorable))
+            case ["introspect", int(n)]:
+                self.request = n
+                self._answer(n, self._executor.introspect())
             case ["replay", int(n), list(entries)]:
                 self.request = n
                 self._replay(n, entries)

@@ -1,12 +1,8 @@
 """``model-worker demo``: a worker of its own, one model, every step of a run's life."""
 
-import contextlib
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +14,10 @@ from rich.table import Table
 from protocol.client import Client
 from protocol.entities import Run
 from protocol.errors import ErrorCode, ProtocolError
+from worker.cli.local import LocalWorker, LocalWorkerError
 
 MODEL: Final = "market/model.py"
 ROLES: Final = ("Retailer", "Wholesaler", "Distributor", "Factory")
-START_SECONDS: Final = 60.0
 
 
 class DemoError(Exception):
@@ -67,76 +63,15 @@ def demo() -> None:
     with tempfile.TemporaryDirectory(prefix="model-worker-demo-") as folder:
         story = Story(console)
         try:
-            with _daemon(Path(folder)) as daemon:
+            with LocalWorker(Path(folder), models_folder(), data=f"{folder}/data") as daemon:
                 _tell(story, daemon)
-        except (DemoError, ProtocolError) as error:
+        except (DemoError, LocalWorkerError, ProtocolError) as error:
             console.print(f"[red]The demo failed:[/red] {error}")
             raise typer.Exit(1) from error
     console.print(story.table())
 
 
-@dataclass
-class _Daemon:
-    folder: Path
-    process: subprocess.Popen[str] | None = None
-
-    @property
-    def endpoint(self) -> str:
-        return f"ipc://{self.folder}/worker.sock"
-
-    def start(self) -> "_Daemon":
-        with (self.folder / "worker.log").open("a") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - this very program
-                [
-                    *(sys.executable, "-m", "worker.cli.main", "serve"),
-                    *("--models", str(models_folder())),
-                    *("--data", str(self.folder / "data")),
-                    *("--bind", self.endpoint),
-                ],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line.startswith("ready"):
-            raise DemoError(f"the worker did not start:\n{(self.folder / 'worker.log').read_text()[-2000:]}")
-        return self
-
-    def kill(self) -> None:
-        self._process().kill()
-        self._end()
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
-
-    def stop(self) -> int:
-        self._process().send_signal(signal.SIGTERM)
-        return self._end()
-
-    def _end(self) -> int:
-        process, self.process = self._process(), None
-        if process.stdout:
-            process.stdout.close()
-        return process.wait(START_SECONDS)
-
-    def _process(self) -> subprocess.Popen[str]:
-        if self.process is None:
-            raise DemoError("the worker is not running")
-        return self.process
-
-
-@contextlib.contextmanager
-def _daemon(folder: Path) -> Iterator[_Daemon]:
-    daemon = _Daemon(folder)
-    try:
-        yield daemon
-    finally:
-        if daemon.process is not None:
-            daemon.kill()
-
-
-def _tell(story: Story, daemon: _Daemon) -> None:
+def _tell(story: Story, daemon: LocalWorker) -> None:
     story.step(
         "start the worker", daemon.start, lambda _: f"a daemon listens on {daemon.endpoint}, data on disk"
     )

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from worker.cli.call import call
+from worker.cli.check import check
 from worker.cli.demo import demo
 from worker.cli.serve import serve
 
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(call)
+app.command()(check)
 app.command()(demo)
 
 

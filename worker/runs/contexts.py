@@ -143,10 +143,19 @@ def model_context(source: str, raw: Mapping[str, Any]) -> ModelContext:
         context = ModelContext.model_validate(raw)
     except ValidationError as error:
         raise _invalid(source, error) from error
-    _check_versions(source, context)
-    for path, reason in _unserved(context):
+    for path, reason in _refused(context):
         raise _refuse(source, path, reason)
     return context
+
+
+def context_problems(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """All that ``model_context`` would refuse, as (path of the property, reason); empty if nothing."""
+    try:
+        context = ModelContext.model_validate(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        return [(_path(item["loc"]), item["msg"]) for item in found]
+    return list(_refused(context))
 
 
 def execution_context(source: str, raw: Mapping[str, Any]) -> ExecutionContext:
@@ -186,13 +195,19 @@ def part_kind(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return "", dict(part)
 
 
-def _check_versions(source: str, context: ModelContext) -> None:
+def _refused(context: ModelContext) -> Iterable[tuple[str, str]]:
+    yield from _unknown(context)
+    yield from _unserved(context)
+
+
+def _unknown(context: ModelContext) -> Iterable[tuple[str, str]]:
+    """Versions and languages that this worker does not know."""
     if context.version not in ("V1", "V2"):
-        raise _refuse(source, "version", f"{context.version} is not known; write V2")
+        yield "version", f"{context.version} is not known; write V2"
     if context.language is not None:
         normalised = re.sub(r"[^A-Z0-9]+|(?<=[A-Z])(?=[0-9])", "_", context.language.upper()).strip("_")
         if normalised not in ("PYTHON", "PYTHON_3"):
-            raise _refuse(source, "language", f"{context.language!r} is not served; this worker runs python3")
+            yield "language", f"{context.language!r} is not served; this worker runs python3"
 
 
 def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
@@ -233,5 +248,8 @@ def _refuse(source: str, path: str, reason: str) -> RequestError:
 
 def _invalid(source: str, error: ValidationError) -> RequestError:
     first = error.errors(include_url=False, include_context=False)[0]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    return _refuse(source, path, first["msg"])
+    return _refuse(source, _path(first["loc"]), first["msg"])
+
+
+def _path(location: Iterable[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

@@ -25,6 +25,16 @@ def timed_out(step: Step) -> ModelError:
     )
 
 
+def not_told(model_file: str, seconds: float) -> ModelError:
+    """A model that loaded did not tell in time what it offers."""
+    return ModelError(
+        ErrorCode.OPERATION_TIMEOUT,
+        f"{model_file} did not tell within {seconds:g} s what it offers; its process was ended",
+        limit_seconds=seconds,
+        applied="no",
+    )
+
+
 def broke_channel(reason: str) -> RunLostError:
     """The process sent what is no answer, and was killed."""
     return RunLostError(

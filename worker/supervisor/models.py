@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
 from worker.errors import RequestError
@@ -66,7 +68,7 @@ class ModelSource:
         context = model_context("model_context" if override else self.context_name, raw)
         for package, wanted in pypi_packages(context):
             found = _installed(package)
-            if found is None or wanted not in (None, found):
+            if found is None or not _fits(found, wanted):
                 raise RequestError(
                     ErrorCode.INVALID_CONTEXT,
                     f"{self.context_name}: dependencies: package {package!r} {wanted or ''} is needed where the worker "
@@ -252,6 +254,17 @@ def _importable(top: str) -> bool:
     try:
         return find_spec(top) is not None
     except (ImportError, ValueError):
+        return False
+
+
+def _fits(found: str, wanted: Any) -> bool:
+    """Whether an installed version is the one asked for: a version, or a specifier such as ``>=2,<3``."""
+    if wanted is None:
+        return True
+    text = str(wanted)
+    try:
+        return SpecifierSet(f"=={text}" if text[:1].isdigit() else text).contains(found, prereleases=True)
+    except InvalidSpecifier:
         return False
 
 

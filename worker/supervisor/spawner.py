@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from worker.process.handle import ProcessHandle
+from worker.process.handle import Listener, ProcessHandle
 from worker.process.isolation import Identity, Isolation, choose_isolation
 from worker.process.limits import Limits, UidPool
 from worker.process.pool import ZygotePool
 from worker.process.zygote import ForkRequest, ZygoteError
 from worker.settings import Settings
 from worker.supervisor.host import RunHost
+from worker.supervisor.models import ModelSource
+from worker.telemetry import Logger
 
 FRAME_MARGIN_BYTES: Final = 1024 * 1024
 ATTEMPTS: Final = 3
@@ -36,12 +38,15 @@ class Spawner:
     settings: Settings
 
     async def spawn(self, host: RunHost) -> ProcessHandle:
-        """A run process for a host.
+        """A run process for a host; raises as ``spawn_for``."""
+        return await self.spawn_for(host.incarnation.model, host, host.log)
+
+    async def spawn_for(self, model: ModelSource, listener: Listener, log: Logger) -> ProcessHandle:
+        """A run process for a model; ``log`` gets what it prints.
 
         Raises:
             ZygoteError: none can be started; nothing is left over.
         """
-        model = host.incarnation.model
         # A folder that only the worker's user can reach needs the worker's user, in a name space of its own.
         isolation = choose_isolation(self.isolation.level, model.folder)
         if self.isolation.identity is not Identity.UID:
@@ -56,7 +61,7 @@ class Spawner:
             max_frame_bytes=largest + FRAME_MARGIN_BYTES,
         )
         try:
-            handle = await self._fork(host, request)
+            handle = await self._fork(model, listener, log, request)
         except BaseException:
             if uid is not None:
                 self.uids.release(uid)
@@ -65,14 +70,17 @@ class Spawner:
             handle.on_gone(lambda: self.uids.release(uid))
         return handle
 
-    async def _fork(self, host: RunHost, request: ForkRequest) -> ProcessHandle:
-        preload = {*self.settings.preload, *host.incarnation.model.imports}
+    async def _fork(
+        self, model: ModelSource, listener: Listener, log: Logger, request: ForkRequest
+    ) -> ProcessHandle:
+        preload = {*self.settings.preload, *model.imports}
+        sink = _sink(log)
         failure = ZygoteError("never asked")
         for _ in range(ATTEMPTS):
             zygote = await self.pool.get(preload)
             try:
                 return await ProcessHandle.spawn(
-                    zygote, request, listener=host, sink=_sink(host), output_bytes=self.settings.output_bytes
+                    zygote, request, listener=listener, sink=sink, output_bytes=self.settings.output_bytes
                 )
             except ZygoteError as error:
                 # It may have died or been retired since; the pool gives another one then.
@@ -80,8 +88,8 @@ class Spawner:
         raise failure
 
 
-def _sink(host: RunHost) -> Callable[[str, str], None]:
+def _sink(log: Logger) -> Callable[[str, str], None]:
     def sink(level: str, line: str) -> None:
-        getattr(host.log, _LEVELS[level])("model", level=level, text=line)
+        getattr(log, _LEVELS[level])("model", level=level, text=line)
 
     return sink

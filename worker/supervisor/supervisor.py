@@ -18,6 +18,8 @@ from protocol.messages import (
     Drain,
     EvictRun,
     GetRun,
+    IntrospectModel,
+    IntrospectRun,
     ManyRunRequest,
     PerformActions,
     Ping,
@@ -47,6 +49,7 @@ from worker.supervisor.access import Served, StateAccess, StateRequest, closed
 from worker.supervisor.flights import Answer, Flight, Flights, failure
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.introspection import Introspector
 from worker.supervisor.records import live_record, updated_record
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.status import worker_status
@@ -67,6 +70,7 @@ class Supervisor:
         access: StateAccess,
         pool: ZygotePool,
         slots: ReplaySlots,
+        introspector: Introspector,
         sandbox: dict[str, Any],
         log: Logger,
     ) -> None:
@@ -77,6 +81,7 @@ class Supervisor:
         self._births = access.births
         self._pool = pool
         self._slots = slots
+        self._introspector = introspector
         self._sandbox = sandbox
         self._log = log
         self._started = asyncio.get_running_loop().time()
@@ -97,6 +102,7 @@ class Supervisor:
         Returns how many runs there were.
         """
         self.draining = True
+        self._introspector.abandon(draining())
         count = len(self._table.hosts())
         self._log.info("draining", runs=count, grace_seconds=grace_seconds)
         try:
@@ -135,6 +141,11 @@ class Supervisor:
                 return await self._clone(flight, request)
             case ReadHistory():
                 return {"result": await self._read_history(request)}
+            case IntrospectModel():
+                return await self._introspector.of_model(request, flight.check)
+            case IntrospectRun():
+                _, record = await self._access.locate(request.run_key)
+                return await self._introspector.of_run(request, record, flight.check)
             case _:
                 return await self._serve_many(flight, request)
 

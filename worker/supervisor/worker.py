@@ -28,6 +28,7 @@ from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.introspection import Introspector
 from worker.supervisor.models import ModelCatalog
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.router import Router
@@ -206,6 +207,7 @@ async def _supervisor(
         access=StateAccess(table, stores, births, settings),
         pool=pool,
         slots=slots,
+        introspector=Introspector(births, spawner, slots, limits, log),
         sandbox=_sandbox_view(isolation),
         log=log,
     )

@@ -1,5 +1,6 @@
 """The catalog of models: real folders, some of them made by somebody hostile."""
 
+import importlib.metadata
 import os
 import time
 from collections.abc import Callable
@@ -427,11 +428,26 @@ def test_a_package_that_is_not_installed_is_named(package: str, find: Callable[[
     assert repr(package) in raised.value.message
 
 
-def test_a_package_of_another_version_is_named_with_both(find: Callable[[str], ModelSource]) -> None:
+def needs_msgpack(version: str) -> dict[str, Any]:
+    return {"dependencies": [{"pypi": {"package": "msgpack", "version": version}}]}
+
+
+@pytest.mark.parametrize("version", ("0.0.1", "<1", ">=1,<1.0.1", "no version"))
+def test_a_package_of_another_version_is_named_with_both(
+    version: str, find: Callable[[str], ModelSource]
+) -> None:
     model = find("savings/model.py")
-    with pytest.raises(RequestError, match=r"'msgpack' 0\.0\.1 is needed .* version [1-9]") as raised:
-        model.effective_context({"dependencies": [{"pypi": {"package": "msgpack", "version": "0.0.1"}}]})
+    with pytest.raises(RequestError, match=r"is needed .* version [1-9]") as raised:
+        model.effective_context(needs_msgpack(version))
     assert raised.value.code is ErrorCode.INVALID_CONTEXT
+    assert version in raised.value.message
+
+
+@pytest.mark.parametrize("version", (">=1", ">=1,<1000", importlib.metadata.version("msgpack")))
+def test_a_package_of_the_version_asked_for_is_accepted(
+    version: str, find: Callable[[str], ModelSource]
+) -> None:
+    assert find("savings/model.py").effective_context(needs_msgpack(version))
 
 
 # Imports
