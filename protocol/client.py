@@ -138,6 +138,7 @@ class Client(_Worker):
     read_metadata = _blocking(_calls.read_metadata)
     update_metadata = _blocking(_calls.update_metadata)
     read_history = _blocking(_calls.read_history)
+    read_events = _blocking(_calls.read_events)
 
     def _prepare(self) -> None:
         self._turn = threading.Lock()
@@ -262,6 +263,7 @@ class AsyncClient(_Worker):
     read_metadata = _awaitable(_calls.read_metadata)
     update_metadata = _awaitable(_calls.update_metadata)
     read_history = _awaitable(_calls.read_history)
+    read_events = _awaitable(_calls.read_events)
 
     def _prepare(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

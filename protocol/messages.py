@@ -237,6 +237,14 @@ class ReadHistory(RunRequest):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
 
+class ReadEvents(RunRequest):
+    """Read what the event socket told of a run, from the number after ``after_event`` on."""
+
+    type: Literal["read_events"]
+    after_event: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+
+
 AnyRequest = Annotated[
     Ping
     | WorkerStatus
@@ -254,7 +262,8 @@ AnyRequest = Annotated[
     | PerformActions
     | ReadMetadata
     | UpdateMetadata
-    | ReadHistory,
+    | ReadHistory
+    | ReadEvents,
     Field(discriminator="type"),
 ]
 

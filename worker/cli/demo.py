@@ -92,6 +92,7 @@ class _Daemon:
                     *("--models", str(models_folder())),
                     *("--data", str(self.folder / "data")),
                     *("--bind", self.endpoint),
+                    *("--events", ""),
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -83,5 +83,6 @@ class Spawner:
 def _sink(host: RunHost) -> Callable[[str, str], None]:
     def sink(level: str, line: str) -> None:
         getattr(host.log, _LEVELS[level])("model", level=level, text=line)
+        host.teller.output(level, line)
 
     return sink
