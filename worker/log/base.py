@@ -12,7 +12,7 @@ Errors (all in ``worker.errors``): ``FencedError`` when epoch or head are not wh
 database refuse, ``RequestError(RUN_NOT_FOUND)`` where a run is named that does not exist.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -123,15 +123,19 @@ class EventLog(Protocol):
         still waits for that write. It must not raise. There is one listener; a second replaces it.
         """
 
-    async def add_events(self, run_key: str, events: Sequence[NewEvent]) -> None:
-        """Add events that belong to no other write; durable when it returns. Raises RUN_NOT_FOUND."""
+    def add_events(self, run_key: str, events: Sequence[NewEvent]) -> Awaitable[None]:
+        """Add events that belong to no other write; durable when awaited, submitted when called.
+
+        Awaiting it raises RUN_NOT_FOUND.
+        """
 
     async def read_events(
         self, run_key: str, *, after_event: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
     ) -> tuple[list[StoredEvent], int]:
         """Events with a higher number than ``after_event``, in order, and the highest number given so far.
 
-        They end before their bodies together exceed ``max_bytes``, but not before the first one. Nothing and
+        Those of all writes submitted before are among them, also where nobody waited for the write. They end
+        before their bodies together exceed ``max_bytes``, but not before the first one. Nothing and
         0 for an unknown run.
         """
 

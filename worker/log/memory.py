@@ -4,13 +4,14 @@ All methods run on one event loop and none awaits between its checks and its cha
 Rows and metadata are copied on the way in and out, as a database would.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.channel import pack, unpack
-from worker.errors import DuplicateRequestError
+from worker.errors import DuplicateRequestError, WorkerError
 from worker.log import rules
 from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.rows import numbered
@@ -52,9 +53,16 @@ class MemoryStore:
         """Have ``listener`` called with every event, in order."""
         self._listener = listener
 
-    async def add_events(self, run_key: str, events: Sequence[NewEvent]) -> None:
-        """Add events that belong to no other write."""
-        self._add_events(self._existing(run_key), events)
+    def add_events(self, run_key: str, events: Sequence[NewEvent]) -> Awaitable[None]:
+        """Add events that belong to no other write; done when called."""
+        added: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._add_events(self._existing(run_key), events)
+        except WorkerError as error:
+            added.set_exception(error)
+        else:
+            added.set_result(None)
+        return added
 
     async def read_events(
         self, run_key: str, *, after_event: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1

@@ -7,7 +7,7 @@ or in the page cache that would cost more to hand over than to make.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -64,14 +64,16 @@ class SqliteStore:
         """Have ``listener`` called with every durable event, in order, on the loop."""
         self._writer.listener = listener
 
-    async def add_events(self, run_key: str, events: Sequence[NewEvent]) -> None:
-        """Add events that belong to no other write; durable when it returns."""
-        await self._writer.submit(partial(sqlite_writes.add_events, run_key=run_key, events=events))
+    def add_events(self, run_key: str, events: Sequence[NewEvent]) -> Awaitable[None]:
+        """Add events that belong to no other write; durable when awaited, submitted when called."""
+        return self._writer.submit(partial(sqlite_writes.add_events, run_key=run_key, events=events))
 
     async def read_events(
         self, run_key: str, *, after_event: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
     ) -> tuple[list[StoredEvent], int]:
         """Events behind ``after_event`` in order, and the highest number."""
+        if self._writer.pending:
+            await self._writer.submit(_nothing)
         return await self._read(
             lambda db: sqlite_reads.read_events(db, run_key, after_event, limit, max_bytes)
         )
@@ -180,3 +182,7 @@ class SqliteStore:
     def _refuse_closed(self) -> None:
         if self._closing is not None:
             raise rules.closed()
+
+
+def _nothing(_db: sqlite3.Connection) -> None:
+    """A write that is done when those before it are; a commit without changes costs no fsync."""

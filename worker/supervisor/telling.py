@@ -1,7 +1,7 @@
 """What one incarnation tells of its run, apart from what is written with something else."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from worker.clock import now_us
@@ -81,11 +81,21 @@ class RunTeller:
         self._tell(self._announcer.output(lines, now_us()))
 
     def _tell(self, events: tuple[NewEvent, ...]) -> None:
-        if events:
-            self._start(self._add(events))
-
-    async def _add(self, events: tuple[NewEvent, ...]) -> None:
+        if not events:
+            return
         try:
-            await self._incarnation.store.add_events(self._incarnation.run_key, events)
+            # Submitted at once: whoever learns of what happened may do the next thing to the run.
+            added = self._incarnation.store.add_events(self._incarnation.run_key, events)
         except WorkerError as error:
-            self._log.warning("event lost", kind=str(events[0].kind), code=str(error.code))
+            self._lost(events, error)
+        else:
+            self._start(self._settle(events, added))
+
+    async def _settle(self, events: tuple[NewEvent, ...], added: Awaitable[None]) -> None:
+        try:
+            await added
+        except WorkerError as error:
+            self._lost(events, error)
+
+    def _lost(self, events: tuple[NewEvent, ...], error: WorkerError) -> None:
+        self._log.warning("event lost", kind=str(events[0].kind), code=str(error.code))
