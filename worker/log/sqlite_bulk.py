@@ -5,7 +5,7 @@ event loop and the writer's thread wait for each other once per row.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -22,16 +22,10 @@ class BulkStatement:
 
     def __call__(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run it for all rows, in order; returns how many rows of the database it changed."""
-        return sum(cursor.rowcount for cursor in self._executed(db, rows))
-
-    def returned(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Run it for all rows, in order; the rows that its RETURNING clause gives, in any order."""
-        return [found for cursor in self._executed(db, rows) for found in cursor.fetchall()]
-
-    def _executed(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Iterator[sqlite3.Cursor]:
-        done = 0
+        changed = done = 0
         for size in _CHUNKS:
             while len(rows) - done >= size:
                 values = tuple(chain.from_iterable(rows[done : done + size]))
-                yield db.execute(self._texts[size], values)
+                changed += db.execute(self._texts[size], values).rowcount
                 done += size
+        return changed

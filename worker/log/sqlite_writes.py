@@ -4,6 +4,7 @@ Order of checks: the run exists, the writer owns it (epoch and head), the reques
 write has done so far is the caller's to roll back.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +24,16 @@ from worker.runs.record import RunRecord
 _ADVANCE = BulkStatement(
     "UPDATE run SET seq = moved.column4, last_operated_us = moved.column5, last_modified_us = moved.column5,"
     " event = run.event + moved.column6 FROM (VALUES {rows}) AS moved"
-    " WHERE run.run_key = moved.column1 AND run.epoch = moved.column2 AND run.seq = moved.column3"
-    " RETURNING run_key, event",
+    " WHERE run.run_key = moved.column1 AND run.epoch = moved.column2 AND run.seq = moved.column3",
     columns=6,
+)
+_ADVANCE_ONE: Final = (
+    "UPDATE run SET seq = ?, last_operated_us = ?, last_modified_us = ?, event = event + ?"
+    " WHERE run_key = ? AND epoch = ? AND seq = ? RETURNING event"
+)
+# One row whatever their number: each row that a statement returns gives the interpreter lock away.
+_EVENT_HEADS: Final = (
+    "SELECT json_group_object(run_key, event) FROM run WHERE run_key IN (SELECT value FROM json_each(?))"
 )
 _INSERT_EVENTS = BulkStatement(
     "INSERT INTO event (run_key, event, kind, at_us, body) VALUES {rows}", columns=5
@@ -98,14 +106,14 @@ def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> list[Writte
         for item in appends
     ]
     requests = [request_to_row(item.request) for item in appends if item.request is not None]
-    last = dict(_ADVANCE.returned(db, heads))
-    if len(last) != len(heads) or _INSERT_REQUESTS(db, requests) != len(requests):
+    if _ADVANCE(db, heads) != len(heads) or _INSERT_REQUESTS(db, requests) != len(requests):
         raise NotAllApplicableError
     _INSERT_ENTRIES(db, [entry_to_row(item.run_key, entry) for item in appends for entry in item.entries])
     _WRITE_VARIABLES(
         db, [(item.run_key, name, value) for item in appends for name, value in item.records.items()]
     )
-    events = [numbered(item.run_key, item.events, last[item.run_key]) for item in appends]
+    last = _event_heads(db, [item.run_key for item in appends if item.events])
+    events = [numbered(item.run_key, item.events, last.get(item.run_key, 0)) for item in appends]
     _insert_events(db, [event for group in events for event in group])
     return [Written(None, group) for group in events]
 
@@ -236,11 +244,12 @@ def remove(db: sqlite3.Connection, run_key: str) -> None:
 
 def _advance(db: sqlite3.Connection, write: Append | Rewind, seq: int) -> int:
     """Move the head, if epoch and head are what the writer believes; gives the number of the last event."""
-    moved = _ADVANCE.returned(
-        db, [(write.run_key, write.epoch, write.head_seq, seq, write.at_us, len(write.events))]
-    )
+    count = len(write.events)
+    moved = db.execute(
+        _ADVANCE_ONE, (seq, write.at_us, write.at_us, count, write.run_key, write.epoch, write.head_seq)
+    ).fetchall()
     if moved:
-        return int(moved[0][1])
+        return int(moved[0][0])
     found = db.execute("SELECT epoch, seq FROM run WHERE run_key = ?", (write.run_key,)).fetchall()
     if not found:
         raise rules.run_not_found(write.run_key)
@@ -259,6 +268,15 @@ def _refuse_duplicate(db: sqlite3.Connection, request: StoredRequest) -> None:
     )
     if found.fetchall():
         raise DuplicateRequestError(request.request_id, request.run_key)
+
+
+def _event_heads(db: sqlite3.Connection, run_keys: Sequence[str]) -> dict[str, int]:
+    """The highest event number of each run."""
+    if not run_keys:
+        return {}
+    ((heads,),) = db.execute(_EVENT_HEADS, (json.dumps(run_keys),)).fetchall()
+    found: dict[str, int] = json.loads(heads)
+    return found
 
 
 def _insert_events(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> None:
