@@ -377,6 +377,16 @@ def introspect_run(run_key: str, **options: Unpack[Options]) -> Call[dict[str, A
     return _call("introspect_run", _as_is, options, run_key=run_key)
 
 
+def read_events(
+    run_key: str, *, after_event: int | None = None, limit: int | None = None, **options: Unpack[Options]
+) -> Call[dict[str, Any]]:
+    """Read what the event socket told of a run: ``{events, head_event}``.
+
+    A page may end before ``limit``; there is more while its last number is below ``head_event``.
+    """
+    return _call("read_events", _as_is, options, run_key=run_key, after_event=after_event, limit=limit)
+
+
 OPTION_NAMES: Final = frozenset(Options.__annotations__)
 
 

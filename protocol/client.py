@@ -140,6 +140,7 @@ class Client(_Worker):
     read_history = _blocking(_calls.read_history)
     introspect_model = _blocking(_calls.introspect_model)
     introspect_run = _blocking(_calls.introspect_run)
+    read_events = _blocking(_calls.read_events)
 
     def _prepare(self) -> None:
         self._turn = threading.Lock()
@@ -266,6 +267,7 @@ class AsyncClient(_Worker):
     read_history = _awaitable(_calls.read_history)
     introspect_model = _awaitable(_calls.introspect_model)
     introspect_run = _awaitable(_calls.introspect_run)
+    read_events = _awaitable(_calls.read_events)
 
     def _prepare(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -251,6 +251,14 @@ class IntrospectRun(RunRequest):
     type: Literal["introspect_run"]
 
 
+class ReadEvents(RunRequest):
+    """Read what the event socket told of a run, from the number after ``after_event`` on."""
+
+    type: Literal["read_events"]
+    after_event: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+
+
 AnyRequest = Annotated[
     Ping
     | WorkerStatus
@@ -270,7 +278,8 @@ AnyRequest = Annotated[
     | UpdateMetadata
     | ReadHistory
     | IntrospectModel
-    | IntrospectRun,
+    | IntrospectRun
+    | ReadEvents,
     Field(discriminator="type"),
 ]
 

@@ -49,6 +49,7 @@ class Daemon:
     arguments: tuple[str, ...] = ()
     command: tuple[str, ...] = (sys.executable, "-m", "worker.cli.main")
     endpoint: str = ""
+    events: str = ""
     log: Path = Path()
     process: subprocess.Popen[str] | None = None
     starts: int = 0
@@ -59,6 +60,8 @@ class Daemon:
         self.endpoint = f"ipc://{self.socket_folder}/s{self.starts}"
         self.log = self.socket_folder / f"log{self.starts}"
         arguments = ["serve", "--models", str(self.models), "--data", self.data, "--bind", self.endpoint]
+        self.events = f"ipc://{self.socket_folder}/e{self.starts}"
+        arguments += ["--events", self.events]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*self.command, *arguments, *self.arguments],

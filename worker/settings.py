@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     data: str = "model-worker-data"
     worker_id: str = ""
 
+    # Events
+    events: str = "tcp://127.0.0.1:5671"
+    event_runs: Literal["all", "allow_channel"] = "all"
+    extra_events: Annotated[list[Literal["status", "output"]], NoDecode, BeforeValidator(_listed)] = []
+
     # Requests
     max_message_bytes: Positive = 16 * 1024 * 1024
     max_requests: Positive = 10_000
@@ -109,6 +114,13 @@ class Settings(BaseSettings):
         for endpoint in endpoints:
             check_endpoint(endpoint)
         return endpoints
+
+    @field_validator("events")
+    @classmethod
+    def _event_endpoint(cls, endpoint: str) -> str:
+        if endpoint:
+            check_endpoint(endpoint)
+        return endpoint
 
     @classmethod
     def settings_customise_sources(

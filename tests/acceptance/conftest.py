@@ -121,7 +121,10 @@ class Launcher:
         log = self.folder / f"log{number}"
         with log.open("w") as err:
             process = subprocess.Popen(
-                [*program, "serve", "--models", str(models), "--data", data, "--bind", endpoint, *arguments],
+                [
+                    *(*program, "serve", "--models", str(models), "--data", data, "--bind", endpoint),
+                    *("--events", "", *arguments),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=err,
                 text=True,

@@ -34,7 +34,7 @@ def running_worker(*arguments: str) -> Iterator[Worker]:
         command = [sys.executable, "-m", "worker.cli.main", "serve", "--models", str(MODELS)]
         with (Path(folder) / "log").open("w") as log:
             process = subprocess.Popen(
-                [*command, "--data", f"{folder}/data", "--bind", endpoint, *arguments],
+                [*command, "--data", f"{folder}/data", "--bind", endpoint, "--events", "", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -59,6 +59,7 @@ class LocalWorker:
                     *("--models", str(self._models)),
                     *("--data", self._data),
                     *("--bind", self.endpoint),
+                    *("--events", ""),
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -25,10 +25,11 @@ def serve(
     bind: Annotated[
         list[str] | None, typer.Option(help="Endpoint for requests; may be given repeatedly.")
     ] = None,
+    events: Annotated[str | None, typer.Option(help='Endpoint for events; "" for none.')] = None,
 ) -> None:
     """Serve runs until SIGTERM; prints one line `ready ENDPOINT…` when requests are accepted."""
     try:
-        settings = Settings.load(config, models_dir=models, data=data, bind=bind or None)
+        settings = Settings.load(config, models_dir=models, data=data, bind=bind or None, events=events)
         log = make_logger(settings.log_level, settings.log_format)
         asyncio.run(run_worker(settings, log, _ready))
     except (SettingsError, StartError, BindError, LogUnavailableError) as error:

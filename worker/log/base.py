@@ -1,7 +1,7 @@
 """Ports of the durable side. Every adapter passes the contract suite in ``tests/contract``.
 
-One store implements all three ports, because one transaction spans them: an append is atomic with the
-archive values the model recorded, the run's row and the request it answers.
+One store implements all of them, because one transaction spans them: an append is atomic with the
+archive values the model recorded, the run's row, its events and the request it answers.
 
 Writes resolve only when they are durable. They are applied in the order they were submitted and may be
 committed together. A write that fails leaves nothing of itself behind. What is checked, in order: the run
@@ -12,14 +12,38 @@ Errors (all in ``worker.errors``): ``FencedError`` when epoch or head are not wh
 database refuse, ``RequestError(RUN_NOT_FOUND)`` where a run is named that does not exist.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from protocol.events import EventKind
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
 
 DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """Something to tell of a run. ``body``: msgpack map of at most 10 keys; ``at_us``: when it happened."""
+
+    kind: EventKind
+    at_us: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with its number in its run, from 1 without holes, as the store gave it."""
+
+    run_key: str
+    event: int
+    kind: EventKind
+    at_us: int
+    body: bytes
+
+
+EventListener = Callable[[StoredEvent], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +77,19 @@ class Append:
     at_us: int
     records: Mapping[str, bytes] = field(default_factory=dict)
     request: StoredRequest | None = None
+    events: tuple[NewEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A new run: its row (``seq`` = last entry), history, archive, metadata and the request it answers."""
+    """A new run: its row (``seq`` = last entry), history, archive, metadata, events and the request it answers."""
 
     run: RunRecord
     entries: tuple[LogEntry, ...]
     records: Mapping[str, bytes] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     request: StoredRequest | None = None
+    events: tuple[NewEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +110,34 @@ class Rewind:
     at_us: int
     records: Mapping[str, bytes] = field(default_factory=dict)
     request: StoredRequest | None = None
+    events: tuple[NewEvent, ...] = ()
+
+
+class EventLog(Protocol):
+    """What is told of runs. Events of any write are numbered and made durable with it, or not at all."""
+
+    def listen(self, listener: EventListener) -> None:
+        """Have ``listener`` called with every event once it is durable, in the order of the numbers.
+
+        It is called on the loop, before the write that the event belongs to returns, whether or not anybody
+        still waits for that write. It must not raise. There is one listener; a second replaces it.
+        """
+
+    def add_events(self, run_key: str, events: Sequence[NewEvent]) -> Awaitable[None]:
+        """Add events that belong to no other write; durable when awaited, submitted when called.
+
+        Awaiting it raises RUN_NOT_FOUND.
+        """
+
+    async def read_events(
+        self, run_key: str, *, after_event: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
+    ) -> tuple[list[StoredEvent], int]:
+        """Events with a higher number than ``after_event``, in order, and the highest number given so far.
+
+        Those of all writes submitted before are among them, also where nobody waited for the write. They end
+        before their bodies together exceed ``max_bytes``, but not before the first one. Nothing and
+        0 for an unknown run.
+        """
 
 
 class ActionLog(Protocol):
@@ -130,12 +184,14 @@ class RunDirectory(Protocol):
         edit: Callable[[RunRecord], RunRecord],
         request: StoredRequest | None = None,
         render: Callable[[RunRecord], bytes] | None = None,
+        tell: Callable[[RunRecord, RunRecord], Sequence[NewEvent]] | None = None,
     ) -> RunRecord:
         """Change attributes atomically.
 
         ``edit`` gets the current row and returns the new one (key, seq, epoch and seed must stay). With
-        ``request``, it is stored with ``render(new row)`` as its result. Both run on the store's thread,
-        perhaps twice, and must be pure. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
+        ``request``, it is stored with ``render(new row)`` as its result. ``tell(old row, new row)`` gives the
+        events of it. All run on the store's thread, perhaps twice, and must be pure. Raises RUN_NOT_FOUND and
+        whatever ``edit`` raises.
         """
 
     async def remove(self, run_key: str) -> None:
@@ -161,17 +217,18 @@ class Archive(Protocol):
         request: StoredRequest | None = None,
         *,
         at_us: int,
+        tell: Callable[[dict[str, Any]], Sequence[NewEvent]] | None = None,
     ) -> dict[str, Any]:
         """Change metadata atomically.
 
         ``edit`` gets the current map and returns the changed names with their new values, which are stored
-        and returned; with ``request``, also as its result. ``edit`` is pure and runs on the store's thread,
-        perhaps twice. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
+        and returned; with ``request``, also as its result; ``tell`` makes events of them. Both are pure and run
+        on the store's thread, perhaps twice. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
         """
 
 
-class Store(ActionLog, RunDirectory, Archive, Protocol):
-    """All three ports over one transaction domain."""
+class Store(ActionLog, EventLog, RunDirectory, Archive, Protocol):
+    """All ports over one transaction domain."""
 
     @property
     def pending_writes(self) -> int:

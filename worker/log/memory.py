@@ -4,27 +4,30 @@ All methods run on one event loop and none awaits between its checks and its cha
 Rows and metadata are copied on the way in and out, as a database would.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.channel import pack, unpack
-from worker.errors import DuplicateRequestError
+from worker.errors import DuplicateRequestError, WorkerError
 from worker.log import rules
-from worker.log.base import Append, Creation, Rewind, StoredRequest
+from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
+from worker.log.rows import numbered
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
 
 
 @dataclass(slots=True)
 class _Run:
-    """All there is about one run; ``entries[i].seq == i + 1``, metadata values are msgpack."""
+    """All there is about one run; ``entries[i].seq == i + 1``, ``events[i].event == i + 1``, metadata values are msgpack."""
 
     record: RunRecord
     entries: list[LogEntry]
     variables: dict[str, bytes]
     metadata: dict[str, bytes] = field(default_factory=dict)
+    events: list[StoredEvent] = field(default_factory=list)
 
 
 class MemoryStore:
@@ -35,6 +38,7 @@ class MemoryStore:
         self._requests: dict[str, dict[str, StoredRequest]] = {}
         self._request_ids: dict[str, set[str]] = {}
         self._closed = False
+        self._listener: EventListener | None = None
 
     @property
     def pending_writes(self) -> int:
@@ -45,6 +49,33 @@ class MemoryStore:
         """Refuse everything from now on; idempotent."""
         self._closed = True
 
+    def listen(self, listener: EventListener) -> None:
+        """Have ``listener`` called with every event, in order."""
+        self._listener = listener
+
+    def add_events(self, run_key: str, events: Sequence[NewEvent]) -> Awaitable[None]:
+        """Add events that belong to no other write; done when called."""
+        added: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._add_events(self._existing(run_key), events)
+        except WorkerError as error:
+            added.set_exception(error)
+        else:
+            added.set_result(None)
+        return added
+
+    async def read_events(
+        self, run_key: str, *, after_event: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
+    ) -> tuple[list[StoredEvent], int]:
+        """Events behind ``after_event`` in order, and the highest number."""
+        self._refuse_closed()
+        run = self._runs.get(run_key)
+        if run is None:
+            return [], 0
+        page = run.events[after_event : after_event + limit]
+        kept = rules.within_bytes(((event, event.body) for event in page), max_bytes)
+        return [event for event, _ in kept], len(run.events)
+
     async def append(self, append: Append) -> None:
         """Add entries if epoch and head are as stated."""
         rules.check_append(append)
@@ -54,6 +85,7 @@ class MemoryStore:
         run.variables.update(append.records)
         self._advance(run, append.head_seq + len(append.entries), append.at_us)
         self._store_request(append.request)
+        self._add_events(run, append.events)
 
     async def rewind(self, rewind: Rewind) -> None:
         """Take back a tail."""
@@ -72,6 +104,7 @@ class MemoryStore:
         run.variables = dict(rewind.records)
         self._advance(run, len(run.entries), rewind.at_us)
         self._store_request(rewind.request)
+        self._add_events(run, rewind.events)
 
     async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
         """Entries behind ``after_seq`` in order."""
@@ -108,6 +141,7 @@ class MemoryStore:
             _packed(creation.metadata),
         )
         self._store_request(creation.request)
+        self._add_events(self._runs[run_key], creation.events)
 
     async def get(self, run_key: str) -> RunRecord | None:
         """The run's row, or None."""
@@ -127,16 +161,20 @@ class MemoryStore:
         edit: Callable[[RunRecord], RunRecord],
         request: StoredRequest | None = None,
         render: Callable[[RunRecord], bytes] | None = None,
+        tell: Callable[[RunRecord, RunRecord], Sequence[NewEvent]] | None = None,
     ) -> RunRecord:
-        """Change attributes; ``edit`` and ``render`` run on the caller's thread."""
+        """Change attributes; ``edit``, ``render`` and ``tell`` run on the caller's thread."""
         run = self._existing(run_key)
         self._refuse_duplicate(request)
-        new = edit(deepcopy(run.record))
-        rules.check_edit(run.record, new)
+        old = run.record
+        new = edit(deepcopy(old))
+        rules.check_edit(old, new)
         if request is not None and render is not None:
             request = replace(request, result=render(new))
+        events = () if tell is None else tell(old, new)
         run.record = deepcopy(new)
         self._store_request(request)
+        self._add_events(run, events)
         return new
 
     async def remove(self, run_key: str) -> None:
@@ -173,8 +211,9 @@ class MemoryStore:
         request: StoredRequest | None = None,
         *,
         at_us: int,
+        tell: Callable[[dict[str, Any]], Sequence[NewEvent]] | None = None,
     ) -> dict[str, Any]:
-        """Change metadata; ``edit`` runs on the caller's thread."""
+        """Change metadata; ``edit`` and ``tell`` run on the caller's thread."""
         run = self._existing(run_key)
         self._refuse_duplicate(request)
         changed = edit(_unpacked(run.metadata))
@@ -182,6 +221,7 @@ class MemoryStore:
         run.record = replace(run.record, last_modified_us=at_us)
         if request is not None:
             self._store_request(replace(request, result=pack(changed)))
+        self._add_events(run, () if tell is None else tell(changed))
         return changed
 
     def _refuse_closed(self) -> None:
@@ -200,6 +240,13 @@ class MemoryStore:
         if (run.record.epoch, run.record.seq) != (write.epoch, write.head_seq):
             raise rules.fenced(write, current_epoch=run.record.epoch, current_seq=run.record.seq)
         return run
+
+    def _add_events(self, run: _Run, events: Sequence[NewEvent]) -> None:
+        stored = numbered(run.record.run_key, events, len(run.events) + len(events))
+        run.events.extend(stored)
+        if self._listener is not None:
+            for event in stored:
+                self._listener(event)
 
     def _advance(self, run: _Run, seq: int, at_us: int) -> None:
         run.record = replace(run.record, seq=seq, last_operated_us=at_us, last_modified_us=at_us)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from worker.log.base import StoredRequest
+from protocol.events import EventKind
+from worker.log.base import NewEvent, StoredEvent, StoredRequest
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
 from worker.runs.record import RunRecord
 
@@ -85,3 +86,23 @@ def request_to_row(request: StoredRequest) -> tuple[Any, ...]:
 def request_from_row(row: Sequence[Any]) -> StoredRequest:
     """A request from its fields in their order."""
     return StoredRequest(*row)
+
+
+def event_to_row(event: StoredEvent) -> tuple[Any, ...]:
+    """The fields in their order."""
+    return (event.run_key, event.event, str(event.kind), event.at_us, event.body)
+
+
+def event_from_row(run_key: str, row: Sequence[Any]) -> StoredEvent:
+    """An event from its number, kind, time and body."""
+    event, kind, at_us, body = row
+    return StoredEvent(run_key, event, EventKind(kind), at_us, body)
+
+
+def numbered(run_key: str, events: Sequence[NewEvent], last: int) -> tuple[StoredEvent, ...]:
+    """Events whose last one has the number ``last``."""
+    first = last - len(events) + 1
+    return tuple(
+        StoredEvent(run_key, number, event.kind, event.at_us, event.body)
+        for number, event in enumerate(events, first)
+    )

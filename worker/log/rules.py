@@ -3,7 +3,7 @@
 Broken preconditions of a caller are bugs and raise ``ValueError`` before anything is submitted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from protocol.errors import ErrorCode
@@ -40,6 +40,16 @@ def check_rewind(rewind: Rewind) -> None:
         raise ValueError(f"run {rewind.run_key}: rewind to {rewind.to_seq}, head {rewind.head_seq}")
     if rewind.marker is not None:
         _check_entries(rewind.run_key, (rewind.marker,), rewind.head_seq, rewind.epoch)
+
+
+def within_bytes(rows: Iterable[tuple[Any, ...]], max_bytes: int) -> Iterator[tuple[Any, ...]]:
+    """Rows that end in bytes, until these together exceed ``max_bytes``; the first one in any case."""
+    size = 0
+    for row in rows:
+        size += len(row[-1])
+        if size > max_bytes and size > len(row[-1]):
+            return
+        yield row
 
 
 def _check_entries(run_key: str, entries: Sequence[LogEntry], head_seq: int, epoch: int | None) -> None:

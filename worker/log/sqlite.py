@@ -7,14 +7,14 @@ or in the page cache that would cost more to hand over than to make.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from worker.log import rules, sqlite_reads, sqlite_writes
-from worker.log.base import Append, Creation, Rewind, StoredRequest
+from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors
 from worker.log.sqlite_files import StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
@@ -59,6 +59,24 @@ class SqliteStore:
         await self._writer.stop()
         await asyncio.to_thread(self._reader.shutdown)
         await asyncio.to_thread(self._files.close)
+
+    def listen(self, listener: EventListener) -> None:
+        """Have ``listener`` called with every durable event, in order, on the loop."""
+        self._writer.listener = listener
+
+    def add_events(self, run_key: str, events: Sequence[NewEvent]) -> Awaitable[None]:
+        """Add events that belong to no other write; durable when awaited, submitted when called."""
+        return self._writer.submit(partial(sqlite_writes.add_events, run_key=run_key, events=events))
+
+    async def read_events(
+        self, run_key: str, *, after_event: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
+    ) -> tuple[list[StoredEvent], int]:
+        """Events behind ``after_event`` in order, and the highest number."""
+        if self._writer.pending:
+            await self._writer.submit(_nothing)
+        return await self._read(
+            lambda db: sqlite_reads.read_events(db, run_key, after_event, limit, max_bytes)
+        )
 
     async def append(self, append: Append) -> None:
         """Add entries if epoch and head are as stated; durable when it returns."""
@@ -106,11 +124,13 @@ class SqliteStore:
         edit: Callable[[RunRecord], RunRecord],
         request: StoredRequest | None = None,
         render: Callable[[RunRecord], bytes] | None = None,
+        tell: Callable[[RunRecord, RunRecord], Sequence[NewEvent]] | None = None,
     ) -> RunRecord:
-        """Change attributes atomically; ``edit`` and ``render`` run on the writer's thread."""
-        run: RunRecord = await self._writer.submit(
-            partial(sqlite_writes.update, run_key=run_key, edit=edit, request=request, render=render)
+        """Change attributes atomically; ``edit``, ``render`` and ``tell`` run on the writer's thread."""
+        apply = partial(
+            sqlite_writes.update, run_key=run_key, edit=edit, request=request, render=render, tell=tell
         )
+        run: RunRecord = await self._writer.submit(apply)
         return run
 
     async def remove(self, run_key: str) -> None:
@@ -136,11 +156,18 @@ class SqliteStore:
         request: StoredRequest | None = None,
         *,
         at_us: int,
+        tell: Callable[[dict[str, Any]], Sequence[NewEvent]] | None = None,
     ) -> dict[str, Any]:
-        """Change metadata atomically; ``edit`` runs on the writer's thread."""
-        changed: dict[str, Any] = await self._writer.submit(
-            partial(sqlite_writes.update_metadata, run_key=run_key, edit=edit, request=request, at_us=at_us)
+        """Change metadata atomically; ``edit`` and ``tell`` run on the writer's thread."""
+        apply = partial(
+            sqlite_writes.update_metadata,
+            run_key=run_key,
+            edit=edit,
+            request=request,
+            at_us=at_us,
+            tell=tell,
         )
+        changed: dict[str, Any] = await self._writer.submit(apply)
         return changed
 
     async def _read(self, query: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
@@ -155,3 +182,7 @@ class SqliteStore:
     def _refuse_closed(self) -> None:
         if self._closing is not None:
             raise rules.closed()
+
+
+def _nothing(_db: sqlite3.Connection) -> None:
+    """A write that is done when those before it are; a commit without changes costs no fsync."""

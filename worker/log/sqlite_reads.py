@@ -7,8 +7,8 @@ from typing import Any
 
 from worker.channel import unpack
 from worker.log import rules
-from worker.log.base import StoredRequest
-from worker.log.rows import entry_from_row, request_from_row, run_from_row
+from worker.log.base import StoredEvent, StoredRequest
+from worker.log.rows import entry_from_row, event_from_row, request_from_row, run_from_row
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
 
@@ -40,6 +40,21 @@ def read_entries(db: sqlite3.Connection, run_key: str, after_seq: int, limit: in
         (run_key, after_seq, limit),
     )
     return [entry_from_row(row) for row in rows.fetchall()]
+
+
+def read_events(
+    db: sqlite3.Connection, run_key: str, after_event: int, limit: int, max_bytes: int
+) -> tuple[list[StoredEvent], int]:
+    """Events behind ``after_event`` and the highest number; as ``EventLog.read_events`` tells."""
+    rows = db.execute(
+        "SELECT event, kind, at_us, body FROM event WHERE run_key = ? AND event > ? ORDER BY event LIMIT ?",
+        (run_key, after_event, limit),
+    )
+    found = [event_from_row(run_key, row) for row in rules.within_bytes(rows, max_bytes)]
+    rows.close()
+    # Read last, so that it is never less than the number of an event above.
+    heads = db.execute("SELECT event FROM run WHERE run_key = ?", (run_key,)).fetchall()
+    return found, int(heads[0][0]) if heads else 0
 
 
 def find_request(db: sqlite3.Connection, request_id: str) -> list[StoredRequest]:

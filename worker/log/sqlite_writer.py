@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from worker.log import rules
-from worker.log.base import Append
+from worker.log.base import Append, EventListener, StoredEvent
 from worker.log.sqlite_errors import is_own_fault, translate
-from worker.log.sqlite_writes import append_all
+from worker.log.sqlite_writes import Written, append_all
 
 GROUP_LIMIT: Final = 512
 """Most writes in one transaction."""
@@ -38,14 +38,22 @@ Apply = Callable[[sqlite3.Connection], Any]
 class _Write:
     """One submitted write and what became of it; ``append`` where it is nothing but one."""
 
-    __slots__ = ("append", "apply", "error", "future", "result")
+    __slots__ = ("append", "apply", "error", "events", "future", "result")
 
     def __init__(self, apply: Apply, append: Append | None, future: asyncio.Future[Any]) -> None:
         self.apply = apply
         self.append = append
         self.future = future
         self.result: Any = None
+        self.events: tuple[StoredEvent, ...] = ()
         self.error: BaseException | None = None
+
+    def came_to(self, result: Any) -> None:
+        """Keep what ``apply`` gave."""
+        if isinstance(result, Written):
+            self.result, self.events = result.result, result.events
+        else:
+            self.result = result
 
 
 class _Scope:
@@ -106,7 +114,10 @@ def _segments(group: list[_Write]) -> list[list[_Write]]:
 
 
 class GroupWriter:
-    """Owns the writing connection from construction until ``stop`` returns; made and used on one loop."""
+    """Owns the writing connection from construction until ``stop`` returns; made and used on one loop.
+
+    ``listener`` is called with each event that became durable, in order, before its write is answered.
+    """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
@@ -116,6 +127,7 @@ class GroupWriter:
         self._pending = 0
         self._giving_way = False
         self._stopping = False
+        self.listener: EventListener | None = None
         # A daemon thread: a worker that forgot to close still exits; the next open rolls back what it cut off.
         self._thread = threading.Thread(target=self._serve, name="log-writer", daemon=True)
         self._thread.start()
@@ -128,6 +140,7 @@ class GroupWriter:
     def submit(self, apply: Apply, *, append: Append | None = None) -> asyncio.Future[Any]:
         """Queue a write; the future resolves when it is durable. ``apply`` may run twice.
 
+        It gives the result, or a ``Written`` where it has events.
         ``append`` says that ``apply`` does just this, so that many may be done in one.
 
         Cancelling the future gives up the answer, not the write. A ``LogUnavailableError`` on it means that
@@ -200,9 +213,11 @@ class GroupWriter:
         with _transaction(self._db) as whole:
             for segment in _segments(group):
                 if len(segment) > 1:
-                    append_all(self._db, [write.append for write in segment if write.append is not None])
+                    appends = [write.append for write in segment if write.append is not None]
+                    for write, written in zip(segment, append_all(self._db, appends), strict=True):
+                        write.came_to(written)
                 else:
-                    segment[0].result = segment[0].apply(self._db)
+                    segment[0].came_to(segment[0].apply(self._db))
         return whole.error
 
     def _one_by_one(self, group: list[_Write]) -> None:
@@ -210,7 +225,7 @@ class GroupWriter:
         with _transaction(self._db):
             for write in group:
                 with _savepoint(self._db) as single:
-                    write.result = write.apply(self._db)
+                    write.came_to(write.apply(self._db))
                 if single.error is not None:
                     write.error = self._seen_by_caller(single.error)
 
@@ -229,6 +244,9 @@ class GroupWriter:
     def _answer(self, group: list[_Write]) -> None:
         self._pending -= len(group)
         for write in group:
+            if write.error is None and self.listener is not None:
+                for event in write.events:
+                    self.listener(event)
             if write.future.done():
                 continue
             if write.error is None:

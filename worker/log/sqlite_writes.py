@@ -4,27 +4,39 @@ Order of checks: the run exists, the writer owns it (epoch and head), the reques
 write has done so far is the caller's to roll back.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from worker.channel import pack
 from worker.errors import DuplicateRequestError
 from worker.log import rules
-from worker.log.base import Append, Creation, Rewind, StoredRequest
-from worker.log.rows import entry_to_row, request_to_row, run_to_row
+from worker.log.base import Append, Creation, NewEvent, Rewind, StoredEvent, StoredRequest
+from worker.log.rows import entry_to_row, event_to_row, numbered, request_to_row, run_to_row
 from worker.log.sqlite_bulk import BulkStatement
 from worker.log.sqlite_reads import entry_outcomes, first_run, get_run, read_metadata
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
 
-# Columns of moved: run_key, epoch, head_seq, seq, at_us. (No WITH: sqlite3 counts no rows for it.)
+# Columns of moved: run_key, epoch, head_seq, seq, at_us, number of events.
 _ADVANCE = BulkStatement(
-    "UPDATE run SET seq = moved.column4, last_operated_us = moved.column5, last_modified_us = moved.column5"
-    " FROM (VALUES {rows}) AS moved"
+    "UPDATE run SET seq = moved.column4, last_operated_us = moved.column5, last_modified_us = moved.column5,"
+    " event = run.event + moved.column6 FROM (VALUES {rows}) AS moved"
     " WHERE run.run_key = moved.column1 AND run.epoch = moved.column2 AND run.seq = moved.column3",
-    columns=5,
+    columns=6,
+)
+_ADVANCE_ONE: Final = (
+    "UPDATE run SET seq = ?, last_operated_us = ?, last_modified_us = ?, event = event + ?"
+    " WHERE run_key = ? AND epoch = ? AND seq = ? RETURNING event"
+)
+# One row whatever their number: each row that a statement returns gives the interpreter lock away.
+_EVENT_HEADS: Final = (
+    "SELECT json_group_object(run_key, event) FROM run WHERE run_key IN (SELECT value FROM json_each(?))"
+)
+_INSERT_EVENTS = BulkStatement(
+    "INSERT INTO event (run_key, event, kind, at_us, body) VALUES {rows}", columns=5
 )
 _INSERT_ENTRIES = BulkStatement(
     "INSERT INTO entry (run_key, seq, epoch, kind, at_us, action, actor, status, outcome, digest, request_id,"
@@ -68,18 +80,29 @@ _UPDATE_RUN: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write with events gave: its result for the caller, and the events with their numbers."""
+
+    result: Any
+    events: tuple[StoredEvent, ...] = ()
+
+
 class NotAllApplicableError(Exception):
     """Some of many appends cannot be applied; which, and why, shows when they are done one by one."""
 
 
-def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> None:
+def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> list[Written]:
     """Do what ``append`` does for several different runs, in one statement per table.
 
     Raises:
         NotAllApplicableError: one is fenced, repeated or without a run; the transaction must be rolled back.
     """
     heads = [
-        (item.run_key, item.epoch, item.head_seq, item.head_seq + len(item.entries), item.at_us)
+        (
+            *(item.run_key, item.epoch, item.head_seq, item.head_seq + len(item.entries), item.at_us),
+            len(item.events),
+        )
         for item in appends
     ]
     requests = [request_to_row(item.request) for item in appends if item.request is not None]
@@ -89,27 +112,34 @@ def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> None:
     _WRITE_VARIABLES(
         db, [(item.run_key, name, value) for item in appends for name, value in item.records.items()]
     )
+    last = _event_heads(db, [item.run_key for item in appends if item.events])
+    events = [numbered(item.run_key, item.events, last.get(item.run_key, 0)) for item in appends]
+    _insert_events(db, [event for group in events for event in group])
+    return [Written(None, group) for group in events]
 
 
-def append(db: sqlite3.Connection, append: Append) -> None:
-    """Add entries with their archive values and request behind the head."""
+def append(db: sqlite3.Connection, append: Append) -> Written:
+    """Add entries with their archive values, events and request behind the head."""
     run_key = append.run_key
-    _advance(db, append, append.head_seq + len(append.entries))
+    last = _advance(db, append, append.head_seq + len(append.entries))
     if append.request is not None:
         _insert_request(db, append.request)
     _insert_entries(db, run_key, append.entries)
     _write_variables(db, run_key, append.records)
+    events = numbered(run_key, append.events, last)
+    _insert_events(db, events)
+    return Written(None, events)
 
 
-def rewind(db: sqlite3.Connection, rewind: Rewind) -> None:
+def rewind(db: sqlite3.Connection, rewind: Rewind) -> Written:
     """Take back a tail by a marker, or delete it, and replace the archive."""
     run_key = rewind.run_key
     if rewind.marker is None:
-        _advance(db, rewind, rewind.to_seq)
+        last = _advance(db, rewind, rewind.to_seq)
         _keep_answers(db, run_key, rewind.to_seq)
         db.execute("DELETE FROM entry WHERE run_key = ? AND seq > ?", (run_key, rewind.to_seq))
     else:
-        _advance(db, rewind, rewind.marker.seq)
+        last = _advance(db, rewind, rewind.marker.seq)
         db.execute(
             "UPDATE entry SET rewound_by = ? WHERE run_key = ? AND seq > ? AND rewound_by IS NULL",
             (rewind.marker.seq, run_key, rewind.to_seq),
@@ -119,10 +149,13 @@ def rewind(db: sqlite3.Connection, rewind: Rewind) -> None:
     _write_variables(db, run_key, rewind.records)
     if rewind.request is not None:
         _insert_request(db, rewind.request)
+    events = numbered(run_key, rewind.events, last)
+    _insert_events(db, events)
+    return Written(None, events)
 
 
-def create(db: sqlite3.Connection, creation: Creation) -> None:
-    """Add a run with history, archive, metadata and request."""
+def create(db: sqlite3.Connection, creation: Creation) -> Written:
+    """Add a run with history, archive, metadata, events and request."""
     run_key = creation.run.run_key
     if creation.request is not None:
         _insert_request(db, creation.request)
@@ -131,6 +164,23 @@ def create(db: sqlite3.Connection, creation: Creation) -> None:
     _insert_entries(db, run_key, creation.entries)
     _write_variables(db, run_key, creation.records)
     _write_metadata(db, run_key, creation.metadata)
+    return add_events(db, run_key, creation.events)
+
+
+def add_events(
+    db: sqlite3.Connection, run_key: str, events: Sequence[NewEvent], result: Any = None
+) -> Written:
+    """Number events behind those that the run has."""
+    if not events:
+        return Written(result)
+    moved = db.execute(
+        "UPDATE run SET event = event + ? WHERE run_key = ? RETURNING event", (len(events), run_key)
+    ).fetchall()
+    if not moved:
+        raise rules.run_not_found(run_key)
+    stored = numbered(run_key, events, moved[0][0])
+    _insert_events(db, stored)
+    return Written(result, stored)
 
 
 def claim(db: sqlite3.Connection, run_key: str) -> RunRecord:
@@ -144,10 +194,12 @@ def claim(db: sqlite3.Connection, run_key: str) -> RunRecord:
 def update(
     db: sqlite3.Connection,
     run_key: str,
+    *,
     edit: Callable[[RunRecord], RunRecord],
     request: StoredRequest | None,
     render: Callable[[RunRecord], bytes] | None,
-) -> RunRecord:
+    tell: Callable[[RunRecord, RunRecord], Sequence[NewEvent]] | None,
+) -> Written:
     """Replace the row by its edited form."""
     old = get_run(db, run_key)
     if old is None:
@@ -159,16 +211,18 @@ def update(
     db.execute(_UPDATE_RUN, run_to_row(new))
     if request is not None:
         _insert_request(db, request if render is None else replace(request, result=render(new)))
-    return new
+    return add_events(db, run_key, () if tell is None else tell(old, new), new)
 
 
 def update_metadata(
     db: sqlite3.Connection,
     run_key: str,
+    *,
     edit: Callable[[dict[str, Any]], dict[str, Any]],
     request: StoredRequest | None,
     at_us: int,
-) -> dict[str, Any]:
+    tell: Callable[[dict[str, Any]], Sequence[NewEvent]] | None,
+) -> Written:
     """Store what the edit changes and return it."""
     touched = db.execute("UPDATE run SET last_modified_us = ? WHERE run_key = ?", (at_us, run_key))
     if touched.rowcount != 1:
@@ -179,7 +233,7 @@ def update_metadata(
     _write_metadata(db, run_key, changed)
     if request is not None:
         _insert_request(db, replace(request, result=pack(changed)))
-    return changed
+    return add_events(db, run_key, () if tell is None else tell(changed), changed)
 
 
 def remove(db: sqlite3.Connection, run_key: str) -> None:
@@ -188,15 +242,14 @@ def remove(db: sqlite3.Connection, run_key: str) -> None:
     db.execute("DELETE FROM request WHERE run_key = ?", (run_key,))
 
 
-def _advance(db: sqlite3.Connection, write: Append | Rewind, seq: int) -> None:
-    """Move the head, if epoch and head are what the writer believes."""
+def _advance(db: sqlite3.Connection, write: Append | Rewind, seq: int) -> int:
+    """Move the head, if epoch and head are what the writer believes; gives the number of the last event."""
+    count = len(write.events)
     moved = db.execute(
-        "UPDATE run SET seq = ?, last_operated_us = ?, last_modified_us = ?"
-        " WHERE run_key = ? AND epoch = ? AND seq = ?",
-        (seq, write.at_us, write.at_us, write.run_key, write.epoch, write.head_seq),
-    )
-    if moved.rowcount == 1:
-        return
+        _ADVANCE_ONE, (seq, write.at_us, write.at_us, count, write.run_key, write.epoch, write.head_seq)
+    ).fetchall()
+    if moved:
+        return int(moved[0][0])
     found = db.execute("SELECT epoch, seq FROM run WHERE run_key = ?", (write.run_key,)).fetchall()
     if not found:
         raise rules.run_not_found(write.run_key)
@@ -215,6 +268,19 @@ def _refuse_duplicate(db: sqlite3.Connection, request: StoredRequest) -> None:
     )
     if found.fetchall():
         raise DuplicateRequestError(request.request_id, request.run_key)
+
+
+def _event_heads(db: sqlite3.Connection, run_keys: Sequence[str]) -> dict[str, int]:
+    """The highest event number of each run."""
+    if not run_keys:
+        return {}
+    ((heads,),) = db.execute(_EVENT_HEADS, (json.dumps(run_keys),)).fetchall()
+    found: dict[str, int] = json.loads(heads)
+    return found
+
+
+def _insert_events(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> None:
+    _INSERT_EVENTS(db, [event_to_row(event) for event in events])
 
 
 def _insert_entries(db: sqlite3.Connection, run_key: str, entries: tuple[LogEntry, ...]) -> None:

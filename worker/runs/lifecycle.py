@@ -243,7 +243,7 @@ class Run:
         """A request is done: answer it, or end the run first where it asked for that."""
         if work.ends:
             self._held = work
-            self._ending = self._ending or "ritual"
+            self._ending = self._ending or ("ritual" if work.steps else "request")
         else:
             self._effects.append(Resolve(work))
 

@@ -3,7 +3,7 @@
 A run process is untrusted. Whatever is not exactly an outcome raises ``ChannelError``, which ends it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgpack
@@ -12,6 +12,7 @@ from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
 from worker.channel import ChannelError, outcome_digest, pack, unpack
 from worker.errors import ModelError, RequestError, WorkerError
+from worker.log.base import StoredRequest
 from worker.runs.history import LogEntry, OutcomeStatus
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Outcome, StepKind, Work
@@ -122,6 +123,18 @@ def entries_of(work: Work, record: RunRecord) -> tuple[LogEntry, ...]:
                 )
             )
     return tuple(entries)
+
+
+def stored_request(work: Work, run_key: str, entries: Sequence[LogEntry]) -> StoredRequest:
+    """The request that ``entries`` answer, or its outcomes where these alone do not."""
+    return StoredRequest(
+        request_id=work.request_id,
+        run_key=run_key,
+        digest=work.digest,
+        first_seq=entries[0].seq,
+        last_seq=entries[-1].seq,
+        result=None if len(entries) == len(work.outcomes) else pack_outcomes(work),
+    )
 
 
 def pack_outcomes(work: Work) -> bytes:

@@ -11,12 +11,13 @@ from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun
 from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
-from worker.log.base import Creation, Rewind, Store, StoredRequest
+from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.contexts import execution_context
 from worker.runs.history import LogEntry, ReplayPlan, as_of
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
+from worker.supervisor.events import Announcer
 from worker.supervisor.histories import no_pages, pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelCatalog, ModelSource
@@ -35,6 +36,7 @@ class Births:
     settings: Settings
     log: Logger
     sandbox: str
+    announcer: Announcer
 
     def create(self, request: CreateRun, digest: bytes) -> Incarnation:
         """A new run.
@@ -60,7 +62,13 @@ class Births:
             born = replace(row, seq=1)
             boot = boot_entry(born, model, actor, request.request_id, self.settings)
             metadata = request.metadata or {}
-            await store.create(Creation(born, (boot,), records, metadata, self._answered(stored, born)))
+            await store.create(
+                Creation(
+                    *(born, (boot,), records, metadata),
+                    self._answered(stored, born),
+                    self._created(born),
+                )
+            )
             return born
 
         return Incarnation(
@@ -103,10 +111,13 @@ class Births:
             def edit(current: RunRecord) -> RunRecord:
                 return replace(current, execution_context=execution, compare_after_seq=compare_after)
 
+            def tell(_old: RunRecord, new: RunRecord) -> Sequence[NewEvent]:
+                return self.announcer.restored(new.seq, now_us())
+
             if request is None:
-                return await store.update(row.run_key, edit)
+                return await store.update(row.run_key, edit, tell=tell)
             stored = StoredRequest(request.request_id, row.run_key, digest, row.seq, row.seq)
-            return await store.update(row.run_key, edit, stored, self._rendered)
+            return await store.update(row.run_key, edit, stored, self._rendered, tell)
 
         return await self._replaying(
             Origin.RECAST if recast else Origin.RESTORE,
@@ -154,6 +165,7 @@ class Births:
                     at_us=at_us,
                     records=records,
                     request=self._answered(stored, rewound),
+                    events=self.announcer.rewound(to_seq, rewound.seq, request.request_id, at_us),
                 )
             )
             return rewound
@@ -209,7 +221,13 @@ class Births:
         async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
             body = {**msgpack.unpackb(entries[0].action, raw=False), "cloned_from": source.run_key}
             history = (replace(entries[0], action=pack(body)), *entries[1:])
-            await store.create(Creation(row, history, records, metadata, self._answered(stored, row)))
+            await store.create(
+                Creation(
+                    *(row, history, records, metadata),
+                    self._answered(stored, row),
+                    self._created(row),
+                )
+            )
             return row
 
         incarnation = await self._replaying(
@@ -305,14 +323,20 @@ class Births:
         await self.stores.ephemeral.create(
             Creation(replace(record, ephemeral=True), entries, records, metadata)
         )
-        self.stores.mark_ephemeral(key)
+        self.stores.mark_ephemeral(key, shadow=True)
+
+    def _created(self, record: RunRecord) -> tuple[NewEvent, ...]:
+        return self.announcer.created(record, self._view(record))
 
     def _answered(self, stored: StoredRequest, record: RunRecord) -> StoredRequest:
         return replace(stored, result=self._rendered(record))
 
     def _rendered(self, record: RunRecord) -> bytes:
         """The answer to who brought a run into memory."""
-        return pack(run_view(record, None, live=True, sandbox=self.sandbox))
+        return pack(self._view(record))
+
+    def _view(self, record: RunRecord) -> dict[str, Any]:
+        return run_view(record, None, live=True, sandbox=self.sandbox)
 
 
 def _policy(raw: Mapping[str, Any], name: str, default: str) -> str:

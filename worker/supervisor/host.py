@@ -13,7 +13,6 @@ from typing import Any, assert_never
 from worker.clock import now_us
 from worker.errors import InternalError, WorkerError
 from worker.log.base import Append as LogAppend
-from worker.log.base import StoredRequest
 from worker.process.exits import classify_exit
 from worker.process.handle import ProcessHandle
 from worker.process.limits import Limits
@@ -24,8 +23,10 @@ from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
+from worker.supervisor.events import Announcer
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.replay import ReplaySlots
+from worker.supervisor.telling import RunTeller
 from worker.telemetry import Logger
 
 
@@ -43,13 +44,14 @@ class HostServices:
     slots: ReplaySlots
     spawn: Callable[["RunHost"], Coroutine[Any, Any, ProcessHandle]]
     released: Callable[["RunHost", bool], None]
+    announcer: Announcer
 
 
 class RunHost:
     """One incarnation of one run; see the module's docstring.
 
     ``record`` is the run's row as of the last durable write. ``last_used`` is the loop's time of the last
-    request.
+    request. ``teller`` tells others of the run.
     """
 
     def __init__(self, incarnation: Incarnation, services: HostServices) -> None:
@@ -77,6 +79,7 @@ class RunHost:
         self._is_writing = False
         self._is_over = False
         self._coming_up = BringUp(incarnation, services.settings, self.log)
+        self.teller = RunTeller(incarnation, services.announcer, self._spawn_task, self.log)
 
     # Asked from outside
 
@@ -139,7 +142,7 @@ class RunHost:
         try:
             while self._stimuli:
                 self._cancel_idle()
-                for effect in self.run.handle(self._stimuli.popleft()):
+                for effect in self.teller.watch(self.run, self._stimuli.popleft()):
                     self._execute(effect)
         finally:
             self._feeding = False
@@ -170,6 +173,8 @@ class RunHost:
             case s.Released(reason, lost):
                 self._is_over = True
                 self.log.info("run released", reason=reason, lost=lost, seq=self.record.seq)
+                if self.run.came_up:
+                    self.teller.evicted(self.record.seq, reason)
                 self._services.released(self, lost)
             case _:
                 assert_never(effect)
@@ -232,6 +237,7 @@ class RunHost:
             self._handle.kill("stopped while starting")
             return {}
         records = await self._coming_up.boot(self._handle, self.record)
+        self.teller.recorded(records)
         if self._is_in(s.ProcessState.BOOTING):  # it may have ended right after its word
             self._feed(s.Booted())
         return records
@@ -240,8 +246,10 @@ class RunHost:
         if self._handle is None or not self._is_in(s.ProcessState.REPLAYING):
             return records
         records = await self._coming_up.replay(self._handle)
+        self.teller.recorded(records)
         if self._is_in(s.ProcessState.REPLAYING):
             self._feed(s.Replayed())
+            self.teller.restored(self.record.seq)
         return records
 
     def _is_in(self, state: s.ProcessState) -> bool:
@@ -295,14 +303,8 @@ class RunHost:
             entries=entries,
             at_us=at_us,
             records=records,
-            request=StoredRequest(
-                request_id=work.request_id,
-                run_key=self.run_key,
-                digest=work.digest,
-                first_seq=entries[0].seq,
-                last_seq=entries[-1].seq,
-                result=None if len(entries) == len(work.outcomes) else answers.pack_outcomes(work),
-            ),
+            request=answers.stored_request(work, self.run_key, entries),
+            events=self.teller.state(self.record, entries, records),
         )
         try:
             await self.incarnation.store.append(append)

@@ -51,6 +51,11 @@ class Incarnation:
         return self.record.run_key
 
     @property
+    def continues(self) -> bool:
+        """Whether there was such a run before this incarnation."""
+        return self.origin not in (Origin.CREATE, Origin.CLONE)
+
+    @property
     def continues_ephemeral(self) -> bool:
         """Whether it goes on with a run that was ephemeral, and had a history, before."""
         return self.record.ephemeral and self.origin in (Origin.RESTORE, Origin.RECAST, Origin.REWIND)

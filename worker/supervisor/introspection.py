@@ -23,7 +23,7 @@ from worker.supervisor.births import Births
 from worker.supervisor.bringup import BringUp
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.replay import ReplaySlots
-from worker.supervisor.spawner import Spawner
+from worker.supervisor.spawner import Spawner, log_sink
 from worker.telemetry import Logger
 
 LANGUAGE: Final = "PYTHON_3"
@@ -95,7 +95,7 @@ class Visit:
         """
         incarnation, settings = self._incarnation, self._spawner.settings
         try:
-            handle = await self._spawner.spawn_for(incarnation.model, self, self._log)
+            handle = await self._spawner.spawn_for(incarnation.model, self, log_sink(self._log))
         except ZygoteError as error:
             raise mishaps.not_started(str(error)) from error
         handle.output.mute()

@@ -1,12 +1,12 @@
 """Starts run processes: the zygote that fits the model, a user id, limits, and where its output goes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from worker.process.handle import Listener, ProcessHandle
 from worker.process.isolation import Identity, Isolation, choose_isolation
 from worker.process.limits import Limits, UidPool
+from worker.process.output import LineSink
 from worker.process.pool import ZygotePool
 from worker.process.zygote import ForkRequest, ZygoteError
 from worker.settings import Settings
@@ -39,10 +39,10 @@ class Spawner:
 
     async def spawn(self, host: RunHost) -> ProcessHandle:
         """A run process for a host; raises as ``spawn_for``."""
-        return await self.spawn_for(host.incarnation.model, host, host.log)
+        return await self.spawn_for(host.incarnation.model, host, _told_sink(host))
 
-    async def spawn_for(self, model: ModelSource, listener: Listener, log: Logger) -> ProcessHandle:
-        """A run process for a model; ``log`` gets what it prints.
+    async def spawn_for(self, model: ModelSource, listener: Listener, sink: LineSink) -> ProcessHandle:
+        """A run process for a model; ``sink`` gets what it prints.
 
         Raises:
             ZygoteError: none can be started; nothing is left over.
@@ -61,7 +61,7 @@ class Spawner:
             max_frame_bytes=largest + FRAME_MARGIN_BYTES,
         )
         try:
-            handle = await self._fork(model, listener, log, request)
+            handle = await self._fork(model, listener, sink, request)
         except BaseException:
             if uid is not None:
                 self.uids.release(uid)
@@ -71,10 +71,9 @@ class Spawner:
         return handle
 
     async def _fork(
-        self, model: ModelSource, listener: Listener, log: Logger, request: ForkRequest
+        self, model: ModelSource, listener: Listener, sink: LineSink, request: ForkRequest
     ) -> ProcessHandle:
         preload = {*self.settings.preload, *model.imports}
-        sink = _sink(log)
         failure = ZygoteError("never asked")
         for _ in range(ATTEMPTS):
             zygote = await self.pool.get(preload)
@@ -88,8 +87,21 @@ class Spawner:
         raise failure
 
 
-def _sink(log: Logger) -> Callable[[str, str], None]:
+def log_sink(log: Logger) -> LineSink:
+    """Where the lines of a run process go that only the log shall have."""
+
     def sink(level: str, line: str) -> None:
         getattr(log, _LEVELS[level])("model", level=level, text=line)
+
+    return sink
+
+
+def _told_sink(host: RunHost) -> LineSink:
+    """Where a run's lines go: into the log, and to those who follow the run."""
+    logged = log_sink(host.log)
+
+    def sink(level: str, line: str) -> None:
+        logged(level, line)
+        host.teller.output(level, line)
 
     return sink

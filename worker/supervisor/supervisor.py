@@ -23,6 +23,7 @@ from protocol.messages import (
     ManyRunRequest,
     PerformActions,
     Ping,
+    ReadEvents,
     ReadHistory,
     ReadMetadata,
     ReadVariables,
@@ -39,7 +40,7 @@ from worker import VERSION
 from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import InternalError, RequestError, WorkerError
-from worker.log.base import StoredRequest
+from worker.log.base import NewEvent, StoredRequest
 from worker.process.pool import ZygotePool
 from worker.runs.metadata import metadata_edit
 from worker.runs.record import RunRecord
@@ -50,11 +51,13 @@ from worker.supervisor.flights import Answer, Flight, Flights, failure
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
+from worker.supervisor.pages import events_page, history_page
+from worker.supervisor.publisher import Publisher
 from worker.supervisor.records import live_record, updated_record
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.status import worker_status
 from worker.supervisor.table import draining, never_came_up
-from worker.supervisor.views import entry_view, run_view
+from worker.supervisor.views import run_view
 from worker.telemetry import Logger
 
 One = Callable[[str], Awaitable[dict[str, Any]]]
@@ -71,6 +74,7 @@ class Supervisor:
         pool: ZygotePool,
         slots: ReplaySlots,
         introspector: Introspector,
+        publisher: Publisher,
         sandbox: dict[str, Any],
         log: Logger,
     ) -> None:
@@ -82,6 +86,8 @@ class Supervisor:
         self._pool = pool
         self._slots = slots
         self._introspector = introspector
+        self._publisher = publisher
+        self._announcer = access.births.announcer
         self._sandbox = sandbox
         self._log = log
         self._started = asyncio.get_running_loop().time()
@@ -140,12 +146,17 @@ class Supervisor:
             case CloneRun():
                 return await self._clone(flight, request)
             case ReadHistory():
-                return {"result": await self._read_history(request)}
+                _, record = await self._access.locate(request.run_key)
+                return {"result": await history_page(self._stores.of(record.run_key), request, record.seq)}
             case IntrospectModel():
                 return await self._introspector.of_model(request, flight.check)
             case IntrospectRun():
                 _, record = await self._access.locate(request.run_key)
                 return await self._introspector.of_run(request, record, flight.check)
+            case ReadEvents():
+                await self._access.locate(request.run_key)
+                store = self._stores.with_events_of(request.run_key)
+                return {"result": await events_page(store, request, self._settings.max_message_bytes)}
             case _:
                 return await self._serve_many(flight, request)
 
@@ -210,6 +221,7 @@ class Supervisor:
             "requests": len(self._flights),
             "draining": self.draining,
             "sandbox": self._sandbox,
+            "events": self._publisher.status(),
             "pid": os.getpid(),
         }
 
@@ -331,9 +343,12 @@ class Supervisor:
             def view(row: RunRecord) -> dict[str, Any]:
                 return run_view(row, state, live=live, sandbox=self._sandbox["level"])
 
+            def tell(old: RunRecord, new: RunRecord) -> tuple[NewEvent, ...]:
+                return self._announcer.closed(old, new, request.request_id)
+
             stored = StoredRequest(request.request_id, run_key, flight.digest)
             store = self._stores.of(run_key)
-            row = await store.update(run_key, edit, stored, lambda row: pack(view(row)))
+            row = await store.update(run_key, edit, stored, lambda row: pack(view(row)), tell)
             if host is not None:
                 host.record = live_record(host.record, row)
         return {"result": view(row)}
@@ -358,7 +373,7 @@ class Supervisor:
                     raise
                 await self._table.gone(run_key)
 
-    # Metadata and history
+    # Metadata
 
     async def _read_metadata(self, request: ReadMetadata, run_key: str) -> dict[str, Any]:
         await self._access.locate(run_key)
@@ -378,18 +393,16 @@ class Supervisor:
             stored = self._access.stored(flight, run_key)
             if stored is not None:
                 return self._answer_stored(stored)
-            host, _ = await self._access.locate(run_key)
+            host, record = await self._access.locate(run_key)
             edit = metadata_edit(request.set or {}, request.push or {}, request.pop or {})
+
+            def tell(changed: dict[str, Any]) -> tuple[NewEvent, ...]:
+                return self._announcer.metadata(record, changed, request.request_id, at_us)
+
             stored = StoredRequest(request.request_id, run_key, flight.digest)
             store = self._stores.of(run_key)
             at_us = now_us()
-            changed = await store.update_metadata(run_key, edit, stored, at_us=at_us)
+            changed = await store.update_metadata(run_key, edit, stored, at_us=at_us, tell=tell)
             if host is not None:
                 host.record = replace(host.record, last_modified_us=max(host.record.last_modified_us, at_us))
         return {"result": changed}
-
-    async def _read_history(self, request: ReadHistory) -> dict[str, Any]:
-        _, record = await self._access.locate(request.run_key)
-        store = self._stores.of(request.run_key)
-        entries = await store.read(request.run_key, after_seq=request.after_seq, limit=request.limit)
-        return {"entries": [entry_view(entry) for entry in entries], "head_seq": record.seq}

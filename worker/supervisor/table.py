@@ -6,7 +6,7 @@ from weakref import WeakValueDictionary
 
 from protocol.errors import ErrorCode
 from worker.errors import CapacityError, RequestError, WorkerError
-from worker.log.base import Store
+from worker.log.base import EventListener, Store, StoredEvent
 from worker.log.memory import MemoryStore
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import ProcessState, Work
@@ -24,14 +24,31 @@ class Stores:
         self.durable = durable
         self.ephemeral = MemoryStore()
         self._ephemeral_keys: set[str] = set()
+        self._shadows: set[str] = set()
 
     def of(self, run_key: str) -> Store:
         """The store that serves a run now."""
         return self.ephemeral if run_key in self._ephemeral_keys else self.durable
 
-    def mark_ephemeral(self, run_key: str) -> None:
-        """From now on the run is served from memory."""
+    def listen(self, listener: EventListener) -> None:
+        """Have ``listener`` called with the events of all runs, but not of shadows: theirs are not the run's."""
+
+        def unless_shadow(event: StoredEvent) -> None:
+            if event.run_key not in self._shadows:
+                listener(event)
+
+        self.durable.listen(listener)
+        self.ephemeral.listen(unless_shadow)
+
+    def with_events_of(self, run_key: str) -> Store:
+        """The store that has a run's events."""
+        return self.durable if run_key in self._shadows else self.of(run_key)
+
+    def mark_ephemeral(self, run_key: str, *, shadow: bool = False) -> None:
+        """From now on the run is served from memory; ``shadow``: as a copy of a durable one."""
         self._ephemeral_keys.add(run_key)
+        if shadow:
+            self._shadows.add(run_key)
 
     def unmark(self, run_key: str) -> None:
         """From now on what is kept in memory of the run is hidden; ``forget`` drops it."""
@@ -41,6 +58,7 @@ class Stores:
         """Drop an ephemeral run."""
         self.unmark(run_key)
         await self.ephemeral.remove(run_key)
+        self._shadows.discard(run_key)
 
     async def get(self, run_key: str) -> RunRecord:
         """The run's row.

@@ -19,6 +19,11 @@ _STATUS: Final = {
 }
 
 
+def status_of(state: ProcessState | None) -> RunStatus:
+    """What a run does, for people; None is a run that is not in memory."""
+    return RunStatus.READY if state is None else _STATUS.get(state, RunStatus.READY)
+
+
 def run_view(
     record: RunRecord, state: ProcessState | None, *, live: bool, sandbox: str | None
 ) -> dict[str, Any]:
@@ -48,7 +53,7 @@ def run_view(
         "address": record.address,
         "user": record.user,
         "run_state": where.value,
-        "status": (RunStatus.READY if state is None else _STATUS.get(state, RunStatus.READY)).value,
+        "status": status_of(state).value,
         "live": live,
         "seq": record.seq,
         "sandbox": sandbox if live else None,

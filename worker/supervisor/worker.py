@@ -26,10 +26,12 @@ from worker.process.zygote import ZygoteConfig
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
+from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.models import ModelCatalog
+from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.router import Router
 from worker.supervisor.spawner import Spawner
@@ -57,15 +59,19 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
     root = settings.models_dir
     if not root.is_dir():
         raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
-    _refuse_served_sockets(settings.bind)
+    _refuse_served_sockets([*settings.bind, *([settings.events] if settings.events else [])])
     _raise_open_files(settings, log)
     _log_bugs_in_callbacks(log)
     async with contextlib.AsyncExitStack() as stack:
+        # Outlives the store, whose last writes have events too.
+        told = stack.enter_context(publisher(settings.events, log))
         store = await stack.enter_async_context(_store(settings))
         runtime = stack.enter_context(_runtime_folder(settings))
         config = _zygote_config(runtime)
         isolation = await _judge_sandbox(settings, config, log)
-        supervisor = await stack.enter_async_context(_supervisor(settings, store, config, isolation, log))
+        supervisor = await stack.enter_async_context(
+            _supervisor(settings, (store, told), config, isolation, log)
+        )
         router = Router(
             settings.bind, supervisor.submit, max_message_bytes=settings.max_message_bytes, log=log
         )
@@ -75,6 +81,7 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
             "worker ready",
             version=VERSION,
             endpoints=router.endpoints,
+            events=told.endpoint,
             models=str(root),
             data=settings.data,
             sandbox=str(isolation),
@@ -178,7 +185,11 @@ async def _judge_sandbox(settings: Settings, config: ZygoteConfig, log: Logger) 
 
 @contextlib.asynccontextmanager
 async def _supervisor(
-    settings: Settings, store: Store, config: ZygoteConfig, isolation: Isolation, log: Logger
+    settings: Settings,
+    durable: tuple[Store, Publisher],
+    config: ZygoteConfig,
+    isolation: Isolation,
+    log: Logger,
 ) -> AsyncIterator[Supervisor]:
     settings = settings.model_copy(update={"worker_id": settings.worker_id or secrets.token_hex(8)})
     limits = _limits(settings)
@@ -186,7 +197,10 @@ async def _supervisor(
     def zygote_config(preload: tuple[str, ...]) -> ZygoteConfig:
         return ZygoteConfig(**{**asdict(config), "preload": preload})
 
+    store, told = durable
     stores = Stores(store)
+    stores.listen(told.publish)
+    announcer = Announcer(settings)
     pool = ZygotePool(zygote_config, limit=settings.zygote_limit, log=log)
     slots = ReplaySlots(settings.replay_limit)
     spawner = Spawner(pool, UidPool(settings.uid_base), isolation, limits, settings)
@@ -200,14 +214,17 @@ async def _supervisor(
         limit=settings.live_run_limit,
         keep_seconds=settings.session_timeout_seconds,
     )
-    services = HostServices(settings, limits, log, slots, spawner.spawn, table.release)
-    births = Births(ModelCatalog(settings.models_dir), stores, settings, log, isolation.level.value)
+    services = HostServices(settings, limits, log, slots, spawner.spawn, table.release, announcer)
+    births = Births(
+        ModelCatalog(settings.models_dir), stores, settings, log, isolation.level.value, announcer
+    )
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
         pool=pool,
         slots=slots,
         introspector=Introspector(births, spawner, slots, limits, log),
+        publisher=told,
         sandbox=_sandbox_view(isolation),
         log=log,
     )

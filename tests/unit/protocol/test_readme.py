@@ -8,6 +8,7 @@ from protocol._exchange import RETRIED
 from protocol.codec import REQUEST_TYPES, decode_reply, decode_request
 from protocol.entities import Actor, Address, Permit, Role, Run, RunState, RunStatus, Scope, ScopeBoundary
 from protocol.errors import ErrorCode
+from protocol.events import COMMON_FIELDS, KIND_FIELDS, Event, EventKind
 from protocol.messages import ManyRunRequest, Request
 from worker.runs.rituals import ritual_table
 
@@ -57,6 +58,22 @@ def test_the_errors_that_the_clients_wait_out_are_told() -> None:
     sentence = re.search(r"soon after a lost connection, and on ([^;]*);", README)
     assert sentence is not None
     assert names(sentence[1]) == set(RETRIED)
+
+
+def test_every_kind_of_event_is_told_with_exactly_its_fields() -> None:
+    told = {row[0].strip("`"): names(row[1]) for row in table("Events")}
+    assert told == {str(kind): set(fields) for kind, fields in KIND_FIELDS.items()}
+    assert set(KIND_FIELDS) == set(EventKind)
+    section = README.split("## Events")[1]
+    sentence = re.search(r"Every event has (.*), the time it happened", section)
+    assert sentence is not None
+    assert names(sentence[1]) == set(COMMON_FIELDS)
+
+
+def test_the_model_of_an_event_has_the_fields_of_every_kind() -> None:
+    travelling = {field.alias or name for name, field in Event.model_fields.items()}
+    of_kinds = {name.rstrip("?") for fields in KIND_FIELDS.values() for name in fields}
+    assert travelling == {*COMMON_FIELDS, *of_kinds}
 
 
 def test_a_run_and_the_parts_of_requests_are_told_with_exactly_their_fields() -> None:

@@ -356,15 +356,15 @@ def test_a_request_for_the_end_waits_its_turn() -> None:
     first, last, late = work(), presence(ends=True), presence(ends=True)
     run = restored(first)
     play(run, Requested(last), Requested(late), Performed(DONE))
-    assert run.handle(Appended()) == [Resolve(first), Stop("ritual")]
-    assert run.handle(Stopped()) == [Resolve(last), Released("ritual", lost=False), Reroute(late)]
+    assert run.handle(Appended()) == [Resolve(first), Stop("request")]
+    assert run.handle(Stopped()) == [Resolve(last), Released("request", lost=False), Reroute(late)]
 
 
 def test_a_resting_run_is_ended_at_once() -> None:
     last = presence(ends=True)
     run = restored()
-    assert run.handle(Requested(last)) == [Stop("ritual")]
-    assert run.handle(Stopped()) == [Resolve(last), Released("ritual", lost=False)]
+    assert run.handle(Requested(last)) == [Stop("request")]
+    assert run.handle(Stopped()) == [Resolve(last), Released("request", lost=False)]
 
 
 def test_a_ritual_that_ends_the_run_is_not_answered_early_when_the_process_is_lost_meanwhile() -> None:

@@ -20,6 +20,7 @@ from worker.runs.history import LogEntry, ReplayPlan
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin, Work
 from worker.settings import Settings
+from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.models import ModelCatalog
@@ -51,6 +52,7 @@ class PlayedRun:
             slots=ReplaySlots(1),
             spawn=self._spawn,
             released=lambda _host, _lost: self._released.set(),
+            announcer=Announcer(settings),
         )
         self.host = RunHost(self._incarnation(ModelCatalog(model_root)), services)
 

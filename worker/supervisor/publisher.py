@@ -1,0 +1,125 @@
+"""The event socket: durable events out, to whoever subscribed.
+
+Nothing waits for a subscriber. One that reads too slowly loses events at its high-water mark, sees the hole in
+their numbers, and reads what it missed with ``read_events``.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import zmq
+
+from worker.log.base import StoredEvent
+from worker.supervisor.events import encode_event
+from worker.supervisor.router import BindError
+from worker.telemetry import Logger
+
+SEND_QUEUE: Final = 4096
+"""Events kept for one subscriber that does not keep up."""
+
+SUBSCRIPTION_BYTES: Final = 4096
+DRAIN_MESSAGES: Final = 256
+LINGER_MS: Final = 2000
+
+
+class Publisher:
+    """Owns a context and the XPUB socket; ``endpoint`` is what it is bound to, "" for no socket at all."""
+
+    def __init__(self, endpoint: str, log: Logger) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._log = log
+        self._subscriptions: set[bytes] = set()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self.endpoint = ""
+        self._published = 0
+        if endpoint:
+            self._open(endpoint)
+
+    def status(self) -> dict[str, Any]:
+        """Where it is, how many different topics somebody subscribed to, how many events were sent."""
+        return {
+            "endpoint": self.endpoint,
+            "subscriptions": len(self._subscriptions),
+            "published": self._published,
+        }
+
+    def publish(self, event: StoredEvent) -> None:
+        """Send an event to those who want it; encoded only if there may be somebody."""
+        if self._socket is None or self._socket.closed:
+            return
+        if not self._subscriptions:
+            self._drain()
+        if not self._subscriptions:
+            return
+        try:
+            self._socket.send_multipart(encode_event(event), zmq.NOBLOCK)
+            self._published += 1
+        except zmq.ZMQError as error:
+            self._log.warning(
+                "event not published", run_key=event.run_key, event_number=event.event, error=str(error)
+            )
+        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._drain()
+
+    def close(self) -> None:
+        """Send what is queued (at most two seconds) and release everything; idempotent."""
+        if self._socket is not None and self._context is not None and not self._socket.closed:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._context.term()
+
+    def _open(self, endpoint: str) -> None:
+        self._context = zmq.Context()
+        socket = self._socket = self._context.socket(zmq.XPUB)
+        socket.set(zmq.SNDHWM, SEND_QUEUE)
+        socket.set(zmq.LINGER, LINGER_MS)
+        socket.set(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES)
+        socket.set(zmq.IPV6, int("[" in endpoint))
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            socket.close(linger=0)
+            self._context.term()
+            raise BindError(
+                f"cannot bind {endpoint} for events: {error.strerror}. Is another worker running there? Choose "
+                'another endpoint with --events, or "" for none'
+            ) from error
+        self.endpoint = socket.get_string(zmq.LAST_ENDPOINT)
+        self._loop.add_reader(socket.fileno(), self._drain)
+        self._drain()
+
+    def _drain(self) -> None:
+        """Take up what was subscribed and unsubscribed; the descriptor is edge-triggered."""
+        socket = self._socket
+        if socket is None or socket.closed:
+            return
+        for _ in range(DRAIN_MESSAGES):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._note(frames[0])
+        self._loop.call_soon(self._drain)
+
+    def _note(self, message: bytes) -> None:
+        if message[:1] == b"\x01":
+            self._subscriptions.add(message[1:])
+        elif message[:1] == b"\x00":
+            self._subscriptions.discard(message[1:])
+
+
+@contextmanager
+def publisher(endpoint: str, log: Logger) -> Iterator[Publisher]:
+    """A publisher that is closed at the end.
+
+    Raises:
+        BindError: the endpoint cannot be bound.
+    """
+    opened = Publisher(endpoint, log)
+    try:
+        yield opened
+    finally:
+        opened.close()

@@ -1,0 +1,101 @@
+"""What one incarnation tells of its run, apart from what is written with something else."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from worker.clock import now_us
+from worker.errors import WorkerError
+from worker.log.base import NewEvent
+from worker.runs import stimuli as s
+from worker.runs.history import LogEntry
+from worker.runs.lifecycle import Run
+from worker.runs.record import RunRecord
+from worker.supervisor.events import Announcer, Recorded
+from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.views import status_of
+from worker.telemetry import Logger
+
+Start = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class RunTeller:
+    """Events of one incarnation.
+
+    Nobody waits for those that have a write of their own. Writes keep the order of their submission, so what
+    happens to the run afterwards is not told before them, and is not durable without them.
+    """
+
+    def __init__(self, incarnation: Incarnation, announcer: Announcer, start: Start, log: Logger) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._incarnation = incarnation
+        self._announcer = announcer
+        self._start = start
+        self._log = log
+        self._recorded = Recorded()
+        self._exists = incarnation.continues
+        self._printed: list[tuple[str, str]] = []
+
+    def recorded(self, records: Mapping[str, bytes]) -> None:
+        """Take what the archive has of the run while it comes up, so that only later changes are told."""
+        self._recorded.changed(records)
+
+    def state(
+        self, record: RunRecord, entries: Sequence[LogEntry], records: Mapping[str, bytes]
+    ) -> tuple[NewEvent, ...]:
+        """The events to append with ``entries``; ``records`` are the values recorded by them."""
+        return self._announcer.state(record, entries, self._recorded.changed(records))
+
+    def restored(self, seq: int) -> None:
+        """The run is in memory again, and that is all: nothing was to be made durable for it."""
+        if not self._incarnation.origin.commits:
+            self._tell(self._announcer.restored(seq, now_us()))
+
+    def evicted(self, seq: int, reason: str) -> None:
+        """The run is out of memory."""
+        self._tell(self._announcer.evicted(seq, reason, now_us()))
+
+    def watch(self, run: Run, stimulus: s.Stimulus) -> list[s.Effect]:
+        """Hand a stimulus on, tell what the run does where that changes, and give the effects back."""
+        before = status_of(run.state)
+        effects = run.handle(stimulus)
+        after = status_of(run.state)
+        self._exists = run.came_up or self._incarnation.continues
+        if before != after and self._exists:
+            reason = str(stimulus.error.code) if isinstance(stimulus, s.Lost | s.AppendFailed) else None
+            self._tell(self._announcer.status(before, after, reason, now_us()))
+        return effects
+
+    def output(self, level: str, line: str) -> None:
+        """Take one line that the model printed or logged; lines of one moment make one event.
+
+        What is printed before a new run exists, while its model loads, stands in the log only.
+        """
+        if self._announcer.tells_output and self._exists:
+            if not self._printed:
+                self._loop.call_soon(self._tell_printed)
+            self._printed.append((level, line))
+
+    def _tell_printed(self) -> None:
+        lines, self._printed = self._printed, []
+        self._tell(self._announcer.output(lines, now_us()))
+
+    def _tell(self, events: tuple[NewEvent, ...]) -> None:
+        if not events:
+            return
+        try:
+            # Submitted at once: whoever learns of what happened may do the next thing to the run.
+            added = self._incarnation.store.add_events(self._incarnation.run_key, events)
+        except WorkerError as error:
+            self._lost(events, error)
+        else:
+            self._start(self._settle(events, added))
+
+    async def _settle(self, events: tuple[NewEvent, ...], added: Awaitable[None]) -> None:
+        try:
+            await added
+        except WorkerError as error:
+            self._lost(events, error)
+
+    def _lost(self, events: tuple[NewEvent, ...], error: WorkerError) -> None:
+        self._log.warning("event lost", kind=str(events[0].kind), code=str(error.code))
