@@ -229,7 +229,7 @@ def test_more_than_can_be_told_is_cut_with_a_warning(peer: Any, model_root: Any)
 def test_a_model_that_cannot_be_loaded_is_the_answer(
     peer: Any, model_root: Any, source: str, code: str | None
 ) -> None:
-    reply = peer.ask("introspect_model", model_file=model_root.add(f"bad{abs(hash(source))}", source))
+    reply = peer.ask("introspect_model", model_file=model_root.add(f"bad{len(source)}", source))
 
     assert reply.get("error", {}).get("code") == code
     assert peer.result("ping")
@@ -279,3 +279,54 @@ def test_a_drain_does_not_wait_for_introspections(
 
     assert peer.receive(10)["error"]["code"] == "DRAINING"
     assert daemon.process.wait(10) == 0
+
+
+FORGER = """
+import os
+import struct
+
+import msgpack
+
+from epicenter import Epicenter
+
+
+def forge(value):
+    body = msgpack.packb(["outcome", 1, "completed", msgpack.packb(value), {{}}, []])
+    os.write(3, struct.pack(">I", len(body)) + body)
+
+
+class Liar:
+    def __call__(self):
+        pass
+
+    @property
+    def __dict__(self):
+        forge({value})
+
+
+{when}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "when"),
+    (
+        ("{'functions': [], 'variables': []}", "forge({'functions': [], 'variables': []})"),
+        ("{'functions': 1, 'variables': []}", "liar = Liar()"),
+        ("{'functions': [], 'variables': [{'name': 1}]}", "liar = Liar()"),
+        ("{'functions': [], 'variables': [], 'more': 1}", "liar = Liar()"),
+        ("[]", "liar = Liar()"),
+        ("float('nan')", "liar = Liar()"),
+    ),
+)
+def test_a_process_that_forges_its_answer_is_ended(
+    peer: Any, model_root: Any, value: str, when: str, request: pytest.FixtureRequest
+) -> None:
+    source = FORGER.format(value=value, when=when)
+    name = f"forger{request.node.callspec.indices['value']}"
+
+    error = peer.error("introspect_model", model_file=model_root.add(name, source))
+
+    assert error["code"] == "PROCESS_EXITED"
+    assert "broke its channel" in error["message"]
+    assert peer.result("ping")

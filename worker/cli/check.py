@@ -29,10 +29,8 @@ USAGE_STATUS: Final = 2
 _GENERATED: Final = frozenset({"forio_random_seed"})
 """Globals that the worker puts into every model."""
 _PLACE: Final = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+)(?=[: ]|$)")
-_STATE_ADVICE: Final = (
-    "Let it depend only on actions, presets, random and time.time(); if it is no state, begin its name with an "
-    "underscore"
-)
+_REPLAY_ADVICE: Final = "Let it depend only on actions, presets, random and time.time()"
+_STATE_ADVICE: Final = f"{_REPLAY_ADVICE}; if it is no state, begin its name with an underscore"
 
 
 def check(
@@ -192,7 +190,7 @@ class _Check:
             message = f"{name} did not repeat its result when it was replayed"
             line = self._source.functions.get(name)
             yield self._finding(
-                Severity.PROBLEM, "REPLAY_DIVERGED", message, line=line, subject=name, advice=_STATE_ADVICE
+                Severity.PROBLEM, "REPLAY_DIVERGED", message, line=line, subject=name, advice=_REPLAY_ADVICE
             )
         for warning in played.warnings:
             if warning["code"] == "EVENT_FAILED":

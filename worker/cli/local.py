@@ -23,9 +23,11 @@ def program(module: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """The environment of this command, in which our own package can be imported from where it is."""
-    here = str(Path(__file__).absolute().parents[2])
+    here = Path(__file__).absolute().parents[2]
+    if here.name in ("site-packages", "dist-packages"):
+        return dict(os.environ)  # found without help, and not to be searched before the standard library
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, *others])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *others])}
 
 
 class LocalWorker:

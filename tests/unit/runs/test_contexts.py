@@ -9,6 +9,7 @@ from protocol.errors import ErrorCode
 from worker.errors import RequestError
 from worker.runs.contexts import (
     SHOWN_CHARACTERS,
+    context_problems,
     execution_context,
     model_context,
     overlay,
@@ -287,3 +288,19 @@ def test_an_empty_execution_context_is_one() -> None:
 )
 def test_an_execution_context_is_refused_with_the_path(raw: dict[str, Any], path: str) -> None:
     assert refusal(execution_context, raw).information["path"] == path
+
+
+def test_all_problems_of_a_context_are_told_at_once() -> None:
+    wrong_types = {"operations": {"step": {"timeoutSeconds": "x"}}, "modelVersion": "1"}
+    assert [path for path, _ in context_problems(wrong_types)] == [
+        "modelVersion",
+        "operations.step.timeoutSeconds",
+    ]
+    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "b"}, "workerImage": "x"}
+    assert [path for path, _ in context_problems(unserved)] == [
+        "version",
+        "language",
+        "mappedFiles",
+        "workerImage",
+    ]
+    assert context_problems({"version": "v2", "unknown": 1}) == []
