@@ -240,3 +240,8 @@ def closed(run_key: str) -> RequestError:
         f"run {run_key} is closed; its archive can be read, a clone can go on",
         run_key=run_key,
     )
+
+
+def stored_answer(stored: StoredRequest) -> dict[str, Any]:
+    """The answer to a repeated request that was stored with its result."""
+    return {"result": msgpack.unpackb(stored.result or pack(None), raw=False)}

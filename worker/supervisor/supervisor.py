@@ -3,10 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
-
-import msgpack
 
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
@@ -38,19 +35,18 @@ from protocol.messages import (
 )
 from worker import VERSION
 from worker.channel import pack
-from worker.clock import now_us
 from worker.errors import InternalError, RequestError, WorkerError
 from worker.log.base import NewEvent, StoredRequest
 from worker.process.pool import ZygotePool
-from worker.runs.metadata import metadata_edit
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Work
 from worker.settings import Settings
-from worker.supervisor.access import Served, StateAccess, StateRequest, closed
+from worker.supervisor.access import Served, StateAccess, StateRequest, closed, stored_answer
 from worker.supervisor.flights import Answer, Flight, Flights, failure
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
+from worker.supervisor.metadata import read_metadata, update_metadata
 from worker.supervisor.pages import events_page, history_page
 from worker.supervisor.publisher import Publisher
 from worker.supervisor.records import live_record, updated_record
@@ -180,9 +176,9 @@ class Supervisor:
             case EvictRun():
                 return lambda run_key: self._evict(flight, run_key)
             case ReadMetadata():
-                return lambda run_key: self._read_metadata(request, run_key)
+                return lambda run_key: read_metadata(self._access, request, run_key)
             case UpdateMetadata():
-                return lambda run_key: self._update_metadata(flight, request, run_key)
+                return lambda run_key: update_metadata(self._access, flight, request, run_key)
             case _:
                 raise InternalError(f"no handler for {type(request).__name__}")
 
@@ -247,13 +243,10 @@ class Supervisor:
         host, record = await self._access.locate(run_key)
         return self._view(record, host)
 
-    def _answer_stored(self, stored: StoredRequest) -> dict[str, Any]:
-        return {"result": msgpack.unpackb(stored.result or pack(None), raw=False)}
-
     async def _create(self, flight: Flight, request: CreateRun) -> dict[str, Any]:
         stored = self._access.stored(flight, None)
         if stored is not None:
-            return self._answer_stored(stored)
+            return stored_answer(stored)
         return await self._bring_up(flight, self._births.create(request, flight.digest), "memory")
 
     async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
@@ -267,7 +260,7 @@ class Supervisor:
             async with self._table.gate(request.run_key):
                 stored = self._access.stored(flight, request.run_key)
                 if stored is not None:
-                    return self._answer_stored(stored)
+                    return stored_answer(stored)
                 await self._table.settled(request.run_key)
                 host, record = await self._access.locate(request.run_key)
                 if record.closed:
@@ -288,7 +281,7 @@ class Supervisor:
         async with self._table.gate(request.run_key):
             stored = self._access.stored(flight, request.run_key)
             if stored is not None:
-                return self._answer_stored(stored)
+                return stored_answer(stored)
             record = await self._quiet(flight, request.run_key)
             if record.closed:
                 raise closed(request.run_key)
@@ -305,7 +298,7 @@ class Supervisor:
         async with self._table.gate(request.run_key):
             stored = self._access.stored(flight, None)
             if stored is not None:
-                return self._answer_stored(stored)
+                return stored_answer(stored)
             source = await self._quiet(flight, request.run_key)
             incarnation = await self._births.clone(source, request, flight.digest)
         return await self._bring_up(flight, incarnation, "restored")
@@ -331,7 +324,7 @@ class Supervisor:
         async with self._table.gate(run_key):
             stored = self._access.stored(flight, run_key)
             if stored is not None:
-                return self._answer_stored(stored)
+                return stored_answer(stored)
             if request.closed is True:
                 await self._end(flight, run_key)
             host, _ = await self._access.locate(run_key)
@@ -372,37 +365,3 @@ class Supervisor:
                 if not never_came_up(host, error):
                     raise
                 await self._table.gone(run_key)
-
-    # Metadata
-
-    async def _read_metadata(self, request: ReadMetadata, run_key: str) -> dict[str, Any]:
-        await self._access.locate(run_key)
-        values = await self._stores.of(run_key).read_metadata(run_key, request.names)
-        missing = [name for name in request.names if name not in values]
-        if missing and not request.ignorable:
-            raise RequestError(
-                ErrorCode.UNRECORDED_VARIABLE,
-                f"run {run_key} has no metadata {', '.join(missing[:20])}; ask with ignorable to get null instead",
-                run_key=run_key,
-                names=missing,
-            )
-        return {"result": {name: values.get(name) for name in request.names}}
-
-    async def _update_metadata(self, flight: Flight, request: UpdateMetadata, run_key: str) -> dict[str, Any]:
-        async with self._table.gate(run_key):
-            stored = self._access.stored(flight, run_key)
-            if stored is not None:
-                return self._answer_stored(stored)
-            host, record = await self._access.locate(run_key)
-            edit = metadata_edit(request.set or {}, request.push or {}, request.pop or {})
-
-            def tell(changed: dict[str, Any]) -> tuple[NewEvent, ...]:
-                return self._announcer.metadata(record, changed, request.request_id, at_us)
-
-            stored = StoredRequest(request.request_id, run_key, flight.digest)
-            store = self._stores.of(run_key)
-            at_us = now_us()
-            changed = await store.update_metadata(run_key, edit, stored, at_us=at_us, tell=tell)
-            if host is not None:
-                host.record = replace(host.record, last_modified_us=max(host.record.last_modified_us, at_us))
-        return {"result": changed}
