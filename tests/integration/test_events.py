@@ -1,6 +1,7 @@
 """Events of a real daemon: everything that happens to a run, once, in order, numbered without holes."""
 
 import itertools
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -427,3 +428,12 @@ def test_an_unknown_run_has_no_events(told_daemon: Any) -> None:
     with told_daemon.client() as client, pytest.raises(ProtocolError) as refused:
         client.read_events("0" * 36)
     assert refused.value.code is ErrorCode.RUN_NOT_FOUND
+
+
+def test_a_second_worker_on_the_same_endpoint_is_refused_by_name(told_daemon: Any, model_root: Any) -> None:
+    command = (*told_daemon.command, "serve", "--models", str(model_root.path), "--data", ":memory:")
+    arguments = ("--bind", f"{told_daemon.endpoint}-other", "--events", told_daemon.events)
+    refused = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 1
+    assert told_daemon.events in refused.stderr
+    assert refused.stdout == ""

@@ -226,3 +226,23 @@ def test_an_endpoint_that_strangers_reach_is_refused(endpoint: str) -> None:
 def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(SettingsError, match="is no endpoint of the form"):
         Settings.load(bind=["ipc:///tmp/a", endpoint])
+
+
+@pytest.mark.parametrize("endpoint", ("", "ipc:///tmp/e", "tcp://127.0.0.1:*"))
+def test_events_go_to_an_endpoint_of_this_machine_or_to_none(endpoint: str) -> None:
+    assert Settings.load(events=endpoint).events == endpoint
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    (
+        ("events", "tcp://0.0.0.0:5671", "not a loopback address"),
+        ("events", "somewhere", "no endpoint of the form"),
+        ("extra_events", ["state"], "status"),
+        ("event_runs", "some", "allow_channel"),
+    ),
+)
+def test_settings_of_events_that_make_no_sense_are_refused(name: str, value: Any, words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as raised:
+        Settings.load(**{name: value})
+    assert f"setting {name}" in str(raised.value)
