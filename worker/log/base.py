@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from protocol.events import EventKind
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
+from worker.waiting import Done
 
 DIGEST_BYTES = 16
 
@@ -143,8 +144,14 @@ class EventLog(Protocol):
 class ActionLog(Protocol):
     """The append-only histories."""
 
+    def submit(self, append: Append, done: Done) -> None:
+        """Add entries if epoch and head are as stated; ``done`` is called when they are durable, or are not.
+
+        Never raises; ``done`` may be called before this returns. Appends take effect in the order of submission.
+        """
+
     async def append(self, append: Append) -> None:
-        """Add entries if epoch and head are as stated; durable when it returns."""
+        """``submit``, and wait; durable when it returns, raises what ``done`` is told otherwise."""
 
     async def rewind(self, rewind: Rewind) -> None:
         """Take back a tail; durable when it returns."""

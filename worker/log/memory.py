@@ -17,6 +17,7 @@ from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, S
 from worker.log.rows import numbered
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
+from worker.waiting import Done
 
 
 @dataclass(slots=True)
@@ -76,8 +77,20 @@ class MemoryStore:
         kept = rules.within_bytes(((event, event.body) for event in page), max_bytes)
         return [event for event, _ in kept], len(run.events)
 
+    def submit(self, append: Append, done: Done) -> None:
+        """Add entries if epoch and head are as stated; done when it returns."""
+        try:
+            self._append(append)
+        except (WorkerError, ValueError) as error:
+            done(error)
+        else:
+            done(None)
+
     async def append(self, append: Append) -> None:
         """Add entries if epoch and head are as stated."""
+        self._append(append)
+
+    def _append(self, append: Append) -> None:
         rules.check_append(append)
         run = self._owned(append)
         self._refuse_duplicate(append.request)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from worker.errors import WorkerError
 from worker.log import rules, sqlite_reads, sqlite_writes
 from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors
@@ -20,6 +21,7 @@ from worker.log.sqlite_files import StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
+from worker.waiting import Done, awaited
 
 __all__ = ["SqliteStore", "StoreRefusedError"]
 
@@ -78,10 +80,17 @@ class SqliteStore:
             lambda db: sqlite_reads.read_events(db, run_key, after_event, limit, max_bytes)
         )
 
+    def submit(self, append: Append, done: Done) -> None:
+        """Add entries if epoch and head are as stated; ``done`` is called when they are durable, or are not."""
+        try:
+            rules.check_append(append)
+            self._writer.append(append, done)
+        except (WorkerError, ValueError) as error:
+            done(error)
+
     async def append(self, append: Append) -> None:
         """Add entries if epoch and head are as stated; durable when it returns."""
-        rules.check_append(append)
-        await self._writer.submit(partial(sqlite_writes.append, append=append), append=append)
+        await awaited(partial(self.submit, append))
 
     async def rewind(self, rewind: Rewind) -> None:
         """Take back a tail; durable when it returns."""

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,6 +21,8 @@ from worker.log import rules
 from worker.log.base import Append, EventListener, StoredEvent
 from worker.log.sqlite_errors import is_own_fault, translate
 from worker.log.sqlite_writes import Written, append_all
+from worker.log.sqlite_writes import append as append_one
+from worker.waiting import Done
 
 GROUP_LIMIT: Final = 512
 """Most writes in one transaction."""
@@ -33,20 +36,22 @@ calls takes it back before the writer's thread is awake, and starves it for seco
 """
 
 Apply = Callable[[sqlite3.Connection], Any]
+_Done = Callable[[Any, Exception | None], None]
+"""Takes the result of a write, or what it failed of."""
 
 
 class _Write:
     """One submitted write and what became of it; ``append`` where it is nothing but one."""
 
-    __slots__ = ("append", "apply", "error", "events", "future", "result")
+    __slots__ = ("append", "apply", "done", "error", "events", "result")
 
-    def __init__(self, apply: Apply, append: Append | None, future: asyncio.Future[Any]) -> None:
+    def __init__(self, apply: Apply, append: Append | None, done: _Done) -> None:
         self.apply = apply
         self.append = append
-        self.future = future
+        self.done = done
         self.result: Any = None
         self.events: tuple[StoredEvent, ...] = ()
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
     def came_to(self, result: Any) -> None:
         """Keep what ``apply`` gave."""
@@ -66,7 +71,7 @@ class _Scope:
         self._begin = begin
         self._finish = finish
         self._undo = undo
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
     def __enter__(self) -> Self:
         self._db.execute(self._begin)
@@ -78,7 +83,7 @@ class _Scope:
         if error is None:
             self._db.execute(self._finish)
             return False
-        if not is_own_fault(error):
+        if not isinstance(error, Exception) or not is_own_fault(error):
             return False
         for statement in self._undo:
             self._db.execute(statement)
@@ -137,11 +142,10 @@ class GroupWriter:
         """Writes submitted and not yet answered."""
         return self._pending
 
-    def submit(self, apply: Apply, *, append: Append | None = None) -> asyncio.Future[Any]:
+    def submit(self, apply: Apply) -> asyncio.Future[Any]:
         """Queue a write; the future resolves when it is durable. ``apply`` may run twice.
 
         It gives the result, or a ``Written`` where it has events.
-        ``append`` says that ``apply`` does just this, so that many may be done in one.
 
         Cancelling the future gives up the answer, not the write. A ``LogUnavailableError`` on it means that
         the commit failed: the write is not visible, but a crash right now may still bring it back, so ask
@@ -150,15 +154,35 @@ class GroupWriter:
         Raises:
             LogUnavailableError: after ``stop``.
         """
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(result: Any, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        self._queue(_Write(apply, None, done))
+        return future
+
+    def append(self, append: Append, done: Done) -> None:
+        """Queue a write of entries, which may be made in one with others; ``done`` is called on the loop.
+
+        Raises:
+            LogUnavailableError: after ``stop``; ``done`` is not called then.
+        """
+        self._queue(_Write(partial(append_one, append=append), append, lambda _, error: done(error)))
+
+    def _queue(self, write: _Write) -> None:
         if self._stopping:
             raise rules.closed()
-        future: asyncio.Future[Any] = self._loop.create_future()
         self._pending += 1
         if not self._giving_way:
             self._giving_way = True
             self._loop.call_later(GIVE_WAY_EVERY_SECONDS, self._give_way)
-        self._waiting.put(_Write(apply, append, future))
-        return future
+        self._waiting.put(write)
 
     async def stop(self) -> None:
         """Finish what was submitted and end the thread; the connection stays open for its owner to close."""
@@ -208,7 +232,7 @@ class GroupWriter:
         except sqlite3.Error as error:
             self._abandon(group, error)
 
-    def _all_at_once(self, group: list[_Write]) -> BaseException | None:
+    def _all_at_once(self, group: list[_Write]) -> Exception | None:
         """In few statements: each gives the interpreter lock away, which a busy event loop is slow to return."""
         with _transaction(self._db) as whole:
             for segment in _segments(group):
@@ -229,7 +253,7 @@ class GroupWriter:
                 if single.error is not None:
                     write.error = self._seen_by_caller(single.error)
 
-    def _seen_by_caller(self, error: BaseException) -> BaseException:
+    def _seen_by_caller(self, error: Exception) -> Exception:
         return translate(error, self._path) if isinstance(error, sqlite3.Error) else error
 
     def _abandon(self, group: list[_Write], error: sqlite3.Error) -> None:
@@ -247,9 +271,4 @@ class GroupWriter:
             if write.error is None and self.listener is not None:
                 for event in write.events:
                     self.listener(event)
-            if write.future.done():
-                continue
-            if write.error is None:
-                write.future.set_result(write.result)
-            else:
-                write.future.set_exception(write.error)
+            write.done(write.result, write.error)

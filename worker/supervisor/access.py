@@ -1,5 +1,6 @@
 """Requests to the state of a run: operations, variables, actions; by process or archive, as rituals say."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from worker.runs.stimuli import Step, StepKind, Work
 from worker.settings import Settings
 from worker.supervisor import answers
 from worker.supervisor.births import Births
-from worker.supervisor.flights import Flight, reused
+from worker.supervisor.flights import Come, Flight, reused
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.table import RunTable, Stores, never_came_up
 
@@ -49,15 +50,50 @@ class StateAccess:
     births: Births
     settings: Settings
 
+    def serve_at_once(
+        self, flight: Flight, request: StateRequest, ritual: Ritual, done: Callable[[Come], None]
+    ) -> bool:
+        """Hand a new request for one run to its process, where that is in memory and nothing stands before it.
+
+        ``done`` is told of the end once. False: the request is to be served the long way, nothing was done.
+        """
+        host = None if request.run_key is None else self.table.at_hand(request.run_key)
+        if host is None or host.record.closed or self._is_known(request):
+            return False
+        work = self._work(flight, request, host, ritual)
+
+        def ended(error: Exception | None) -> None:
+            done(lambda: self._come(request, host, work, ritual, error))
+
+        flight.begin(host, work, ended)
+        return True
+
+    def _is_known(self, request: StateRequest) -> bool:
+        return request.changes_state and bool(self._find_request(request.request_id))
+
+    def _come(
+        self, request: StateRequest, host: RunHost, work: Work, ritual: Ritual, error: Exception | None
+    ) -> dict[str, Any]:
+        if error is not None:
+            raise error
+        return self._performed(request, host, work, ritual, was_live=True).body()
+
+    def _work(self, flight: Flight, request: StateRequest, host: RunHost, ritual: Ritual) -> Work:
+        actor = request.actor
+        return Work(
+            request_id=request.request_id,
+            steps=steps_of(request, host.incarnation.context, self.settings),
+            actor=None if actor is None else pack(actor.model_dump(mode="json", exclude_none=True)),
+            digest=flight.digest,
+            ends=POLICIES[ritual].ends,
+        )
+
     async def serve(self, flight: Flight, request: StateRequest, run_key: str, ritual: Ritual) -> Served:
         """Serve one run's part of a request.
 
         Raises:
             WorkerError: as wire.md says for the request; the run's state is then what the error tells.
         """
-        actor = (
-            None if request.actor is None else pack(request.actor.model_dump(mode="json", exclude_none=True))
-        )
         needs = needs_process(request)
         while True:
             async with self.table.gate(run_key):
@@ -74,16 +110,10 @@ class StateAccess:
                 was_live = host is not None and host.live
                 if host is None:
                     host = await self.table.start(await self.births.restore(record), flight.check)
-                work = Work(
-                    request_id=request.request_id,
-                    steps=steps_of(request, host.incarnation.context, self.settings),
-                    actor=actor,
-                    digest=flight.digest,
-                    ends=POLICIES[ritual].ends,
-                )
-                future = flight.submit(host, work)
+                work = self._work(flight, request, host, ritual)
+                performed = flight.performing(host, work)
             try:
-                await future
+                await performed
             except ReroutedError:
                 continue
             except WorkerError as error:
@@ -111,11 +141,14 @@ class StateAccess:
         if not flight.request.changes_state:
             return None
         request_id = flight.request.request_id
-        found = self.stores.durable.find_request(request_id) + self.stores.ephemeral.find_request(request_id)
+        found = self._find_request(request_id)
         for row in found:
             if row.digest != flight.digest:
                 raise reused(request_id)
         return next((row for row in found if run_key is None or row.run_key == run_key), None)
+
+    def _find_request(self, request_id: str) -> list[StoredRequest]:
+        return self.stores.durable.find_request(request_id) + self.stores.ephemeral.find_request(request_id)
 
     async def _repeat(self, request: StateRequest, stored: StoredRequest, ritual: Ritual) -> Served:
         outcomes = await self.stores.of(stored.run_key).read_outcomes(stored)
@@ -134,7 +167,7 @@ class StateAccess:
             "run_key": host.run_key,
             "served_from": "memory" if was_live else "restored",
             "ritual": ritual.value,
-            "seq": host.record.seq,
+            "seq": host.seq,
         }
         warnings = [warning for outcome in work.outcomes for warning in outcome.warnings]
         if not was_live:

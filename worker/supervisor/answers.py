@@ -14,7 +14,6 @@ from worker.channel import ChannelError, outcome_digest, pack, unpack
 from worker.errors import ModelError, RequestError, WorkerError
 from worker.log.base import StoredRequest
 from worker.runs.history import LogEntry, OutcomeStatus
-from worker.runs.record import RunRecord
 from worker.runs.stimuli import Outcome, StepKind, Work
 
 MODEL_ERRORS: Final = frozenset(
@@ -100,15 +99,15 @@ def _judge_value(value: Any) -> None:
         raise ChannelError(f"no JSON value: {error.message}"[:300]) from error
 
 
-def entries_of(work: Work, record: RunRecord) -> tuple[LogEntry, ...]:
-    """The entries that record what ``work`` did, behind the head of ``record``."""
+def entries_of(work: Work, head_seq: int, epoch: int) -> tuple[LogEntry, ...]:
+    """The entries that record what ``work`` did, behind ``head_seq``."""
     entries: list[LogEntry] = []
     for index, (step, outcome) in enumerate(zip(work.steps, work.outcomes, strict=False)):
         if step.recorded and outcome.recorded:
             entries.append(
                 LogEntry(
-                    seq=record.seq + len(entries) + 1,
-                    epoch=record.epoch,
+                    seq=head_seq + len(entries) + 1,
+                    epoch=epoch,
                     kind=step.entry_kind,
                     at_us=outcome.at_us,
                     action=step.action,

@@ -7,6 +7,7 @@ it is never served twice.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from protocol.errors import ErrorCode
@@ -16,15 +17,28 @@ from worker.runs.identity import request_digest
 from worker.runs.stimuli import Work
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.telemetry import Logger
+from worker.waiting import Done, awaited
 
 Answer = Callable[[dict[str, Any]], None]
 """Takes the reply map of one asker, once."""
+
+Come = Callable[[], dict[str, Any]]
+"""What became of a request: gives the body of its success reply, or raises."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     answer: Answer
     timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Errand:
+    """Work handed to a host; ``is_dropped`` once it was handed back before it began."""
+
+    host: RunHost
+    work: Work
+    is_dropped: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -38,19 +52,43 @@ class Flight:
     request: Request
     digest: bytes
     expired: bool = False
-    works: list[tuple[RunHost, Work, "asyncio.Future[Work]"]] = field(default_factory=list)
+    _errands: list[_Errand] = field(default_factory=list)
     waiters: list[_Waiter] = field(default_factory=list)
 
-    def submit(self, host: RunHost, work: Work) -> "asyncio.Future[Work]":
-        """Hand work to a host, so that the deadline finds it.
+    def begin(self, host: RunHost, work: Work, done: Done) -> None:
+        """Hand work to a host, so that the deadline finds it; ``done`` is called once, at its end.
 
         Raises:
             RequestError: DEADLINE_EXCEEDED, when it has passed before.
         """
         self.check()
-        future = host.submit(work)
-        self.works.append((host, work, future))
-        return future
+        errand = _Errand(host, work)
+        self._errands.append(errand)
+
+        def ended(error: Exception | None) -> None:
+            errand.is_dropped = error is not None and _hands_back(error)
+            done(error)
+
+        host.submit(work, ended)
+
+    async def perform(self, host: RunHost, work: Work) -> None:
+        """``begin``, and wait for the end.
+
+        Raises:
+            WorkerError: what ended the work.
+            ReroutedError: it did not begin, because the incarnation ended.
+        """
+        await self.performing(host, work)
+
+    def performing(self, host: RunHost, work: Work) -> "asyncio.Future[None]":
+        """``begin`` now, and wait for the end later."""
+        return awaited(lambda done: self.begin(host, work, done))
+
+    def expire(self) -> None:
+        """Let nothing begin any more."""
+        self.expired = True
+        for errand in self._errands:
+            errand.host.expire(errand.work)
 
     def check(self) -> None:
         """Whether something may still begin.
@@ -70,80 +108,114 @@ class Flight:
         """Whether something of it was done, is being done or may still begin."""
         if not self.request.changes_state:
             return False
-        return not self.expired or not all(_dropped(future) for _, _, future in self.works)
+        return not self.expired or not all(errand.is_dropped for errand in self._errands)
 
 
-def _dropped(future: "asyncio.Future[Work]") -> bool:
+def _hands_back(error: Exception) -> bool:
     """Whether work was handed back before it began."""
-    error = future.exception() if future.done() and not future.cancelled() else None
     return isinstance(error, ReroutedError) or (
         isinstance(error, RequestError) and error.code is ErrorCode.DEADLINE_EXCEEDED
     )
 
 
 class Flights:
-    """All requests under way; ``serve`` gives the body of a success reply or raises ``WorkerError``."""
+    """All requests under way.
+
+    ``serve`` gives the body of a success reply or raises ``WorkerError``. ``serve_at_once`` is tried before: it
+    takes what needs no waiting but for one run's process and says True, and calls what it was given once; a
+    ``ReroutedError`` that this raises sends the request the long way. Requests keep their order: none is served
+    at once while the long way of an earlier one has not begun.
+    """
 
     def __init__(
-        self, serve: Callable[[Flight], Awaitable[dict[str, Any]]], *, limit: int, log: Logger
+        self,
+        serve: Callable[[Flight], Awaitable[dict[str, Any]]],
+        serve_at_once: Callable[[Flight, Callable[[Come], None]], bool],
+        *,
+        limit: int,
+        log: Logger,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._serve = serve
+        self._serve_at_once = serve_at_once
         self._limit = limit
         self._log = log
         self._by_id: dict[str, Flight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[Flight] = set()
+        self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
+        self._not_begun = 0
+        self._landed = asyncio.Event()
 
     def __len__(self) -> int:
         """Requests being served."""
-        return len(self._tasks)
+        return len(self._under_way)
 
     def submit(self, request: Request, answer: Answer) -> None:
         """Serve a request; ``answer`` is called once, now or later, on the loop."""
-        digest = (
-            request_digest(request.model_dump(mode="json", exclude_unset=True))
-            if request.changes_state
-            else b""
-        )
-        flight = self._by_id.get(request.request_id) if request.changes_state else None
-        if flight is not None and flight.digest != digest:
-            answer(failure(request.request_id, reused(request.request_id)))
-            return
-        if flight is None:
-            if len(self._tasks) >= self._limit:
-                message = f"{self._limit} requests are being served already (max_requests)"
-                error = CapacityError(message, retry_after_seconds=1.0, limit="max_requests")
-                answer(failure(request.request_id, error))
-                return
+        digest, flight = b"", None
+        if request.changes_state:
+            digest = request_digest(request.model_dump(mode="json", exclude_unset=True))
+            flight = self._by_id.get(request.request_id)
+        if flight is not None:
+            if flight.digest == digest:
+                self._wait(flight, request, answer)
+            else:
+                answer(failure(request.request_id, reused(request.request_id)))
+        elif len(self._under_way) >= self._limit:
+            message = f"{self._limit} requests are being served already (max_requests)"
+            error = CapacityError(message, retry_after_seconds=1.0, limit="max_requests")
+            answer(failure(request.request_id, error))
+        else:
             flight = Flight(request, digest)
+            self._wait(flight, request, answer)
             self._start(flight)
-        self._wait(flight, request, answer, first=not flight.waiters)
 
     async def join(self) -> None:
         """Wait until everything under way is answered."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._under_way:
+            self._landed.clear()
+            await self._landed.wait()
 
     def _start(self, flight: Flight) -> None:
+        self._under_way.add(flight)
         if flight.request.changes_state:
             self._by_id[flight.request.request_id] = flight
-        task = self._loop.create_task(self._run(flight))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if self._not_begun or not self._takes_at_once(flight):
+            self._go_the_long_way(flight)
 
-    def _wait(self, flight: Flight, request: Request, answer: Answer, *, first: bool) -> None:
+    def _takes_at_once(self, flight: Flight) -> bool:
+        try:
+            return self._serve_at_once(flight, partial(self._land, flight))
+        except WorkerError as error:
+            self._land(flight, partial(_raise, error))
+            return True
+
+    def _go_the_long_way(self, flight: Flight) -> None:
+        self._not_begun += 1
+        task = self._loop.create_task(self._begin(flight))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._arrived, flight))
+
+    async def _begin(self, flight: Flight) -> dict[str, Any]:
+        self._not_begun -= 1
+        return await self._serve(flight)
+
+    def _arrived(self, flight: Flight, task: "asyncio.Task[dict[str, Any]]") -> None:
+        self._tasks.discard(task)
+        self._land(flight, task.result)
+
+    def _wait(self, flight: Flight, request: Request, answer: Answer) -> None:
         waiter = _Waiter(answer)
         if request.deadline_seconds is not None:
+            is_first = not flight.waiters
             waiter.timer = self._loop.call_later(
-                request.deadline_seconds, self._expire, flight, waiter, first
+                request.deadline_seconds, self._expire, flight, waiter, is_first
             )
         flight.waiters.append(waiter)
 
     def _expire(self, flight: Flight, waiter: _Waiter, first: bool) -> None:
         if first:
-            flight.expired = True
-            for host, work, _ in flight.works:
-                host.expire(work)
+            flight.expire()
             # What was dropped is answered by the flight itself; give it the chance before saying "unknown".
             self._loop.call_soon(self._loop.call_soon, self._overdue, flight, waiter)
         else:
@@ -163,11 +235,14 @@ class Flights:
         )
         waiter.answer(failure(flight.request.request_id, error))
 
-    async def _run(self, flight: Flight) -> None:
+    def _land(self, flight: Flight, come: Come) -> None:
+        """Answer everybody who waits, with what ``come`` gives or raises."""
         request_id = flight.request.request_id
         try:
-            body = await self._serve(flight)
-            reply = {"version": 1, "request_id": request_id, "ok": True, **body}
+            reply = {"version": 1, "request_id": request_id, "ok": True, **come()}
+        except ReroutedError:
+            self._go_the_long_way(flight)
+            return
         except WorkerError as error:
             reply = failure(request_id, error)
         except Exception:  # noqa: BLE001 - the request boundary: a bug must cost one request, not the daemon
@@ -175,13 +250,19 @@ class Flights:
                 "bug while serving", type=type(flight.request).__name__, request_id=request_id
             )
             reply = failure(request_id, InternalError())
-        finally:
-            self._by_id.pop(request_id, None) if flight.request.changes_state else None
+        self._under_way.discard(flight)
+        if flight.request.changes_state:
+            self._by_id.pop(request_id, None)
+        self._landed.set()
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
             if waiter.timer is not None:
                 waiter.timer.cancel()
             waiter.answer(reply)
+
+
+def _raise(error: WorkerError) -> dict[str, Any]:
+    raise error
 
 
 def failure(request_id: str | None, error: WorkerError) -> dict[str, Any]:

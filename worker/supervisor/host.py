@@ -28,6 +28,7 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.telling import RunTeller
 from worker.telemetry import Logger
+from worker.waiting import Alarm, Done
 
 
 class ReroutedError(Exception):
@@ -50,8 +51,7 @@ class HostServices:
 class RunHost:
     """One incarnation of one run; see the module's docstring.
 
-    ``record`` is the run's row as of the last durable write. ``last_used`` is the loop's time of the last
-    request. ``teller`` tells others of the run.
+    ``last_used`` is the loop's time of the last request. ``teller`` tells others of the run.
     """
 
     def __init__(self, incarnation: Incarnation, services: HostServices) -> None:
@@ -62,15 +62,17 @@ class RunHost:
         self._settings = services.settings
         self.log = services.log.bind(run_key=incarnation.run_key)
         self.run = Run(incarnation.origin, inbox_limit=services.settings.inbox_limit)
-        self.record: RunRecord = incarnation.record
+        self._record = incarnation.record
+        self._seq = self._record.seq
+        self._moved_at_us = 0
         self.last_used = self._loop.time()
         self._handle: ProcessHandle | None = None
-        self._futures: dict[s.Work, asyncio.Future[s.Work]] = {}
+        self._asking: dict[s.Work, Done] = {}
         self._stimuli: deque[s.Stimulus] = deque()
         self._feeding = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._step_timer: asyncio.TimerHandle | None = None
+        self._rests_until = Alarm(self._feed_idle_expired)
+        self._step_ends = Alarm(self._timed_out)
         self._asked = 0
         self._step: s.Step | None = None
         self._step_at_us = 0
@@ -103,23 +105,38 @@ class RunHost:
         """What came to light while the run came into memory; belongs to the answer that brought it there."""
         return self._coming_up.warnings
 
-    def submit(self, work: s.Work) -> "asyncio.Future[s.Work]":
-        """Queue work.
+    @property
+    def seq(self) -> int:
+        """The head of the run's history, as of the last durable write."""
+        return self._seq
 
-        The future gives the work with its outcomes, or raises the error that ended it, or ReroutedError.
-        """
-        future: asyncio.Future[s.Work] = self._loop.create_future()
+    @property
+    def record(self) -> RunRecord:
+        """The run's row as of the last durable write; made anew where appends moved its head."""
+        if self._record.seq != self._seq:
+            at_us = self._moved_at_us
+            self._record = replace(
+                self._record, seq=self._seq, last_operated_us=at_us, last_modified_us=at_us
+            )
+        return self._record
+
+    @record.setter
+    def record(self, record: RunRecord) -> None:
+        self._record = record
+        self._seq = record.seq
+
+    def submit(self, work: s.Work, done: Done) -> None:
+        """Queue work; ``done`` may be called before this returns, with ReroutedError where the work did not begin."""
         if self._is_over:  # released while the caller was on its way here
-            future.set_exception(ReroutedError())
-            return future
-        self._futures[work] = future
+            done(ReroutedError())
+            return
+        self._asking[work] = done
         self.last_used = self._loop.time()
         self._feed(s.Requested(work))
-        return future
 
     def expire(self, work: s.Work) -> None:
         """The caller waits no longer: drop the work if its turn has not come."""
-        if work in self._futures:
+        if work in self._asking:
             self._feed(s.Expired(work))
 
     def evict(self, reason: str) -> None:
@@ -141,7 +158,7 @@ class RunHost:
         self._feeding = True
         try:
             while self._stimuli:
-                self._cancel_idle()
+                self._rests_until.cancel()
                 for effect in self.teller.watch(self.run, self._stimuli.popleft()):
                     self._execute(effect)
         finally:
@@ -159,35 +176,27 @@ class RunHost:
                 self._send(work, step)
             case s.Append(work):
                 self._is_writing = True
-                self._spawn_task(self._append(work))
+                self._append(work)
             case s.Resolve(work):
-                self._resolve(work)
+                self._asking.pop(work)(None)
             case s.Reject(work, error):
-                self._fail(work, error)
+                self._asking.pop(work)(error)
             case s.Reroute(work):
-                self._fail(work, ReroutedError())
+                self._asking.pop(work)(ReroutedError())
             case s.Stop(reason):
                 self._stop(reason)
             case s.Rested():
                 self._rest()
             case s.Released(reason, lost):
                 self._is_over = True
-                self.log.info("run released", reason=reason, lost=lost, seq=self.record.seq)
+                self._rests_until.close()
+                self._step_ends.close()
+                self.log.info("run released", reason=reason, lost=lost, seq=self._seq)
                 if self.run.came_up:
-                    self.teller.evicted(self.record.seq, reason)
+                    self.teller.evicted(self._seq, reason)
                 self._services.released(self, lost)
             case _:
                 assert_never(effect)
-
-    def _resolve(self, work: s.Work) -> None:
-        future = self._futures.pop(work)
-        if not future.cancelled():
-            future.set_result(work)
-
-    def _fail(self, work: s.Work, error: Exception) -> None:
-        future = self._futures.pop(work)
-        if not future.cancelled():
-            future.set_exception(error)
 
     def _spawn_task(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = self._loop.create_task(coroutine)
@@ -249,7 +258,7 @@ class RunHost:
         self.teller.recorded(records)
         if self._is_in(s.ProcessState.REPLAYING):
             self._feed(s.Replayed())
-            self.teller.restored(self.record.seq)
+            self.teller.restored(self._seq)
         return records
 
     def _is_in(self, state: s.ProcessState) -> bool:
@@ -269,7 +278,7 @@ class RunHost:
     def _written(self, error: WorkerError | None) -> None:
         self._is_writing = False
         if error is not None:
-            self.log.error("write failed", code=str(error.code), error=error.message, seq=self.record.seq)
+            self.log.error("write failed", code=str(error.code), error=error.message, seq=self._seq)
         self._feed(s.Appended() if error is None else s.AppendFailed(error))
 
     # One step at a time
@@ -285,36 +294,43 @@ class RunHost:
             handle.send(["read", self._asked, list(step.names), step.ignorable])
         else:
             handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert])
-        self._step_timer = self._loop.call_later(step.timeout_seconds, self._timed_out, step)
+        self._step_ends.set(step.timeout_seconds)
 
-    def _timed_out(self, step: s.Step) -> None:
-        self._lose(mishaps.timed_out(step))
+    def _timed_out(self) -> None:
+        if self._step is not None:
+            self._lose(mishaps.timed_out(self._step))
 
-    async def _append(self, work: s.Work) -> None:
-        entries = answers.entries_of(work, self.record)
+    def _append(self, work: s.Work) -> None:
+        entries = answers.entries_of(work, self._seq, self._record.epoch)
         records: dict[str, bytes] = {}
         for outcome in work.outcomes:
             records.update(outcome.records)
         at_us = work.outcomes[-1].at_us
         append = LogAppend(
             run_key=self.run_key,
-            epoch=self.record.epoch,
-            head_seq=self.record.seq,
+            epoch=self._record.epoch,
+            head_seq=self._seq,
             entries=entries,
             at_us=at_us,
             records=records,
             request=answers.stored_request(work, self.run_key, entries),
-            events=self.teller.state(self.record, entries, records),
+            events=self.teller.state(self._record, entries, records),
         )
-        try:
-            await self.incarnation.store.append(append)
-        except WorkerError as error:
-            self._written(mishaps.unrecorded(error))
-            return
-        self.record = replace(
-            self.record, seq=entries[-1].seq, last_operated_us=at_us, last_modified_us=at_us
-        )
-        self._written(None)
+
+        def ended(error: Exception | None) -> None:
+            if error is None:
+                self._seq, self._moved_at_us = entries[-1].seq, at_us
+                self._written(None)
+            else:
+                self._written(mishaps.unrecorded(self._judged(error)))
+
+        self.incarnation.store.submit(append, ended)
+
+    def _judged(self, error: Exception) -> WorkerError:
+        if isinstance(error, WorkerError):
+            return error
+        self.log.error("bug in an append", exc_info=error)
+        return InternalError()
 
     # What the process says
 
@@ -356,9 +372,7 @@ class RunHost:
 
     def _end_step(self) -> None:
         self._step = None
-        if self._step_timer is not None:
-            self._step_timer.cancel()
-            self._step_timer = None
+        self._step_ends.cancel()
 
     # Going down
 
@@ -380,14 +394,11 @@ class RunHost:
             self._bringing_up.cancel()
 
     def _rest(self) -> None:
-        if not self.record.perpetual:
-            seconds = self._settings.session_timeout_seconds
-            self._idle_timer = self._loop.call_later(seconds, self._feed, s.IdleExpired())
+        if not self._record.perpetual:
+            self._rests_until.set(self._settings.session_timeout_seconds)
 
-    def _cancel_idle(self) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
+    def _feed_idle_expired(self) -> None:
+        self._feed(s.IdleExpired())
 
     def _live_handle(self) -> ProcessHandle:
         if self._handle is None:

@@ -42,7 +42,7 @@ from worker.runs.record import RunRecord
 from worker.runs.stimuli import Work
 from worker.settings import Settings
 from worker.supervisor.access import Served, StateAccess, StateRequest, closed, stored_answer
-from worker.supervisor.flights import Answer, Flight, Flights, failure
+from worker.supervisor.flights import Answer, Come, Flight, Flights, failure
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
@@ -87,7 +87,7 @@ class Supervisor:
         self._sandbox = sandbox
         self._log = log
         self._started = asyncio.get_running_loop().time()
-        self._flights = Flights(self._serve, limit=settings.max_requests, log=log)
+        self._flights = Flights(self._serve, self._serve_at_once, limit=settings.max_requests, log=log)
         self.draining = False
         self.drained = asyncio.Event()
 
@@ -121,6 +121,15 @@ class Supervisor:
         await self._flights.join()
 
     # Dispatch
+
+    def _serve_at_once(self, flight: Flight, done: Callable[[Come], None]) -> bool:
+        request = flight.request
+        if isinstance(request, CallOperation | ReadVariables | WriteVariables | PerformActions):
+            return self._access.serve_at_once(flight, request, self._ritual(request), done)
+        if isinstance(request, Ping):
+            done(lambda: {"result": self._pong()})
+            return True
+        return False
 
     async def _serve(self, flight: Flight) -> dict[str, Any]:
         request: AnyRequest = flight.request  # type: ignore[assignment]  # decoded from that very union
@@ -236,7 +245,7 @@ class Supervisor:
         )
 
     def _shown(self, host: RunHost, served_from: str) -> dict[str, Any]:
-        run = {"run_key": host.run_key, "served_from": served_from, "seq": host.record.seq}
+        run = {"run_key": host.run_key, "served_from": served_from, "seq": host.seq}
         return Served(self._view(host.record, host), run, host.warnings).body()
 
     async def _get(self, run_key: str) -> dict[str, Any]:
@@ -252,7 +261,7 @@ class Supervisor:
     async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
         host = await self._table.start(incarnation, flight.check)
         work = Work(request_id=flight.request.request_id, digest=flight.digest, begun=True)
-        await flight.submit(host, work)
+        await flight.perform(host, work)
         return self._shown(host, served_from)
 
     async def _restore(self, flight: Flight, request: RestoreRun) -> dict[str, Any]:
@@ -270,9 +279,9 @@ class Supervisor:
                 if host is None:
                     incarnation = await self._births.restore(record, request, flight.digest)
                     host = await self._table.start(incarnation, flight.check)
-                future = flight.submit(host, Work(request_id=request.request_id, begun=begun))
+                performed = flight.performing(host, Work(request_id=request.request_id, begun=begun))
             try:
-                await future
+                await performed
             except ReroutedError:
                 continue
             return self._shown(host, served_from)
@@ -290,8 +299,8 @@ class Supervisor:
             if host is not None:
                 await self._table.replace(host, "rewind")
             host = await self._table.start(incarnation, flight.check)
-            future = flight.submit(host, Work(request_id=request.request_id, begun=True))
-        await future
+            performed = flight.performing(host, Work(request_id=request.request_id, begun=True))
+        await performed
         return self._shown(host, "restored")
 
     async def _clone(self, flight: Flight, request: CloneRun) -> dict[str, Any]:
@@ -311,7 +320,7 @@ class Supervisor:
             if host is None:
                 return record
             try:
-                await flight.submit(host, Work(flight.request.request_id))
+                await flight.perform(host, Work(flight.request.request_id))
             except ReroutedError:
                 continue
             except WorkerError as error:
@@ -358,7 +367,7 @@ class Supervisor:
         """Take a run out of memory after what was asked of it before. The caller holds the run's gate."""
         while (host := self._table.get(run_key)) is not None:
             try:
-                await flight.submit(host, Work(flight.request.request_id, ends=True))
+                await flight.perform(host, Work(flight.request.request_id, ends=True))
             except ReroutedError:
                 await self._table.gone(run_key)
             except WorkerError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from weakref import WeakValueDictionary
 
 from protocol.errors import ErrorCode
@@ -12,6 +13,7 @@ from worker.runs.record import RunRecord
 from worker.runs.stimuli import ProcessState, Work
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
+from worker.waiting import awaited
 
 
 class Stores:
@@ -109,6 +111,13 @@ class RunTable:
         """The host of a run that is in memory, coming into it, or leaving it."""
         return self._hosts.get(run_key)
 
+    def at_hand(self, run_key: str) -> RunHost | None:
+        """The host of a run that is in memory, stays there, and is asked by nobody who still waits to be routed."""
+        host, gate = self._hosts.get(run_key), self._gates.get(run_key)
+        if host is None or not host.live or host.run.ending or (gate is not None and gate.locked()):
+            return None
+        return host
+
     def hosts(self) -> list[RunHost]:
         """All hosts."""
         return list(self._hosts.values())
@@ -165,7 +174,7 @@ class RunTable:
         """
         while (host := self.get(run_key)) is not None and host.run.ending:
             try:
-                await host.submit(Work(""))
+                await awaited(partial(host.submit, Work("")))
             except ReroutedError:
                 continue
             except WorkerError as error:

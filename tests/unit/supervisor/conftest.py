@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.models import ModelCatalog
 from worker.supervisor.replay import ReplaySlots
 from worker.telemetry import make_logger
+from worker.waiting import awaited
 
 MAX_FRAME_BYTES = 1024 * 1024
 
@@ -128,7 +130,7 @@ class PlayedRun:
     async def come_up(self) -> None:
         """Let it load its model and wait until it is ready."""
         self.booting.set()
-        await self.host.submit(Work("come up"))
+        await awaited(partial(self.host.submit, Work("come up")))
 
     async def close(self) -> None:
         """End the run and wait until nothing of it is left."""

@@ -11,7 +11,8 @@ from protocol.errors import ErrorCode
 from protocol.messages import CallOperation, GetRun, Request
 from worker.errors import RequestError, RunLostError
 from worker.runs.stimuli import Step, StepKind, Work
-from worker.supervisor.flights import Flight, Flights
+from worker.supervisor.flights import Come, Flight, Flights
+from worker.supervisor.host import ReroutedError
 from worker.telemetry import make_logger
 
 WITHIN_SECONDS = 20.0
@@ -52,7 +53,11 @@ class Desk:
         self.served: list[Flight] = []
         self.go = asyncio.Event()
         self.serve: Callable[[Flight], Awaitable[Reply]] = self._serve
-        self.flights = Flights(self._begin, limit=limit, log=make_logger("info", "json"))
+        self.at_once: Callable[[Flight, Callable[[Come], None]], bool] = lambda _flight, _done: False
+        self.flights = Flights(self._begin, self._try, limit=limit, log=make_logger("info", "json"))
+
+    def _try(self, flight: Flight, done: Callable[[Come], None]) -> bool:
+        return self.at_once(flight, done)
 
     async def _begin(self, flight: Flight) -> Reply:
         self.served.append(flight)
@@ -265,8 +270,9 @@ def test_a_deadline_that_passes_during_the_action_leaves_it_going_on(make_run: C
         run, desk = make_run(), Desk()
 
         async def perform(flight: Flight) -> Reply:
-            done = await flight.submit(run.host, work())
-            return {"result": len(done.outcomes)}
+            asked = work()
+            await flight.perform(run.host, asked)
+            return {"result": len(asked.outcomes)}
 
         desk.serve = perform
         await run.come_up()
@@ -287,7 +293,7 @@ def test_a_deadline_that_passes_while_others_go_first_drops_the_request(make_run
         run, desk = make_run(), Desk()
 
         async def perform(flight: Flight) -> Reply:
-            await flight.submit(run.host, work())
+            await flight.perform(run.host, work())
             return {"result": None}
 
         desk.serve = perform
@@ -310,7 +316,7 @@ def test_nothing_begins_after_its_deadline(make_run: Callable[[], Any]) -> None:
 
         async def late(flight: Flight) -> Reply:
             await desk.go.wait()
-            await flight.submit(run.host, work())
+            await flight.perform(run.host, work())
             return {"result": None}
 
         desk.serve = late
@@ -329,7 +335,7 @@ def test_what_an_incarnation_was_started_for_is_not_dropped(make_run: Callable[[
         run, desk = make_run(), Desk()
 
         async def create(flight: Flight) -> Reply:
-            await flight.submit(run.host, Work("a", begun=True))
+            await flight.perform(run.host, Work("a", begun=True))
             return {"result": "created"}
 
         desk.serve = create
@@ -339,5 +345,103 @@ def test_what_an_incarnation_was_started_for_is_not_dropped(make_run: Callable[[
         run.booting.set()
         assert (await again)["result"] == "created"
         await run.close()
+
+    play(scenario())
+
+
+def test_what_can_be_served_at_once_is_answered_before_submit_returns() -> None:
+    async def scenario() -> None:
+        desk = Desk()
+
+        def at_once(_flight: Flight, done: Callable[[Come], None]) -> bool:
+            done(lambda: {"result": "now"})
+            return True
+
+        desk.at_once = at_once
+        assert desk.ask(call()).result()["result"] == "now"
+        assert (len(desk.flights), desk.served) == (0, [])
+
+    play(scenario())
+
+
+def test_nothing_is_served_at_once_before_an_earlier_request_has_begun() -> None:
+    async def scenario() -> None:
+        desk, order = Desk(), []
+        desk.go.set()
+
+        def at_once(flight: Flight, done: Callable[[Come], None]) -> bool:
+            if flight.request.request_id == "first":
+                return False
+            order.append("at once")
+            done(lambda: {"result": None})
+            return True
+
+        async def serve(flight: Flight) -> Reply:
+            order.append(flight.request.request_id)
+            return {"result": None}
+
+        desk.at_once, desk.serve = at_once, serve
+        await asyncio.gather(desk.ask(call("first")), desk.ask(call("second")))
+        assert order == ["first", "second"]
+        await desk.ask(call("third"))
+        assert order == ["first", "second", "at once"]
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    (
+        (RequestError(ErrorCode.RUN_CLOSED, "closed"), "RUN_CLOSED"),
+        (ZeroDivisionError("a bug"), "INTERNAL_ERROR"),
+    ),
+)
+def test_what_fails_at_once_is_answered_and_nobody_else_suffers(error: Exception, code: str) -> None:
+    async def scenario() -> None:
+        desk = Desk()
+
+        def come() -> Reply:
+            raise error
+
+        def at_once(_flight: Flight, done: Callable[[Come], None]) -> bool:
+            done(come)
+            return True
+
+        desk.at_once = at_once
+        assert error_of(await desk.ask(call()))[0] == code
+        assert len(desk.flights) == 0
+
+    play(scenario())
+
+
+def test_a_refusal_to_take_a_request_at_once_is_its_answer() -> None:
+    async def scenario() -> None:
+        desk = Desk()
+
+        def at_once(_flight: Flight, _done: Callable[[Come], None]) -> bool:
+            raise RequestError(ErrorCode.RUN_CLOSED, "closed")
+
+        desk.at_once = at_once
+        assert error_of(await desk.ask(call()))[0] == "RUN_CLOSED"
+
+    play(scenario())
+
+
+def test_a_request_handed_back_at_once_goes_the_long_way_to_the_same_answer() -> None:
+    async def scenario() -> None:
+        desk = Desk()
+        desk.go.set()
+
+        def come() -> Reply:
+            raise ReroutedError
+
+        def at_once(_flight: Flight, done: Callable[[Come], None]) -> bool:
+            done(come)
+            return True
+
+        desk.at_once = at_once
+        first, again = desk.ask(call()), desk.ask(call())
+        assert (await first)["result"] == (await again)["result"] == 1
+        assert len(desk.served) == 1
 
     play(scenario())
