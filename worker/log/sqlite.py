@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from worker.errors import WorkerError
 from worker.log import rules, sqlite_reads, sqlite_writes
 from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
-from worker.log.sqlite_errors import StoreRefusedError, driver_errors
+from worker.log.sqlite_errors import StoreRefusedError, driver_errors, translate
 from worker.log.sqlite_files import StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
 from worker.runs.history import LogEntry
@@ -106,8 +106,10 @@ class SqliteStore:
     def find_request(self, request_id: str) -> list[StoredRequest]:
         """What is recorded under a request id, on the caller's thread (a few microseconds)."""
         self._refuse_closed()
-        with driver_errors(self._files.path):
+        try:
             return sqlite_reads.find_request(self._files.finder, request_id)
+        except sqlite3.Error as error:
+            raise translate(error, self._files.path) from error
 
     async def read_outcomes(self, request: StoredRequest) -> list[tuple[str, bytes, bytes]]:
         """The answer of an action request."""

@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
-_CHUNKS: Final = tuple(2**power for power in range(9, -1, -1))
-"""Rows per statement: few sizes, so that all stay in the connection's statement cache."""
+_CHUNKS: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
+"""Rows per statement: every small number, because each statement gives the interpreter lock away, and few large
+ones, so that all stay in the connection's statement cache."""
+
+STATEMENTS: Final = 8 * len(_CHUNKS)
+"""Texts that a connection is to keep prepared: those of all bulk statements, and room for others."""
 
 
 class BulkStatement:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.log.folder_lock import FolderLock
+from worker.log.sqlite_bulk import STATEMENTS
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors
 
 DATABASE_FILE: Final = "worker.db"
@@ -129,6 +130,7 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         timeout=BUSY_TIMEOUT_SECONDS,
         isolation_level=None,
         check_same_thread=False,
+        cached_statements=STATEMENTS,
     )
 
 
@@ -146,6 +148,8 @@ def _configure_writer(db: sqlite3.Connection, path: Path) -> None:
             path=str(path),
         )
     db.execute("PRAGMA synchronous = FULL")
+    # What a statement may have to undo is kept in memory, not in a file that is made and removed each time.
+    db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")

@@ -10,7 +10,6 @@ import contextlib
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,12 +26,12 @@ from worker.waiting import Done
 GROUP_LIMIT: Final = 512
 """Most writes in one transaction."""
 
-GIVE_WAY_EVERY_SECONDS: Final = 0.001
-GIVE_WAY_SECONDS: Final = 0.000_05
-"""How often, while writes are pending, and how long the event loop really blocks.
+SWITCH_SECONDS: Final = 0.000_05
+"""Switch interval (``sys.setswitchinterval``) that whoever composes a program around a ``GroupWriter`` sets.
 
-CPython does not hand the interpreter lock over fairly: a loop that is never idle but makes many short system
-calls takes it back before the writer's thread is awake, and starves it for seconds. A true pause ends that.
+CPython does not hand the interpreter lock over fairly: a loop that makes many short system calls takes it back
+before the writer's thread is awake, and with the default of 5 ms the thread never waits long enough in one go
+to insist on its turn.
 """
 
 Apply = Callable[[sqlite3.Connection], Any]
@@ -130,7 +129,6 @@ class GroupWriter:
         self._loop = asyncio.get_running_loop()
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._pending = 0
-        self._giving_way = False
         self._stopping = False
         self.listener: EventListener | None = None
         # A daemon thread: a worker that forgot to close still exits; the next open rolls back what it cut off.
@@ -179,9 +177,6 @@ class GroupWriter:
         if self._stopping:
             raise rules.closed()
         self._pending += 1
-        if not self._giving_way:
-            self._giving_way = True
-            self._loop.call_later(GIVE_WAY_EVERY_SECONDS, self._give_way)
         self._waiting.put(write)
 
     async def stop(self) -> None:
@@ -189,14 +184,6 @@ class GroupWriter:
         self._stopping = True
         self._waiting.put(None)
         await asyncio.to_thread(self._thread.join)
-
-    def _give_way(self) -> None:
-        """Let the writer's thread have the interpreter, again and again until nothing is pending."""
-        if self._pending:
-            time.sleep(GIVE_WAY_SECONDS)
-            self._loop.call_later(GIVE_WAY_EVERY_SECONDS, self._give_way)
-        else:
-            self._giving_way = False
 
     def _serve(self) -> None:
         while group := self._next_group():

@@ -51,6 +51,9 @@ class StepKind(StrEnum):
     READ = "read"
 
 
+_ENTRY_KINDS: Final = {StepKind.EXECUTE: EntryKind.EXECUTE, StepKind.SET: EntryKind.SET}
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to ask of the process. ``action``: canonical action bytes (empty for READ).
@@ -74,7 +77,7 @@ class Step:
     @property
     def entry_kind(self) -> EntryKind:
         """The kind of entry that records this step."""
-        return EntryKind(self.kind.value)
+        return _ENTRY_KINDS[self.kind]
 
 
 UNRECORDED_ERRORS: Final = frozenset(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
@@ -58,7 +58,7 @@ class StateAccess:
         ``done`` is told of the end once. False: the request is to be served the long way, nothing was done.
         """
         host = None if request.run_key is None else self.table.at_hand(request.run_key)
-        if host is None or host.record.closed or self._is_known(request):
+        if host is None or self._is_known(request):
             return False
         work = self._work(flight, request, host, ritual)
 
@@ -192,6 +192,9 @@ class StateAccess:
         return Served(result, run)
 
 
+_KINDS: Final = {kind.value: kind for kind in StepKind}
+
+
 def needs_process(request: StateRequest) -> bool:
     """Whether a request is more than a read: it writes, or calls an operation."""
     if isinstance(request, PerformActions):
@@ -227,7 +230,7 @@ def _step(action: Execute | Get | Set, context: ModelContext, default: float) ->
     if isinstance(action, Execute):
         options = context.operation(action.name)
         timeout, inert = options.timeoutSeconds or default, bool(options.inert)
-    return Step(StepKind(action.kind), action.name, encode_action(action), timeout, inert=inert)
+    return Step(_KINDS[action.kind], action.name, encode_action(action), timeout, inert=inert)
 
 
 def result_of(request: StateRequest, outcomes: list[tuple[str, bytes, bytes]]) -> Any:

@@ -122,10 +122,15 @@ class Announcer:
 
     def status(self, before: str, after: str, reason: str | None, at_us: int) -> tuple[NewEvent, ...]:
         """What a run does has changed."""
-        if "status" not in self.settings.extra_events:
+        if not self.tells_status:
             return ()
         body = {"from": before, "to": after} | ({} if reason is None else {"reason": reason})
         return (NewEvent(EventKind.STATUS, at_us, pack(body)),)
+
+    @property
+    def tells_status(self) -> bool:
+        """Whether changes of what a run does are told."""
+        return "status" in self.settings.extra_events
 
     @property
     def tells_output(self) -> bool:

@@ -20,6 +20,12 @@ DRAIN_MESSAGES: Final = 256
 LINGER_MS: Final = 2000
 SEND_QUEUE: Final = 10_000
 
+# Plain integers: pyzmq's own are enums, whose operators cost more than the calls they are for.
+_READABLE: Final = int(zmq.POLLIN)
+_EVENTS: Final = int(zmq.EVENTS)
+_AT_ONCE: Final = int(zmq.NOBLOCK)
+_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+
 Submit = Callable[[Request, Callable[[dict[str, Any]], None]], None]
 
 
@@ -80,12 +86,13 @@ class Router:
         if self._socket.closed:
             return
         for _ in range(DRAIN_MESSAGES):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not self._is_readable():
                 return
-            self._receive(frames)
+            self._receive(self._socket.recv_multipart(_AT_ONCE))
         self._schedule()
+
+    def _is_readable(self) -> bool:
+        return bool(int(self._socket.getsockopt(_EVENTS)) & _READABLE)
 
     def _receive(self, frames: list[bytes]) -> None:
         # Everything up to the empty delimiter is the way back, also through proxies; a peer that sends none is
@@ -129,11 +136,13 @@ class Router:
             )
             body = encode({**reply, "ok": False, "result": None, "error": too_large.to_wire()})
         try:
-            self._socket.send_multipart([*envelope, body], zmq.NOBLOCK)
+            for frame in envelope:
+                self._socket.send(frame, _MORE)
+            self._socket.send(body, _AT_ONCE)
         except zmq.ZMQError as error:
             # The peer is gone or reads nothing; it may ask again with its request_id.
             self._log.debug("reply dropped", error=str(error), request_id=reply.get("request_id"))
-        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if self._is_readable():
             self._schedule()
 
 

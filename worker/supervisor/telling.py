@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from protocol.entities import RunStatus
 from worker.clock import now_us
 from worker.errors import WorkerError
 from worker.log.base import NewEvent
@@ -57,14 +58,17 @@ class RunTeller:
 
     def watch(self, run: Run, stimulus: s.Stimulus) -> list[s.Effect]:
         """Hand a stimulus on, tell what the run does where that changes, and give the effects back."""
-        before = status_of(run.state)
+        before = run.state
         effects = run.handle(stimulus)
-        after = status_of(run.state)
-        self._exists = run.came_up or self._incarnation.continues
+        self._exists = self._exists or run.came_up
+        if self._announcer.tells_status and before is not run.state:
+            self._tell_status(status_of(before), status_of(run.state), stimulus)
+        return effects
+
+    def _tell_status(self, before: RunStatus, after: RunStatus, stimulus: s.Stimulus) -> None:
         if before != after and self._exists:
             reason = str(stimulus.error.code) if isinstance(stimulus, s.Lost | s.AppendFailed) else None
             self._tell(self._announcer.status(before, after, reason, now_us()))
-        return effects
 
     def output(self, level: str, line: str) -> None:
         """Take one line that the model printed or logged; lines of one moment make one event.

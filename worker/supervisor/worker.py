@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from worker import VERSION
 from worker.log.base import Store
 from worker.log.memory import MemoryStore
 from worker.log.sqlite import SqliteStore
+from worker.log.sqlite_writer import SWITCH_SECONDS
 from worker.process.isolation import Isolation, SandboxLevel, choose_isolation
 from worker.process.limits import Limits, UidPool
 from worker.process.pool import ZygotePool
@@ -56,6 +58,7 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
     Raises:
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     root = settings.models_dir
     if not root.is_dir():
         raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
