@@ -81,6 +81,9 @@ class StateAccess:
                     digest=flight.digest,
                     ends=POLICIES[ritual].ends,
                 )
+                if host.incarnation.store.in_outage and any(step.recorded for step in work.steps):
+                    # What cannot be recorded must not be performed: it would cost the run its process.
+                    await host.incarnation.store.check()
                 future = flight.submit(host, work)
             try:
                 await future
