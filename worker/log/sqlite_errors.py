@@ -48,13 +48,13 @@ _ADVICE: Final = {
 
 
 def is_own_fault(error: BaseException) -> bool:
-    """Whether only the write that raised it fails; otherwise disk or database fail everything.
+    """Whether only the write that raised it fails; otherwise disk or database fail everything."""
+    return not isinstance(error, sqlite3.Error) or isinstance(error, _OWN_FAULTS)
 
-    A damaged page fails those who need it, and nobody else.
-    """
-    if not isinstance(error, sqlite3.Error) or isinstance(error, _OWN_FAULTS):
-        return True
-    return _primary_code(error) in _DAMAGE
+
+def is_damage(error: BaseException) -> bool:
+    """Whether a damaged page was met: that fails those who need it, but their whole transaction with them."""
+    return isinstance(error, sqlite3.Error) and _primary_code(error) in _DAMAGE
 
 
 def may_be_there(error: sqlite3.Error) -> bool:

@@ -176,7 +176,7 @@ def _judge(db: sqlite3.Connection, path: Path, *, closed_cleanly: bool) -> None:
         )
     if closed_cleanly and path.stat().st_size > ALWAYS_CHECKED_BYTES:
         return
-    finding = _pragma(db, "quick_check(1)")
+    finding = " ".join(str(_pragma(db, "quick_check(1)")).split())
     if finding != "ok":
         raise _damaged(path, f"quick_check: {finding}")
 

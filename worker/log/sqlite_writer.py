@@ -20,7 +20,7 @@ from worker.errors import LogUnavailableError
 from worker.log import rules
 from worker.log.base import Append, EventListener, StoredEvent
 from worker.log.health import LogHealth
-from worker.log.sqlite_errors import is_own_fault, may_be_there, translate, unavailable
+from worker.log.sqlite_errors import is_damage, is_own_fault, may_be_there, translate, unavailable
 from worker.log.sqlite_writes import Written, append_all
 from worker.telemetry import Logger
 
@@ -60,12 +60,20 @@ class _Write:
 
 
 class _Scope:
-    """What fails inside is undone and noted as ``error``; a fault of disk or database passes through."""
+    """What fails inside is undone and noted as ``error``; what ``passes`` goes through, as it undoes more."""
 
-    __slots__ = ("_begin", "_db", "_finish", "_undo", "error")
+    __slots__ = ("_begin", "_db", "_finish", "_passes", "_undo", "error")
 
-    def __init__(self, db: sqlite3.Connection, begin: str, finish: str, undo: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        begin: str,
+        finish: str,
+        undo: tuple[str, ...],
+        passes: Callable[[BaseException], bool],
+    ) -> None:
         self._db = db
+        self._passes = passes
         self._begin = begin
         self._finish = finish
         self._undo = undo
@@ -81,7 +89,7 @@ class _Scope:
         if error is None:
             self._db.execute(self._finish)
             return False
-        if not is_own_fault(error):
+        if self._passes(error):
             return False
         for statement in self._undo:
             self._db.execute(statement)
@@ -90,12 +98,22 @@ class _Scope:
 
 
 def _transaction(db: sqlite3.Connection) -> _Scope:
-    return _Scope(db, "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+    return _Scope(
+        db,
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+        ("ROLLBACK",),
+        lambda error: not (is_own_fault(error) or is_damage(error)),
+    )
 
 
 def _savepoint(db: sqlite3.Connection) -> _Scope:
     return _Scope(
-        db, "SAVEPOINT one_write", "RELEASE one_write", ("ROLLBACK TO one_write", "RELEASE one_write")
+        db,
+        "SAVEPOINT one_write",
+        "RELEASE one_write",
+        ("ROLLBACK TO one_write", "RELEASE one_write"),
+        lambda error: not is_own_fault(error),
     )
 
 
@@ -242,13 +260,23 @@ class GroupWriter:
         return whole.error
 
     def _one_by_one(self, group: list[_Write]) -> None:
-        """Each in a savepoint of its own, so that one failing write fails no other."""
-        with _transaction(self._db):
+        """So that one failing write fails no other: where one meets damage, the others are done again."""
+        while group:
+            group = self._in_savepoints(group)
+
+    def _in_savepoints(self, group: list[_Write]) -> list[_Write]:
+        """Each in a savepoint of its own; returns who must be done again, nothing having been committed."""
+        done: list[_Write] = []
+        with _transaction(self._db) as whole:
             for write in group:
+                done.append(write)
                 with _savepoint(self._db) as single:
                     write.came_to(write.apply(self._db))
-                if single.error is not None:
-                    write.error = self._seen_by_caller(single.error)
+                write.error = None if single.error is None else self._seen_by_caller(single.error)
+        if whole.error is None:
+            return []
+        done[-1].error = self._seen_by_caller(whole.error)
+        return [write for write in group if write is not done[-1]]
 
     def _seen_by_caller(self, error: BaseException) -> BaseException:
         if not isinstance(error, sqlite3.Error):
