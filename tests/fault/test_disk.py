@@ -220,7 +220,7 @@ def settle(client: Any, run_keys: list[str], sent: list[Sent]) -> None:
 
 def outage(client: Any) -> dict[str, Any] | None:
     """What ``worker_status`` says of the log."""
-    found: dict[str, Any] | None = client.result("worker_status")["log"]["outage"]
+    found: dict[str, Any] | None = client.result("worker_status")["log"].get("outage")
     return found
 
 

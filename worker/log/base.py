@@ -240,7 +240,7 @@ class Store(ActionLog, EventLog, RunDirectory, Archive, Protocol):
         """Whether writes are refused by disk or database, as far as is known; ``check`` finds out."""
 
     def health(self) -> dict[str, Any]:
-        """What is wrong with disk or database, for people: ``outage`` and ``read_failures``, or null.
+        """What is wrong with disk or database, for people: ``outage`` and ``read_failures``, where there are any.
 
         Each has ``since``, ``message`` and ``count``.
         """

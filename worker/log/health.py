@@ -51,11 +51,9 @@ class LogHealth:
         """Whether the files gave cause to look through them before they are used again."""
 
     def view(self) -> dict[str, Any]:
-        """As ``worker_status`` shows it; null where nothing is wrong."""
-        return {
-            "outage": None if self.outage is None else self.outage.view(),
-            "read_failures": None if self.read_failures is None else self.read_failures.view(),
-        }
+        """As ``worker_status`` shows it; nothing where nothing is wrong."""
+        troubles = {"outage": self.outage, "read_failures": self.read_failures}
+        return {name: trouble.view() for name, trouble in troubles.items() if trouble is not None}
 
     async def check(self) -> None:
         """Return at once unless there is an outage, else when it is found to be over.
