@@ -18,6 +18,8 @@ PROBE_SECONDS: Final = 1.0
 READ_FAILURE_LINES_SECONDS: Final = 60.0
 """How far apart lines about failing reads are: a damaged page fails whenever somebody asks for it."""
 
+_SUSPICIOUS: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -72,7 +74,7 @@ class LogHealth:
     def write_failed(self, error: LogUnavailableError, count: int) -> None:
         """Note that disk or database refused ``count`` writes."""
         self._last_failure = self._loop.time()
-        self.is_suspect = self.is_suspect or error.information.get("reason") != "SQLITE_FULL"
+        self._suspect(error)
         if self.outage is not None:
             self.outage = replace(self.outage, count=self.outage.count + count)
             return
@@ -84,12 +86,15 @@ class LogHealth:
 
     def read_failed(self, error: LogUnavailableError) -> None:
         """Note that something could not be read."""
-        self.is_suspect = True
+        self._suspect(error)
         known = self.read_failures or Trouble(now_us(), error.message, 0)
         self.read_failures = replace(known, message=error.message, count=known.count + 1)
         if self._loop.time() >= self._next_read_line:
             self._next_read_line = self._loop.time() + READ_FAILURE_LINES_SECONDS
             self._tell("error", "log cannot be read", error=error.message, count=known.count + 1)
+
+    def _suspect(self, error: LogUnavailableError) -> None:
+        self.is_suspect = self.is_suspect or str(error.information.get("reason")).startswith(_SUSPICIOUS)
 
     async def stop(self) -> None:
         """Watch no longer; returns when no probe is under way."""
