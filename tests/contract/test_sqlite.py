@@ -15,6 +15,7 @@ from worker.errors import LogUnavailableError
 from worker.log import sqlite_writes
 from worker.log.base import Append, Creation, Rewind, StoredRequest
 from worker.log.sqlite import SqliteStore
+from worker.log.sqlite_errors import StoreRefusedError
 from worker.log.sqlite_files import open_files
 from worker.log.sqlite_writer import SWITCH_SECONDS
 from worker.runs.record import RunRecord
@@ -236,3 +237,49 @@ def test_a_busy_event_loop_does_not_starve_the_writer(
         assert turns < 20_000
 
     asyncio.run(main())
+
+
+def test_damage_fails_the_write_that_needs_the_page_and_no_other_of_its_group(
+    tmp_path: Path, run: Run, appending: Appending
+) -> None:
+    async def fill() -> None:
+        store = await SqliteStore.open(tmp_path)
+        for key in "ab":
+            await store.create(Creation(run(key), ()))
+            for head in range(200):
+                await store.append(appending(head, key, records={}))
+        await store.close()
+
+    async def main() -> None:
+        files = open_files(tmp_path)
+        garble_last_entries(files.path)
+        files.writer.execute("PRAGMA shrink_memory")
+        store = SqliteStore(files)
+        hurt, whole = await asyncio.gather(
+            store.append(appending(200, "b")), store.append(appending(200, "a")), return_exceptions=True
+        )
+        assert isinstance(hurt, LogUnavailableError)
+        assert hurt.information["reason"] == "SQLITE_CORRUPT"
+        assert hurt.information["applied"] == "no"
+        assert whole is None
+        assert not store.in_outage
+        assert "SQLITE_CORRUPT" in store.health()["read_failures"]["message"]
+        await store.close()
+
+    asyncio.run(fill())
+    asyncio.run(main())
+    with pytest.raises(StoreRefusedError, match="damaged"):
+        open_files(tmp_path)
+
+
+def garble_last_entries(path: Path) -> None:
+    """Overwrite the head of the page that the last entries of the last run are in."""
+    with closing(sqlite3.connect(path)) as db:
+        ((root,),) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entry'")
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        page = file.read(4096)
+        assert page[0] == 2, "the tree of entries has an inner page"
+        last = int.from_bytes(page[8:12], "big")
+        file.seek((last - 1) * 4096)
+        file.write(bytes([255] * 8))

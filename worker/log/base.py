@@ -9,7 +9,8 @@ exists, the writer's epoch and head are current, the request is new. Entries car
 
 Errors (all in ``worker.errors``): ``FencedError`` when epoch or head are not what the writer believes,
 ``DuplicateRequestError`` when the request is already recorded, ``LogUnavailableError`` when the disk or the
-database refuse, ``RequestError(RUN_NOT_FOUND)`` where a run is named that does not exist.
+database refuse (its ``applied`` is "no" where neither this write nor an earlier one that failed can come back
+after a crash, else "unknown"), ``RequestError(RUN_NOT_FOUND)`` where a run is named that does not exist.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -240,6 +241,22 @@ class Store(ActionLog, EventLog, RunDirectory, Archive, Protocol):
     @property
     def pending_writes(self) -> int:
         """Writes submitted and not yet durable."""
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether writes are refused by disk or database, as far as is known; ``check`` finds out."""
+
+    def health(self) -> dict[str, Any]:
+        """What is wrong with disk or database, for people: ``outage`` and ``read_failures``, where there are any.
+
+        Each has ``since``, ``message`` and ``count``.
+        """
+
+    async def check(self) -> None:
+        """Return at once unless there is an outage, else when a write has reached the disk.
+
+        Ask it before something is done that a refused write would undo. Raises LogUnavailableError.
+        """
 
     async def close(self) -> None:
         """Finish submitted writes, release files and locks; idempotent."""

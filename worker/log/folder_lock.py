@@ -4,6 +4,7 @@ The file is never deleted. While held it names the holder; after a clean close i
 holder finds in it tells whether the last one closed.
 """
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -54,9 +55,13 @@ class FolderLock:
         return cls(descriptor, closed_cleanly=known and not last_holder)
 
     def release(self, *, closed_cleanly: bool) -> None:
-        """Let go; with ``closed_cleanly`` the next holder need not check the database."""
+        """Let go; with ``closed_cleanly`` the next holder need not check the database.
+
+        On a disk that refuses even this, the next holder will.
+        """
         if closed_cleanly:
-            os.ftruncate(self._descriptor, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
 

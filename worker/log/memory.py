@@ -46,6 +46,18 @@ class MemoryStore:
         """Always 0: a write is done when it is submitted."""
         return 0
 
+    @property
+    def in_outage(self) -> bool:
+        """Never: there is no disk."""
+        return False
+
+    def health(self) -> dict[str, Any]:
+        """Nothing can be wrong."""
+        return {}
+
+    async def check(self) -> None:
+        """Always good."""
+
     async def close(self) -> None:
         """Refuse everything from now on; idempotent."""
         self._closed = True

@@ -6,6 +6,7 @@ or in the page cache that would cost more to hand over than to make.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from worker.errors import WorkerError
+from worker.errors import LogUnavailableError, WorkerError
 from worker.log import rules, sqlite_reads, sqlite_writes
 from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors, translate
@@ -21,6 +22,7 @@ from worker.log.sqlite_files import StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
+from worker.telemetry import Logger
 from worker.waiting import Done, awaited
 
 __all__ = ["SqliteStore", "StoreRefusedError"]
@@ -31,25 +33,41 @@ _Answer = TypeVar("_Answer")
 class SqliteStore:
     """Implements ``Store``. Made by ``open``, used on that loop only, closed by whoever opened it."""
 
-    def __init__(self, files: StoreFiles) -> None:
+    def __init__(self, files: StoreFiles, log: Logger | None = None) -> None:
         self._files = files
-        self._writer = GroupWriter(files.writer, files.path)
+        self._writer = GroupWriter(files.writer, files.path, log)
+        self._health = self._writer.health
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, folder: Path) -> Self:
+    async def open(cls, folder: Path, *, log: Logger | None = None) -> Self:
         """Open or create ``worker.db`` in ``folder`` (created 0700 when missing) and bring its schema up to date.
+
+        ``log`` is told when disk or database begin to fail, and when that is over.
 
         Raises:
             StoreRefusedError: another worker has it, it is damaged, foreign, newer, or not usable.
         """
-        return cls(await asyncio.to_thread(open_files, folder))
+        return cls(await asyncio.to_thread(open_files, folder), log)
 
     @property
     def pending_writes(self) -> int:
         """Writes submitted and not yet durable."""
         return self._writer.pending
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether the last write that reached for the disk was refused by it."""
+        return self._health.outage is not None
+
+    def health(self) -> dict[str, Any]:
+        """What is wrong with disk or database."""
+        return self._health.view()
+
+    async def check(self) -> None:
+        """Try the disk in an outage."""
+        await self._health.check()
 
     async def close(self) -> None:
         """Finish submitted reads and writes, fold the write-ahead log in, release the lock; idempotent."""
@@ -60,7 +78,7 @@ class SqliteStore:
     async def _close(self) -> None:
         await self._writer.stop()
         await asyncio.to_thread(self._reader.shutdown)
-        await asyncio.to_thread(self._files.close)
+        await asyncio.to_thread(self._files.close, closed_cleanly=not self._health.is_suspect)
 
     def listen(self, listener: EventListener) -> None:
         """Have ``listener`` called with every durable event, in order, on the loop."""
@@ -75,7 +93,9 @@ class SqliteStore:
     ) -> tuple[list[StoredEvent], int]:
         """Events behind ``after_event`` in order, and the highest number."""
         if self._writer.pending:
-            await self._writer.submit(_nothing)
+            # What the disk refuses has no events; what was durable before can be read all the same.
+            with contextlib.suppress(LogUnavailableError):
+                await self._writer.submit(_nothing)
         return await self._read(
             lambda db: sqlite_reads.read_events(db, run_key, after_event, limit, max_bytes)
         )
@@ -109,7 +129,10 @@ class SqliteStore:
         try:
             return sqlite_reads.find_request(self._files.finder, request_id)
         except sqlite3.Error as error:
-            raise translate(error, self._files.path) from error
+            refusal = translate(error, self._files.path)
+            if isinstance(refusal, LogUnavailableError):
+                self._health.read_failed(refusal)
+            raise refusal from error
 
     async def read_outcomes(self, request: StoredRequest) -> list[tuple[str, bytes, bytes]]:
         """The answer of an action request."""
@@ -184,7 +207,11 @@ class SqliteStore:
     async def _read(self, query: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         self._refuse_closed()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, self._query, query)
+        try:
+            return await loop.run_in_executor(self._reader, self._query, query)
+        except LogUnavailableError as error:
+            self._health.read_failed(error)
+            raise
 
     def _query(self, query: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         with driver_errors(self._files.path):

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from worker.errors import LogUnavailableError
 
@@ -20,6 +20,18 @@ _OWN_FAULTS: Final = (
     sqlite3.InterfaceError,
     sqlite3.NotSupportedError,
 )
+
+_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+_NOTHING_WRITTEN: Final = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+)
+"""What SQLite gives only before the frame that commits is whole in the write-ahead log."""
 
 _PRIMARY_CODE_MASK: Final = 0xFF
 _ADVICE: Final = {
@@ -40,16 +52,39 @@ def is_own_fault(error: BaseException) -> bool:
     return not isinstance(error, sqlite3.Error) or isinstance(error, _OWN_FAULTS)
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether a damaged page was met: that fails those who need it, but their whole transaction with them."""
+    return isinstance(error, sqlite3.Error) and _primary_code(error) in _DAMAGE
+
+
+def may_be_there(error: sqlite3.Error) -> bool:
+    """Whether a commit that failed may have reached the write-ahead log whole, so that a crash brings it back."""
+    return _primary_code(error) not in _NOTHING_WRITTEN
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE_MASK
+
+
 def translate(
     error: sqlite3.Error, path: Path, refusal: type[LogUnavailableError] = LogUnavailableError
 ) -> Exception:
     """What callers see: ``ValueError`` for what the schema forbids, else ``refusal`` with file and advice."""
     if isinstance(error, _OWN_FAULTS):
         return ValueError(f"the schema of {path} refuses this write: {error}")
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return unavailable(error, path, refusal)
+
+
+def unavailable(
+    error: sqlite3.Error,
+    path: Path,
+    refusal: type[LogUnavailableError] = LogUnavailableError,
+    **information: Any,
+) -> LogUnavailableError:
+    """The refusal of disk or database, with file and advice."""
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    advice = _ADVICE.get(code & _PRIMARY_CODE_MASK, "see SQLite's message")
-    return refusal(f"{path}: {error} ({name}); {advice}", path=str(path), reason=name)
+    advice = _ADVICE.get(_primary_code(error), "see SQLite's message")
+    return refusal(f"{path}: {error} ({name}); {advice}", path=str(path), reason=name, **information)
 
 
 @contextmanager

@@ -16,11 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from worker.errors import LogUnavailableError
 from worker.log import rules
 from worker.log.base import Append, EventListener, StoredEvent
-from worker.log.sqlite_errors import is_own_fault, translate
+from worker.log.health import LogHealth
+from worker.log.sqlite_errors import is_damage, is_own_fault, may_be_there, translate, unavailable
 from worker.log.sqlite_writes import Written, append_all
 from worker.log.sqlite_writes import append as append_one
+from worker.telemetry import Logger
 from worker.waiting import Done
 
 GROUP_LIMIT: Final = 512
@@ -61,12 +64,20 @@ class _Write:
 
 
 class _Scope:
-    """What fails inside is undone and noted as ``error``; a fault of disk or database passes through."""
+    """What fails inside is undone and noted as ``error``; what ``passes`` goes through, as it undoes more."""
 
-    __slots__ = ("_begin", "_db", "_finish", "_undo", "error")
+    __slots__ = ("_begin", "_db", "_finish", "_passes", "_undo", "error")
 
-    def __init__(self, db: sqlite3.Connection, begin: str, finish: str, undo: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        begin: str,
+        finish: str,
+        undo: tuple[str, ...],
+        passes: Callable[[BaseException], bool],
+    ) -> None:
         self._db = db
+        self._passes = passes
         self._begin = begin
         self._finish = finish
         self._undo = undo
@@ -82,7 +93,7 @@ class _Scope:
         if error is None:
             self._db.execute(self._finish)
             return False
-        if not isinstance(error, Exception) or not is_own_fault(error):
+        if not isinstance(error, Exception) or self._passes(error):
             return False
         for statement in self._undo:
             self._db.execute(statement)
@@ -91,12 +102,22 @@ class _Scope:
 
 
 def _transaction(db: sqlite3.Connection) -> _Scope:
-    return _Scope(db, "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+    return _Scope(
+        db,
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+        ("ROLLBACK",),
+        lambda error: not (is_own_fault(error) or is_damage(error)),
+    )
 
 
 def _savepoint(db: sqlite3.Connection) -> _Scope:
     return _Scope(
-        db, "SAVEPOINT one_write", "RELEASE one_write", ("ROLLBACK TO one_write", "RELEASE one_write")
+        db,
+        "SAVEPOINT one_write",
+        "RELEASE one_write",
+        ("ROLLBACK TO one_write", "RELEASE one_write"),
+        lambda error: not is_own_fault(error),
     )
 
 
@@ -117,20 +138,29 @@ def _segments(group: list[_Write]) -> list[list[_Write]]:
     return segments
 
 
+def _touch(db: sqlite3.Connection) -> None:
+    """A write that changes nothing and still reaches the disk: one frame of the write-ahead log."""
+    ((version,),) = db.execute("PRAGMA user_version").fetchall()
+    db.execute(f"PRAGMA user_version = {version}")
+
+
 class GroupWriter:
     """Owns the writing connection from construction until ``stop`` returns; made and used on one loop.
 
     ``listener`` is called with each event that became durable, in order, before its write is answered.
+    ``health`` knows of an outage before the writes that it failed are answered.
     """
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path, log: Logger | None = None) -> None:
         self._db = db
         self._path = path
         self._loop = asyncio.get_running_loop()
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._pending = 0
         self._stopping = False
+        self._is_uncertain = False
         self.listener: EventListener | None = None
+        self.health = LogHealth(lambda: self.submit(_touch), log)
         # A daemon thread: a worker that forgot to close still exits; the next open rolls back what it cut off.
         self._thread = threading.Thread(target=self._serve, name="log-writer", daemon=True)
         self._thread.start()
@@ -146,8 +176,9 @@ class GroupWriter:
         It gives the result, or a ``Written`` where it has events.
 
         Cancelling the future gives up the answer, not the write. A ``LogUnavailableError`` on it means that
-        the commit failed: the write is not visible, but a crash right now may still bring it back, so ask
-        again with the same request_id.
+        the commit failed and the write is not visible. Where its ``applied`` is "unknown", a crash before the
+        next commit may still bring back this write, or an earlier one that failed: ask again with the same
+        request_id.
 
         Raises:
             LogUnavailableError: after ``stop``.
@@ -182,15 +213,16 @@ class GroupWriter:
     async def stop(self) -> None:
         """Finish what was submitted and end the thread; the connection stays open for its owner to close."""
         self._stopping = True
+        await self.health.stop()
         self._waiting.put(None)
         await asyncio.to_thread(self._thread.join)
 
     def _serve(self) -> None:
         while group := self._next_group():
-            self._commit(group)
+            failure = self._commit(group)
             # A closed loop has nobody left to answer.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._answer, group)
+                self._loop.call_soon_threadsafe(self._answer, group, failure)
 
     def _next_group(self) -> list[_Write]:
         """All that waits, at least one write; empty when the thread shall end."""
@@ -206,8 +238,11 @@ class GroupWriter:
                 self._waiting.put(None)
         return group
 
-    def _commit(self, group: list[_Write]) -> None:
-        """Try the group as a whole; where a write of it fails, do it again one by one."""
+    def _commit(self, group: list[_Write]) -> LogUnavailableError | None:
+        """Try the group as a whole; where a write of it fails, do it again one by one.
+
+        Returns what failed all of it, if disk or database did.
+        """
         try:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -217,7 +252,11 @@ class GroupWriter:
             elif error is not None:
                 self._one_by_one(group)
         except sqlite3.Error as error:
-            self._abandon(group, error)
+            return self._abandon(group, error)
+        if self._is_uncertain and any(write.apply is _touch and write.error is None for write in group):
+            # What failed stood behind the last commit in the write-ahead log; now this one stands there.
+            self._is_uncertain = False
+        return None
 
     def _all_at_once(self, group: list[_Write]) -> Exception | None:
         """In few statements: each gives the interpreter lock away, which a busy event loop is slow to return."""
@@ -232,30 +271,61 @@ class GroupWriter:
         return whole.error
 
     def _one_by_one(self, group: list[_Write]) -> None:
-        """Each in a savepoint of its own, so that one failing write fails no other."""
-        with _transaction(self._db):
+        """So that one failing write fails no other: where one meets damage, the others are done again."""
+        while group:
+            group = self._in_savepoints(group)
+
+    def _in_savepoints(self, group: list[_Write]) -> list[_Write]:
+        """Each in a savepoint of its own; returns who must be done again, nothing having been committed."""
+        done: list[_Write] = []
+        with _transaction(self._db) as whole:
             for write in group:
+                done.append(write)
                 with _savepoint(self._db) as single:
                     write.came_to(write.apply(self._db))
-                if single.error is not None:
-                    write.error = self._seen_by_caller(single.error)
+                write.error = None if single.error is None else self._seen_by_caller(single.error)
+        if whole.error is None:
+            return []
+        done[-1].error = self._seen_by_caller(whole.error)
+        return [write for write in group if write is not done[-1]]
 
     def _seen_by_caller(self, error: Exception) -> Exception:
-        return translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+        if not isinstance(error, sqlite3.Error):
+            return error
+        seen = translate(error, self._path)
+        if isinstance(seen, LogUnavailableError):
+            seen.information["applied"] = self._applied
+        return seen
 
-    def _abandon(self, group: list[_Write], error: sqlite3.Error) -> None:
+    @property
+    def _applied(self) -> str:
+        """What is known of a write that failed, and of those with its request_id that failed before."""
+        return "unknown" if self._is_uncertain else "no"
+
+    def _abandon(self, group: list[_Write], error: sqlite3.Error) -> LogUnavailableError:
         """Fail the whole group: also who was refused, for the refusal may rest on a neighbour's write."""
         # SQLite may have rolled back by itself; if it cannot now, the next group tries again.
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("ROLLBACK")
+        self._is_uncertain = self._is_uncertain or may_be_there(error)
         for write in group:
-            write.error = translate(error, self._path)
+            write.error = unavailable(error, self._path, applied=self._applied)
             write.error.__cause__ = error
+        return unavailable(error, self._path)
 
-    def _answer(self, group: list[_Write]) -> None:
+    def _answer(self, group: list[_Write], failure: LogUnavailableError | None) -> None:
         self._pending -= len(group)
-        for write in group:
-            if write.error is None and self.listener is not None:
-                for event in write.events:
-                    self.listener(event)
-            write.done(write.result, write.error)
+        if failure is not None:
+            self.health.write_failed(failure, len(group))
+        # One answer that fails must not keep the others back.
+        with contextlib.ExitStack() as answers:
+            for write in reversed(group):
+                answers.callback(self._answer_one, write, failure)
+
+    def _answer_one(self, write: _Write, failure: LogUnavailableError | None) -> None:
+        if failure is None and isinstance(write.error, LogUnavailableError):
+            self.health.read_failed(write.error)
+        if write.error is None and self.listener is not None:
+            for event in write.events:
+                self.listener(event)
+        write.done(write.result, write.error)

@@ -58,7 +58,7 @@ class StateAccess:
         ``done`` is told of the end once. False: the request is to be served the long way, nothing was done.
         """
         host = None if request.run_key is None else self.table.at_hand(request.run_key)
-        if host is None or self._is_known(request):
+        if host is None or host.incarnation.store.in_outage or self._is_known(request):
             return False
         work = self._work(flight, request, host, ritual)
 
@@ -111,6 +111,9 @@ class StateAccess:
                 if host is None:
                     host = await self.table.start(await self.births.restore(record), flight.check)
                 work = self._work(flight, request, host, ritual)
+                if host.incarnation.store.in_outage and any(step.recorded for step in work.steps):
+                    # What cannot be recorded must not be performed: it would cost the run its process.
+                    await host.incarnation.store.check()
                 performed = flight.performing(host, work)
             try:
                 await performed

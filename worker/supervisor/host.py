@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from worker.clock import now_us
-from worker.errors import InternalError, WorkerError
+from worker.errors import InternalError, LogUnavailableError, WorkerError
 from worker.log.base import Append as LogAppend
 from worker.process.exits import classify_exit
 from worker.process.handle import ProcessHandle
@@ -277,7 +277,8 @@ class RunHost:
 
     def _written(self, error: WorkerError | None) -> None:
         self._is_writing = False
-        if error is not None:
+        # An outage of the log is told once, by the log itself.
+        if error is not None and not isinstance(error, LogUnavailableError):
             self.log.error("write failed", code=str(error.code), error=error.message, seq=self._seq)
         self._feed(s.Appended() if error is None else s.AppendFailed(error))
 
@@ -379,7 +380,8 @@ class RunHost:
     def _lose(self, error: WorkerError) -> None:
         if self.run.state in (s.ProcessState.STOPPING, s.ProcessState.COLD):
             return
-        self.log.warning("run lost", code=str(error.code), error=error.message)
+        if not isinstance(error, LogUnavailableError):
+            self.log.warning("run lost", code=str(error.code), error=error.message)
         self._end_step()
         self._feed(s.Lost(error))
 

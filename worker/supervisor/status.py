@@ -5,6 +5,8 @@ from typing import Any
 
 import psutil
 
+from worker.errors import LogUnavailableError
+from worker.log.base import Store
 from worker.process.pool import ZygotePool
 from worker.runs.stimuli import ProcessState
 from worker.settings import Settings
@@ -18,12 +20,12 @@ _COMING_UP = (ProcessState.COLD, ProcessState.BOOTING, ProcessState.REPLAYING)
 async def worker_status(
     table: RunTable, stores: Stores, pool: ZygotePool, slots: ReplaySlots, settings: Settings
 ) -> dict[str, Any]:
-    """Live, restoring and queued runs, limits, zygotes, memory (bytes) and writes not yet durable."""
+    """Live, restoring and queued runs, limits, zygotes, memory (bytes), how the log is."""
     hosts = table.hosts()
     states = Counter(host.run.state for host in hosts)
     return {
         "runs": {
-            "stored": await stores.durable.count(),
+            "stored": await _stored(stores.durable),
             "ephemeral": await stores.ephemeral.count(),
             "live": sum(host.live for host in hosts),
             "restoring": sum(states[state] for state in _COMING_UP),
@@ -49,8 +51,16 @@ async def worker_status(
             for zygote in pool.zygotes()
         ],
         "memory": {"worker_bytes": psutil.Process().memory_info().rss, "runs_bytes": _run_bytes(hosts)},
-        "log": {"pending_writes": stores.durable.pending_writes},
+        "log": {"pending_writes": stores.durable.pending_writes, **stores.durable.health()},
     }
+
+
+async def _stored(store: Store) -> int | None:
+    """How many runs there are, or None where the log cannot tell: the rest is worth knowing then most of all."""
+    try:
+        return await store.count()
+    except LogUnavailableError:
+        return None
 
 
 def _run_bytes(hosts: list[RunHost]) -> int:

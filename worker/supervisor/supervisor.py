@@ -297,6 +297,7 @@ class Supervisor:
             incarnation = await self._births.rewind(record, request, flight.digest)
             host = self._table.get(request.run_key)
             if host is not None:
+                await incarnation.store.check()
                 await self._table.replace(host, "rewind")
             host = await self._table.start(incarnation, flight.check)
             performed = flight.performing(host, Work(request_id=request.request_id, begun=True))
@@ -335,6 +336,7 @@ class Supervisor:
             if stored is not None:
                 return stored_answer(stored)
             if request.closed is True:
+                await self._stores.of(run_key).check()
                 await self._end(flight, run_key)
             host, _ = await self._access.locate(run_key)
             state, live = (None, False) if host is None else (host.run.state, host.live)

@@ -129,8 +129,9 @@ class RunTable:
 
         Raises:
             CapacityError: every run in memory is at work.
-            WorkerError: DRAINING; nothing was started.
+            WorkerError: DRAINING, LOG_UNAVAILABLE; nothing was started.
         """
+        await incarnation.store.check()
         while len(self._hosts) >= self._limit:
             await self._make_room()
         still_wanted()

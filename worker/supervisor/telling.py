@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.entities import RunStatus
 from worker.clock import now_us
-from worker.errors import WorkerError
+from worker.errors import LogUnavailableError, WorkerError
 from worker.log.base import NewEvent
 from worker.runs import stimuli as s
 from worker.runs.history import LogEntry
@@ -102,4 +102,5 @@ class RunTeller:
             self._lost(events, error)
 
     def _lost(self, events: tuple[NewEvent, ...], error: WorkerError) -> None:
-        self._log.warning("event lost", kind=str(events[0].kind), code=str(error.code))
+        if not isinstance(error, LogUnavailableError):  # counted where the outage is told
+            self._log.warning("event lost", kind=str(events[0].kind), code=str(error.code))

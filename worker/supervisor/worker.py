@@ -68,7 +68,7 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
     async with contextlib.AsyncExitStack() as stack:
         # Outlives the store, whose last writes have events too.
         told = stack.enter_context(publisher(settings.events, log))
-        store = await stack.enter_async_context(_store(settings))
+        store = await stack.enter_async_context(_store(settings, log))
         runtime = stack.enter_context(_runtime_folder(settings))
         config = _zygote_config(runtime)
         isolation = await _judge_sandbox(settings, config, log)
@@ -133,8 +133,10 @@ def _log_bugs_in_callbacks(log: Logger) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[Store]:
-    store: Store = MemoryStore() if settings.in_memory else await SqliteStore.open(Path(settings.data))
+async def _store(settings: Settings, log: Logger) -> AsyncIterator[Store]:
+    store: Store = (
+        MemoryStore() if settings.in_memory else await SqliteStore.open(Path(settings.data), log=log)
+    )
     try:
         yield store
     finally:
@@ -148,15 +150,26 @@ def _runtime_folder(settings: Settings) -> Iterator[Path]:
     if note is not None and note.is_file():
         _remove_runtime(Path(note.read_text()))
     folder = Path(tempfile.mkdtemp(prefix=RUNTIME_PREFIX))
-    folder.chmod(0o755)
-    if note is not None:
-        note.write_text(str(folder))
     try:
+        folder.chmod(0o755)
+        if note is not None:
+            _write_note(note, folder)
         yield folder
     finally:
         _remove_runtime(folder)
         if note is not None:
-            note.unlink(missing_ok=True)
+            # Where it cannot be removed, it names a folder that is gone: that harms nobody.
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
+
+
+def _write_note(note: Path, folder: Path) -> None:
+    try:
+        note.write_text(str(folder))
+    except OSError as error:
+        raise StartError(
+            f"{note} cannot be written: {error.strerror}; check the data folder's disk, owner and mode"
+        ) from error
 
 
 def _remove_runtime(folder: Path) -> None:
