@@ -351,7 +351,7 @@ class Supervisor:
             await self._access.locate(run_key)
             await self._end(flight, run_key)
             # An ephemeral run whose process was lost is kept for who restores it; not any longer.
-            await self._stores.forget(run_key)
+            await self._table.forget(run_key)
         return {"result": None}
 
     async def _end(self, flight: Flight, run_key: str) -> None:

@@ -5,11 +5,8 @@ import contextlib
 import os
 import resource
 import secrets
-import shutil
 import signal
-import socket
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -34,12 +31,12 @@ from worker.supervisor.models import ModelCatalog
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.router import Router
+from worker.supervisor.runtime import is_listening, runtime_folder
 from worker.supervisor.spawner import Spawner
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
 from worker.telemetry import Logger
 
-RUNTIME_PREFIX: Final = "model-worker-"
 DESCRIPTORS_PER_RUN: Final = 3
 """Its socket, its output pipe, its pidfd."""
 OTHER_DESCRIPTORS: Final = 200
@@ -59,14 +56,16 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
     root = settings.models_dir
     if not root.is_dir():
         raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
-    _refuse_served_sockets([*settings.bind, *([settings.events] if settings.events else [])])
+    sockets = _ipc_paths([*settings.bind, settings.events])
+    _refuse_served_sockets(sockets)
     _raise_open_files(settings, log)
     _log_bugs_in_callbacks(log)
     async with contextlib.AsyncExitStack() as stack:
         # Outlives the store, whose last writes have events too.
         told = stack.enter_context(publisher(settings.events, log))
         store = await stack.enter_async_context(_store(settings))
-        runtime = stack.enter_context(_runtime_folder(settings))
+        data = None if settings.in_memory else Path(settings.data)
+        runtime = stack.enter_context(runtime_folder(data, sockets))
         config = _zygote_config(runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
@@ -93,16 +92,18 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
         log.info("worker stopped")
 
 
-def _refuse_served_sockets(endpoints: Sequence[str]) -> None:
+def _ipc_paths(endpoints: Sequence[str]) -> list[str]:
+    """The socket files among endpoints, absolute; abstract sockets have none."""
+    parts = (endpoint.partition("://") for endpoint in endpoints)
+    return [os.path.abspath(path) for scheme, _, path in parts if scheme == "ipc" and path[:1] != "@"]  # noqa: PTH100 - resolve() would follow links
+
+
+def _refuse_served_sockets(paths: Sequence[str]) -> None:
     """ZeroMQ takes an ipc path over from a worker that still listens on it, without a word to either."""
-    for endpoint in endpoints:
-        scheme, _, path = endpoint.partition("://")
-        if scheme != "ipc" or path.startswith("@"):
-            continue
-        with socket.socket(socket.AF_UNIX) as peer, contextlib.suppress(OSError):
-            peer.connect(path)
+    for path in paths:
+        if is_listening(path):
             raise StartError(
-                f"cannot bind {endpoint}: another process listens there. Choose another endpoint with --bind"
+                f"cannot bind ipc://{path}: another process listens there. Choose another endpoint with --bind"
             )
 
 
@@ -136,29 +137,6 @@ async def _store(settings: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
-
-
-@contextlib.contextmanager
-def _runtime_folder(settings: Settings) -> Iterator[Path]:
-    """A folder that runs can reach, for their scratch; what a killed predecessor left is removed first."""
-    note = None if settings.in_memory else Path(settings.data) / "runtime"
-    if note is not None and note.is_file():
-        _remove_runtime(Path(note.read_text()))
-    folder = Path(tempfile.mkdtemp(prefix=RUNTIME_PREFIX))
-    folder.chmod(0o755)
-    if note is not None:
-        note.write_text(str(folder))
-    try:
-        yield folder
-    finally:
-        _remove_runtime(folder)
-        if note is not None:
-            note.unlink(missing_ok=True)
-
-
-def _remove_runtime(folder: Path) -> None:
-    if folder.name.startswith(RUNTIME_PREFIX) and folder.is_dir() and folder.stat().st_uid == os.geteuid():
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _zygote_config(runtime: Path) -> ZygoteConfig:
