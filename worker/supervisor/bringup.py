@@ -16,7 +16,6 @@ from worker.settings import Settings
 from worker.supervisor import answers
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.replay import Replayer
-from worker.telemetry import Logger
 
 
 class BringUp:
@@ -25,11 +24,10 @@ class BringUp:
     ``stop`` ends every wait in it at once; what was awaited then raises.
     """
 
-    def __init__(self, incarnation: Incarnation, settings: Settings, log: Logger) -> None:
+    def __init__(self, incarnation: Incarnation, settings: Settings) -> None:
         self._loop = asyncio.get_running_loop()
         self._incarnation = incarnation
         self._settings = settings
-        self._log = log
         self._booted: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
         self._settled: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
         self._replayer: Replayer | None = None
@@ -40,6 +38,16 @@ class BringUp:
     def applied(self) -> int:
         """Actions that the replay has applied so far."""
         return 0 if self._replayer is None else self._replayer.applied
+
+    @property
+    def diverged(self) -> int:
+        """Actions that came out differently than recorded."""
+        return 0 if self._replayer is None else self._replayer.diverged
+
+    @property
+    def divergences(self) -> list[dict[str, Any]]:
+        """The first of them, described."""
+        return [] if self._replayer is None else self._replayer.divergences
 
     async def boot(self, handle: ProcessHandle, record: RunRecord) -> dict[str, bytes]:
         """Have the model loaded; gives what it recorded meanwhile.
@@ -68,7 +76,6 @@ class BringUp:
         Raises:
             ReplayError: REPLAY_DIVERGED, BOOT_TIMEOUT, or PROCESS_EXITED after ``stop``.
         """
-        started = self._loop.time()
         patience = self._settings.operation_timeout_seconds * 2
         strict = self._incarnation.strict_replay
         self._replayer = Replayer(
@@ -78,15 +85,7 @@ class BringUp:
         records = await self._settle(handle, self._replayer.last_at_us, patience)
         handle.output.unmute()
         for finding in self._replayer.divergences:
-            self._log.warning("replay diverged", **finding)
             self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
-        self._log.info(
-            "run replayed",
-            actions=self._replayer.applied,
-            diverged=self._replayer.diverged,
-            seconds=round(self._loop.time() - started, 4),
-            origin=self._incarnation.origin.value,
-        )
         return records
 
     def on_message(self, message: list[Any]) -> None:

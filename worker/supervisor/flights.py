@@ -165,6 +165,7 @@ class Flights:
 
     async def _run(self, flight: Flight) -> None:
         request_id = flight.request.request_id
+        began = self._loop.time()
         try:
             body = await self._serve(flight)
             reply = {"version": 1, "request_id": request_id, "ok": True, **body}
@@ -177,6 +178,14 @@ class Flights:
             reply = failure(request_id, InternalError())
         finally:
             self._by_id.pop(request_id, None) if flight.request.changes_state else None
+        self._log.debug(
+            "request served",
+            type=type(flight.request).__name__,
+            run_key=getattr(flight.request, "run_key", None),
+            request_id=request_id,
+            ok=reply["ok"],
+            duration_seconds=round(self._loop.time() - began, 4),
+        )
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
             if waiter.timer is not None:

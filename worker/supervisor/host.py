@@ -23,6 +23,7 @@ from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
+from worker.supervisor.chronicle import Chronicle
 from worker.supervisor.events import Announcer
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.replay import ReplaySlots
@@ -78,7 +79,8 @@ class RunHost:
         self._waits_for_slot = False
         self._is_writing = False
         self._is_over = False
-        self._coming_up = BringUp(incarnation, services.settings, self.log)
+        self._coming_up = BringUp(incarnation, services.settings)
+        self._chronicle = Chronicle(incarnation, self._coming_up, self.log)
         self.teller = RunTeller(incarnation, services.announcer, self._spawn_task, self.log)
 
     # Asked from outside
@@ -113,6 +115,7 @@ class RunHost:
             future.set_exception(ReroutedError())
             return future
         self._futures[work] = future
+        self._chronicle.asked(work)
         self.last_used = self._loop.time()
         self._feed(s.Requested(work))
         return future
@@ -122,15 +125,15 @@ class RunHost:
         if work in self._futures:
             self._feed(s.Expired(work))
 
-    def evict(self, reason: str) -> None:
-        """Leave memory as soon as the current request is done."""
+    def evict(self, reason: str, request_id: str | None = None) -> None:
+        """Leave memory as soon as the current request is done; ``request_id``: of the request that wants it."""
+        self._chronicle.ended_by(request_id)
         if self.run.state is not s.ProcessState.COLD:
             self._feed(s.EvictAsked(reason))
 
     def abandon(self, error: WorkerError) -> None:
         """Leave memory now; a request that is being performed gets ``error``."""
-        if self.run.state is not s.ProcessState.COLD:
-            self._feed(s.Lost(error))
+        self._lose(error)
 
     # Stimuli in, effects out
 
@@ -172,7 +175,7 @@ class RunHost:
                 self._rest()
             case s.Released(reason, lost):
                 self._is_over = True
-                self.log.info("run released", reason=reason, lost=lost, seq=self.record.seq)
+                self._chronicle.ended(reason, self.record, lost=lost, came_up=self.run.came_up)
                 if self.run.came_up:
                     self.teller.evicted(self.record.seq, reason)
                 self._services.released(self, lost)
@@ -248,6 +251,8 @@ class RunHost:
         records = await self._coming_up.replay(self._handle)
         self.teller.recorded(records)
         if self._is_in(s.ProcessState.REPLAYING):
+            if not self.incarnation.origin.commits:
+                self._chronicle.came_up(self.record)
             self._feed(s.Replayed())
             self.teller.restored(self.record.seq)
         return records
@@ -264,11 +269,13 @@ class RunHost:
         except WorkerError as error:
             self._written(error)
         else:
+            self._chronicle.came_up(self.record)
             self._written(None)
 
     def _written(self, error: WorkerError | None) -> None:
         self._is_writing = False
         if error is not None:
+            self._chronicle.failed(error, self.run.current)
             self.log.error("write failed", code=str(error.code), error=error.message, seq=self.record.seq)
         self._feed(s.Appended() if error is None else s.AppendFailed(error))
 
@@ -365,7 +372,7 @@ class RunHost:
     def _lose(self, error: WorkerError) -> None:
         if self.run.state in (s.ProcessState.STOPPING, s.ProcessState.COLD):
             return
-        self.log.warning("run lost", code=str(error.code), error=error.message)
+        self._chronicle.failed(error, self.run.current)
         self._end_step()
         self._feed(s.Lost(error))
 

@@ -76,7 +76,7 @@ class Visit:
         self._spawner = spawner
         self._limits = limits
         self._log = log.bind(introspected=incarnation.model.name)
-        self._coming_up = BringUp(incarnation, spawner.settings, self._log)
+        self._coming_up = BringUp(incarnation, spawner.settings)
         self._told: asyncio.Future[Introspection] = loop.create_future()
         self._gone: asyncio.Future[ExitReport] = loop.create_future()
         self._mishap: WorkerError | None = None
@@ -95,7 +95,9 @@ class Visit:
         """
         incarnation, settings = self._incarnation, self._spawner.settings
         try:
-            handle = await self._spawner.spawn_for(incarnation.model, self, log_sink(self._log))
+            handle = await self._spawner.spawn_for(
+                incarnation.model, self, log_sink(self._log, shown=settings.log_model_output)
+            )
         except ZygoteError as error:
             raise mishaps.not_started(str(error)) from error
         handle.output.mute()

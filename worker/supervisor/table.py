@@ -151,10 +151,10 @@ class RunTable:
         if gone is not None and not gone.done():
             gone.set_result(None)
 
-    async def replace(self, host: RunHost, reason: str) -> None:
-        """Take a run out of memory for an incarnation that follows at once."""
+    async def replace(self, host: RunHost, reason: str, request_id: str) -> None:
+        """Take a run out of memory for an incarnation that follows at once, as a request wants it."""
         self._replaced.add(host.run_key)
-        host.evict(reason)
+        host.evict(reason, request_id)
         await self.gone(host.run_key)
 
     async def settled(self, run_key: str) -> None:

@@ -37,6 +37,8 @@ from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
 from worker.telemetry import Logger
 
+LAST_REPLIES_SECONDS: Final = 0.1
+"""Between the last reply and the end of its connection."""
 DESCRIPTORS_PER_RUN: Final = 3
 """Its socket, its output pipe, its pidfd."""
 OTHER_DESCRIPTORS: Final = 200
@@ -53,6 +55,8 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
     Raises:
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
     """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     root = settings.models_dir
     if not root.is_dir():
         raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
@@ -85,11 +89,15 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
             data=settings.data,
             sandbox=str(isolation),
             pid=os.getpid(),
+            duration_seconds=round(loop.time() - began, 4),
         )
         ready(router.endpoints)
         await supervisor.drained.wait()
         await supervisor.settle()
-        log.info("worker stopped")
+        # libzmq drops what a client with ZMQ_IMMEDIATE has not read when its connection ends.
+        await asyncio.sleep(LAST_REPLIES_SECONDS)
+        ended = loop.time()
+    log.info("worker stopped", pid=os.getpid(), duration_seconds=round(loop.time() - ended, 4))
 
 
 def _ipc_paths(endpoints: Sequence[str]) -> list[str]:
@@ -125,7 +133,9 @@ def _log_bugs_in_callbacks(log: Logger) -> None:
     """What a callback of the loop raises is a bug; it belongs in the log like everything else."""
 
     def report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        log.error("bug in a callback", what=context.get("message"), exc_info=context.get("exception"))
+        # What follows the name are the call's arguments, which may be a run's.
+        what = str(context.get("message")).partition("(")[0]
+        log.error("bug in a callback", what=what, exc_info=context.get("exception"))
 
     asyncio.get_running_loop().set_exception_handler(report)
 
@@ -193,9 +203,7 @@ async def _supervisor(
         keep_seconds=settings.session_timeout_seconds,
     )
     services = HostServices(settings, limits, log, slots, spawner.spawn, table.release, announcer)
-    births = Births(
-        ModelCatalog(settings.models_dir), stores, settings, log, isolation.level.value, announcer
-    )
+    births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
