@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from worker.log import rules, sqlite_reads, sqlite_writes
 from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors
-from worker.log.sqlite_files import StoreFiles, open_files
+from worker.log.sqlite_files import OnCheck, StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
@@ -36,13 +36,13 @@ class SqliteStore:
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, folder: Path) -> Self:
+    async def open(cls, folder: Path, on_check: OnCheck | None = None) -> Self:
         """Open or create ``worker.db`` in ``folder`` (created 0700 when missing) and bring its schema up to date.
 
         Raises:
             StoreRefusedError: another worker has it, it is damaged, foreign, newer, or not usable.
         """
-        return cls(await asyncio.to_thread(open_files, folder))
+        return cls(await asyncio.to_thread(open_files, folder, on_check))
 
     @property
     def pending_writes(self) -> int:

@@ -6,7 +6,7 @@ repairs what a crash leaves by itself, but a crash is also when disks lose what 
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,6 +22,9 @@ APPLICATION_ID: Final = 0x6D777231
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 JOURNAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 """What the write-ahead log is cut back to after a burst."""
+
+OnCheck = Callable[[Path, int], None]
+"""Takes the database's path and its size in bytes."""
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 
@@ -80,8 +83,10 @@ class StoreFiles:
         self.lock.release(closed_cleanly=True)
 
 
-def open_files(folder: Path) -> StoreFiles:
+def open_files(folder: Path, on_check: OnCheck | None = None) -> StoreFiles:
     """Lock the folder (created 0700 when missing), then check, migrate and connect.
+
+    ``on_check`` is told, on the caller's thread, of a check that reads the whole database and may take long.
 
     Raises:
         StoreRefusedError: in use, not ours, newer than this worker, damaged, or not usable; nothing is left
@@ -105,6 +110,9 @@ def open_files(folder: Path) -> StoreFiles:
         with driver_errors(path, StoreRefusedError):
             writer = _connect(path)
             undo.callback(writer.close)
+            size = path.stat().st_size if path.is_file() else 0
+            if on_check is not None and size and not lock.closed_cleanly:
+                on_check(path, size)
             _judge(writer, path, closed_cleanly=lock.closed_cleanly)
             _configure_writer(writer, path)
             migrate(writer, migrations())

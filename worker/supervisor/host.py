@@ -46,6 +46,7 @@ class HostServices:
     spawn: Callable[["RunHost"], Coroutine[Any, Any, ProcessHandle]]
     released: Callable[["RunHost", bool], None]
     announcer: Announcer
+    progress: Callable[[str, str | None, int, int], None]
 
 
 class RunHost:
@@ -79,7 +80,7 @@ class RunHost:
         self._waits_for_slot = False
         self._is_writing = False
         self._is_over = False
-        self._coming_up = BringUp(incarnation, services.settings)
+        self._coming_up = BringUp(incarnation, services.settings, self._tell_progress)
         self._chronicle = Chronicle(incarnation, self._coming_up, self.log)
         self.teller = RunTeller(incarnation, services.announcer, self._spawn_task, self.log)
 
@@ -96,9 +97,9 @@ class RunHost:
         return None if self._handle is None else self._handle.pid
 
     @property
-    def replay_progress(self) -> int:
-        """Actions applied so far by the replay of this incarnation."""
-        return self._coming_up.applied
+    def replay_progress(self) -> tuple[int, int]:
+        """Actions applied so far by the replay of this incarnation, and those there are."""
+        return self._coming_up.applied, self._coming_up.total
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
@@ -278,6 +279,10 @@ class RunHost:
             self._chronicle.failed(error, self.run.current)
             self.log.error("write failed", code=str(error.code), error=error.message, seq=self.record.seq)
         self._feed(s.Appended() if error is None else s.AppendFailed(error))
+
+    def _tell_progress(self, applied: int, total: int) -> None:
+        source = self.record.cloned_from if self.incarnation.origin is s.Origin.CLONE else None
+        self._services.progress(self.run_key, source, applied, total)
 
     # One step at a time
 

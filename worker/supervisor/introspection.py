@@ -67,6 +67,10 @@ class Introspection(_Told):
     variables: list[Variable]
 
 
+def _tell_nobody(_applied: int, _total: int) -> None:
+    """Nothing is replayed here."""
+
+
 class Visit:
     """One process that tells what its model offers; a listener of its handle."""
 
@@ -76,7 +80,7 @@ class Visit:
         self._spawner = spawner
         self._limits = limits
         self._log = log.bind(introspected=incarnation.model.name)
-        self._coming_up = BringUp(incarnation, spawner.settings)
+        self._coming_up = BringUp(incarnation, spawner.settings, _tell_nobody)
         self._told: asyncio.Future[Introspection] = loop.create_future()
         self._gone: asyncio.Future[ExitReport] = loop.create_future()
         self._mishap: WorkerError | None = None

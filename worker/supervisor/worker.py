@@ -67,7 +67,7 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
     async with contextlib.AsyncExitStack() as stack:
         # Outlives the store, whose last writes have events too.
         told = stack.enter_context(publisher(settings.events, log))
-        store = await stack.enter_async_context(_store(settings))
+        store = await stack.enter_async_context(_store(settings, log))
         data = None if settings.in_memory else Path(settings.data)
         runtime = stack.enter_context(runtime_folder(data, sockets))
         config = _zygote_config(runtime)
@@ -140,9 +140,23 @@ def _log_bugs_in_callbacks(log: Logger) -> None:
     asyncio.get_running_loop().set_exception_handler(report)
 
 
+async def _open_store(folder: Path, log: Logger) -> SqliteStore:
+    loop = asyncio.get_running_loop()
+    began: list[float] = []
+
+    def on_check(path: Path, size_bytes: int) -> None:
+        began.append(loop.time())
+        log.info("checking database after an unclean end", path=str(path), size_bytes=size_bytes)
+
+    store = await SqliteStore.open(folder, on_check)
+    if began:
+        log.info("database checked", duration_seconds=round(loop.time() - began[0], 4))
+    return store
+
+
 @contextlib.asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[Store]:
-    store: Store = MemoryStore() if settings.in_memory else await SqliteStore.open(Path(settings.data))
+async def _store(settings: Settings, log: Logger) -> AsyncIterator[Store]:
+    store: Store = MemoryStore() if settings.in_memory else await _open_store(Path(settings.data), log)
     try:
         yield store
     finally:
@@ -202,7 +216,9 @@ async def _supervisor(
         limit=settings.live_run_limit,
         keep_seconds=settings.session_timeout_seconds,
     )
-    services = HostServices(settings, limits, log, slots, spawner.spawn, table.release, announcer)
+    services = HostServices(
+        settings, limits, log, slots, spawner.spawn, table.release, announcer, told.progress
+    )
     births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
