@@ -187,6 +187,23 @@ def test_a_replay_that_differs_is_one_line_about_the_first_difference(
     assert told[1].get("code", "REPLAY_DIVERGED") == "REPLAY_DIVERGED"
 
 
+def test_a_model_that_was_changed_is_told_once_with_both_fingerprints(
+    daemon: Any, client: Client, model_root: Any
+) -> None:
+    name = model_root.add("changing", "x = 1\n")
+    key = client.create_run(name).run_key
+    client.evict_run(key)
+    model_root.add("changing", "x = 2\n")
+    client.restore_run(key, request_id="r-changed")
+    told = of_run(daemon, key)[2:]
+    assert [(one["event"], one["level"]) for one in told] == [
+        ("model changed", "warning"),
+        ("run restored", "info"),
+    ]
+    assert told[0]["request_id"] == "r-changed"
+    assert told[0]["began_with"] != told[0]["now"]
+
+
 def test_the_life_of_the_worker_is_told_from_ready_to_stopped(make_daemon: Any, models: Any) -> None:
     daemon = start(make_daemon, models)
     with daemon.client() as client:
