@@ -2,16 +2,20 @@
 
 An event is two frames: the topic ``run/<run_key>/<kind>`` and a msgpack map. Events of one run are numbered
 from 1 without holes, whatever their kinds, so that a reader of all kinds knows what it missed.
+
+Progress is no event: it is not numbered, not kept, and has topics of its own, ``progress/<run_key>``.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgpack
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from protocol.values import invalid
+
+_Message = TypeVar("_Message", bound=BaseModel)
 
 
 class EventKind(StrEnum):
@@ -77,15 +81,51 @@ def topic(run_key: str, kind: str = "") -> str:
     return f"run/{run_key}/{kind}"
 
 
+PROGRESS_TOPIC: Final = "progress/"
+"""Begins the first frame of every progress message; the run key follows."""
+
+
+class Progress(BaseModel):
+    """How far the replay of a run has come: ``applied`` of ``total`` actions. Unknown fields may come.
+
+    ``cloned_from``: where a clone comes up, the run that it is made from.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: int
+    run_key: str
+    applied: int
+    total: int
+    cloned_from: str | None = None
+
+
+PROGRESS_FIELDS: Final = ("version", "run_key", "applied", "total", "cloned_from?")
+
+
+def decode_progress(body: bytes) -> Progress:
+    """Decode the second frame of a progress message.
+
+    Raises:
+        ProtocolError: INVALID_REQUEST when the peer sent no such message of this protocol.
+    """
+    return _decoded(Progress, body)
+
+
 def decode_event(body: bytes) -> Event:
     """Decode the second frame of an event.
 
     Raises:
         ProtocolError: INVALID_REQUEST when the peer sent no event of this protocol.
     """
+    return _decoded(Event, body)
+
+
+def _decoded(model: type[_Message], body: bytes) -> _Message:
+    what = model.__name__.lower()
     try:
-        return Event.model_validate(msgpack.unpackb(body, raw=False))
+        return model.model_validate(msgpack.unpackb(body, raw=False))
     except ValidationError as error:
-        raise invalid("", f"not an event: {error.errors(include_url=False)[0]['msg']}") from error
+        raise invalid("", f"no {what}: {error.errors(include_url=False)[0]['msg']}") from error
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise invalid("", f"not an event: {type(error).__name__}") from error
+        raise invalid("", f"no {what}: {type(error).__name__}") from error

@@ -137,6 +137,12 @@ class ModelRoot:
         return f"{name}/model.py"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cycles", type=int, default=300, help="cycles of create, call, evict that must leave nothing over"
+    )
+
+
 @pytest.fixture(scope="session")
 def wait_until() -> Callable[..., None]:
     """``wait_until(predicate, within=seconds)``."""

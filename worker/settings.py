@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
+    log_model_output: bool = False
 
     @field_validator("bind")
     @classmethod

@@ -2,8 +2,9 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 
@@ -30,6 +31,39 @@ class _Lines:
     debug = info = warning = error = critical = exception = msg
 
 
+_CHAIN_LIMIT: Final = 10
+"""Exceptions told of those that led to one another."""
+
+
+class _ExceptionFormatter:
+    """Writes ``exc_info`` out as ``exception``: where it was raised, and its class.
+
+    What it says may quote what a model or a caller put in, so it is for DEBUG only (``with_messages``).
+    """
+
+    def __init__(self, *, with_messages: bool) -> None:
+        self._with_messages = with_messages
+
+    def __call__(
+        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        told = event.pop("exc_info", None)
+        error = sys.exc_info()[1] if told is True else told
+        if isinstance(error, BaseException):
+            event["exception"] = self._format(error)
+        return event
+
+    def _format(self, error: BaseException) -> str:
+        if self._with_messages:
+            return "".join(traceback.format_exception(error)).rstrip()
+        parts: list[str] = []
+        one: BaseException | None = error
+        while one is not None and len(parts) < _CHAIN_LIMIT:
+            parts.insert(0, "".join([*traceback.format_tb(one.__traceback__), type(one).__name__]))
+            one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+        return "Traceback (most recent call last):\n" + "\nled to:\n".join(parts)
+
+
 def make_logger(level: str, log_format: Literal["auto", "json", "console"]) -> Logger:
     """A logger that writes to stderr from ``level`` on; the caller passes it down, nothing is global."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
@@ -43,7 +77,7 @@ def make_logger(level: str, log_format: Literal["auto", "json", "console"]) -> L
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _ExceptionFormatter(with_messages=level == "debug"),
             *renderers,
         ],
     )

@@ -77,7 +77,7 @@ def test_serve_ends_with_status_0_when_signalled_and_its_runs_are_gone(
     assert worker.stop(number) == 0
     wait_until(lambda: not any(process.is_running() for process in processes), within=5)
     assert worker.process.stdout.read() == ""
-    assert len(worker.logged("run released")) == 3
+    assert len(worker.logged("run evicted")) == 3
     assert worker.logged("worker stopped")
 
 

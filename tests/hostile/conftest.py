@@ -21,7 +21,9 @@ MEMORY_BYTES = 320 * 1024 * 1024
 @pytest.fixture(scope="module")
 def daemon(make_daemon: Any) -> Any:
     """The daemon under attack."""
-    daemon = make_daemon(MODELS, env={"MODEL_WORKER_MEMORY_BYTES": str(MEMORY_BYTES)})
+    daemon = make_daemon(
+        MODELS, env={"MODEL_WORKER_MEMORY_BYTES": str(MEMORY_BYTES), "MODEL_WORKER_LOG_MODEL_OUTPUT": "true"}
+    )
     with daemon.client() as client:
         # What the first runs of all start stays: zygotes, files of the store.
         for model, operation in (("bystander/model.py", "tick"), ("attack/model.py", "environment")):

@@ -8,6 +8,7 @@ import typer
 
 from protocol.client import Client
 from protocol.errors import ErrorCode, ProtocolError
+from worker.cli.progress import replay_shown
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5670"
 
@@ -25,7 +26,9 @@ def call(
     """Send one request; prints its result as JSON, or the error object on stderr with exit status 1."""
     try:
         with _connect(endpoint, timeout_seconds) as worker:
-            reply = worker.request(request_type, **_parse(fields))
+            parsed = _parse(fields)
+            with replay_shown(endpoint, parsed.get("run_key")):
+                reply = worker.request(request_type, **parsed)
     except ProtocolError as error:
         sys.stderr.write(json.dumps(error.to_wire(), indent=2) + "\n")
         raise typer.Exit(1) from error

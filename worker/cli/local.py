@@ -61,7 +61,7 @@ class LocalWorker:
                     *("--models", str(self._models)),
                     *("--data", self._data),
                     *("--bind", self.endpoint),
-                    *("--events", ""),
+                    *("--events", f"ipc://{self._folder}/events.sock"),
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from protocol.client import Client
 from protocol.errors import ErrorCode, ProtocolError
 from worker.cli.findings import Call, RoundTrip
+from worker.cli.progress import replay_shown
 
 SHOWN: Final = 60
 """Characters of a value in a table or a message."""
@@ -82,7 +83,8 @@ def play(
     client.evict_run(run_key)
     played.archived = _archived(client, run_key, list(played.before))
     restart()
-    reply = client.request("restore_run", run_key=run_key, model_context=_TOLERANT)
+    with replay_shown(client.endpoint, run_key):
+        reply = client.request("restore_run", run_key=run_key, model_context=_TOLERANT)
     played.warnings = reply.warnings
     played.diverged = [str(w["action"]) for w in reply.warnings if w["code"] == ErrorCode.REPLAY_DIVERGED]
     played.after = read_all(client, run_key, names, played.unreadable)

@@ -10,7 +10,8 @@ import typer
 from worker.errors import LogUnavailableError
 from worker.settings import Settings, SettingsError
 from worker.supervisor.router import BindError
-from worker.supervisor.worker import StartError, run_worker
+from worker.supervisor.runtime import StartError
+from worker.supervisor.worker import run_worker
 from worker.telemetry import make_logger
 
 

@@ -18,7 +18,7 @@ from worker.errors import LogUnavailableError, WorkerError
 from worker.log import rules, sqlite_reads, sqlite_writes
 from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors, translate
-from worker.log.sqlite_files import StoreFiles, open_files
+from worker.log.sqlite_files import OnCheck, StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
@@ -41,7 +41,7 @@ class SqliteStore:
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, folder: Path, *, log: Logger | None = None) -> Self:
+    async def open(cls, folder: Path, *, on_check: OnCheck | None = None, log: Logger | None = None) -> Self:
         """Open or create ``worker.db`` in ``folder`` (created 0700 when missing) and bring its schema up to date.
 
         ``log`` is told when disk or database begin to fail, and when that is over.
@@ -49,7 +49,7 @@ class SqliteStore:
         Raises:
             StoreRefusedError: another worker has it, it is damaged, foreign, newer, or not usable.
         """
-        return cls(await asyncio.to_thread(open_files, folder), log)
+        return cls(await asyncio.to_thread(open_files, folder, on_check), log)
 
     @property
     def pending_writes(self) -> int:

@@ -7,7 +7,7 @@ is looked through at every start: it costs less than the first zygote.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -26,6 +26,9 @@ JOURNAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 """What the write-ahead log is cut back to after a burst."""
 ALWAYS_CHECKED_BYTES: Final = 256 * 1024 * 1024
 """A quarter of a second, where its pages are in memory."""
+
+OnCheck = Callable[[Path, int], None]
+"""Takes the database's path and its size in bytes."""
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 
@@ -87,8 +90,10 @@ class StoreFiles:
         self.lock.release(closed_cleanly=closed_cleanly)
 
 
-def open_files(folder: Path) -> StoreFiles:
+def open_files(folder: Path, on_check: OnCheck | None = None) -> StoreFiles:
     """Lock the folder (created 0700 when missing), then check, migrate and connect.
+
+    ``on_check`` is told, on the caller's thread, of a check that reads the whole database and may take long.
 
     Raises:
         StoreRefusedError: in use, not ours, newer than this worker, damaged, or not usable; nothing is left
@@ -112,6 +117,9 @@ def open_files(folder: Path) -> StoreFiles:
         with driver_errors(path, StoreRefusedError):
             writer = _connect(path)
             undo.callback(writer.close)
+            size = path.stat().st_size if path.is_file() else 0
+            if on_check is not None and size and not lock.closed_cleanly:
+                on_check(path, size)
             _judge(writer, path, closed_cleanly=lock.closed_cleanly)
             _configure_writer(writer, path)
             migrate(writer, migrations())

@@ -66,11 +66,22 @@ class ZygotePool:
         await asyncio.gather(*(zygote.close() for zygote in [*zygotes, *retired]))
 
     async def _start(self, key: frozenset[str]) -> Zygote:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         zygote = await Zygote.start(self._make_config(tuple(sorted(key))))
+        ready = loop.time()
         self._log.info(
-            "zygote started", pid=zygote.pid, preloaded=list(zygote.preloaded), failed=dict(zygote.failed)
+            "zygote started",
+            pid=zygote.pid,
+            duration_seconds=round(ready - began, 4),
+            preloaded=list(zygote.preloaded),
+            failed=dict(zygote.failed),
         )
-        zygote.closed.add_done_callback(lambda _: self._log.info("zygote ended", pid=zygote.pid))
+        zygote.closed.add_done_callback(
+            lambda _: self._log.info(
+                "zygote ended", pid=zygote.pid, duration_seconds=round(loop.time() - ready, 4)
+            )
+        )
         return zygote
 
     def _retire_surplus(self) -> None:

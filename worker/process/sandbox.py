@@ -22,6 +22,7 @@ __all__ = ["Identity", "Isolation", "ProbeReport", "SandboxLevel", "choose_isola
 PROBE_ENTRY: Final = "worker.child.probe:serve"
 REFUSED: Final = "refused"
 _FINE: Final = "ok"
+_SOCKET_FOLDER_CHARACTERS: Final = 80
 _MAX_FRAME_BYTES: Final = 1 << 16
 _TIMEOUT_SECONDS: Final = 30.0
 
@@ -114,8 +115,9 @@ def _lay_out(parent: Path) -> Path:
 async def _bait(parent: Path) -> AsyncIterator[_Bait]:
     folder = _lay_out(parent)
     try:
-        # Outside the folder, because a socket's path must be short.
-        with tempfile.TemporaryDirectory(prefix="probe-") as short:
+        # A socket's path must be short.
+        place = parent if len(str(parent)) < _SOCKET_FOLDER_CHARACTERS else None
+        with tempfile.TemporaryDirectory(prefix="probe-", dir=place) as short:
             bait = _Bait(folder, f"{short}/s")
             tcp = await asyncio.start_server(bait.count, "127.0.0.1", 0)
             unix = await asyncio.start_unix_server(bait.count, bait.unix_path)

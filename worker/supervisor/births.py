@@ -24,7 +24,6 @@ from worker.supervisor.models import ModelCatalog, ModelSource
 from worker.supervisor.records import boot_entry, cloned_record, new_record, rewind_entry
 from worker.supervisor.table import Stores
 from worker.supervisor.views import run_view
-from worker.telemetry import Logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,6 @@ class Births:
     catalog: ModelCatalog
     stores: Stores
     settings: Settings
-    log: Logger
     sandbox: str
     announcer: Announcer
 
@@ -310,7 +308,6 @@ class Births:
                 "put the old files back, or allow it with 'warn'",
                 **finding,
             )
-        self.log.warning("model changed since the history began", run_key=record.run_key, **finding)
         return ({"code": "MODEL_CHANGED", **finding},)
 
     async def _shadow(self, record: RunRecord) -> None:

@@ -15,24 +15,25 @@ from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor import answers
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.progress import ProgressMeter, Tell
 from worker.supervisor.replay import Replayer
-from worker.telemetry import Logger
 
 
 class BringUp:
     """One coming up. ``warnings`` and ``applied`` (actions replayed so far) grow while it goes on.
 
-    ``stop`` ends every wait in it at once; what was awaited then raises.
+    ``tell`` is told how far a replay has come that takes long. ``stop`` ends every wait in it at once; what was awaited then raises.
     """
 
-    def __init__(self, incarnation: Incarnation, settings: Settings, log: Logger) -> None:
+    def __init__(self, incarnation: Incarnation, settings: Settings, tell: Tell) -> None:
         self._loop = asyncio.get_running_loop()
         self._incarnation = incarnation
         self._settings = settings
-        self._log = log
         self._booted: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
         self._settled: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
+        self._tell = tell
         self._replayer: Replayer | None = None
+        self._meter: ProgressMeter | None = None
         self._is_settling = False
         self.warnings: list[dict[str, Any]] = list(incarnation.warnings)
 
@@ -40,6 +41,23 @@ class BringUp:
     def applied(self) -> int:
         """Actions that the replay has applied so far."""
         return 0 if self._replayer is None else self._replayer.applied
+
+    @property
+    def total(self) -> int:
+        """Actions that there are to replay, as far as is known by now; never less than ``applied``."""
+        incarnation = self._incarnation
+        last = min(incarnation.plan.through_seq, incarnation.record.seq)
+        return max(self.applied, last - (0 if self._replayer is None else self._replayer.skipped))
+
+    @property
+    def diverged(self) -> int:
+        """Actions that came out differently than recorded."""
+        return 0 if self._replayer is None else self._replayer.diverged
+
+    @property
+    def divergences(self) -> list[dict[str, Any]]:
+        """The first of them, described."""
+        return [] if self._replayer is None else self._replayer.divergences
 
     async def boot(self, handle: ProcessHandle, record: RunRecord) -> dict[str, bytes]:
         """Have the model loaded; gives what it recorded meanwhile.
@@ -68,25 +86,18 @@ class BringUp:
         Raises:
             ReplayError: REPLAY_DIVERGED, BOOT_TIMEOUT, or PROCESS_EXITED after ``stop``.
         """
-        started = self._loop.time()
         patience = self._settings.operation_timeout_seconds * 2
         strict = self._incarnation.strict_replay
         self._replayer = Replayer(
             self._incarnation.plan, handle.send, strict=strict, patience_seconds=patience
         )
+        self._meter = ProgressMeter(self._tell)
         await self._replayer.run(self._incarnation.pages())
+        self._meter.end(self.applied)
         records = await self._settle(handle, self._replayer.last_at_us, patience)
         handle.output.unmute()
         for finding in self._replayer.divergences:
-            self._log.warning("replay diverged", **finding)
             self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
-        self._log.info(
-            "run replayed",
-            actions=self._replayer.applied,
-            diverged=self._replayer.diverged,
-            seconds=round(self._loop.time() - started, 4),
-            origin=self._incarnation.origin.value,
-        )
         return records
 
     def on_message(self, message: list[Any]) -> None:
@@ -103,6 +114,8 @@ class BringUp:
                 self._booted.set_exception(answers.judge_error(error, {ErrorCode.MODEL_LOAD_FAILED}))
             case ["replayed", number, digests, done] if self._replayer is not None:
                 self._replayer.on_replayed(number, digests, done)
+                if self._meter is not None:
+                    self._meter.report(self.applied, self.total)
             case ["settled", _, records, warnings] if self._is_settling and not self._settled.done():
                 self.warnings += answers.judge_warnings(warnings)
                 self._settled.set_result(answers.judge_records(records))

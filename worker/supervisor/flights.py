@@ -45,12 +45,13 @@ class _Errand:
 class Flight:
     """One request being served, with everybody who waits for it.
 
-    ``digest`` tells whether a repetition means the same. ``expired`` is set when the deadline of the one who
+    ``digest`` tells whether a repetition means the same, ``began`` when it came, in the loop's time. ``expired`` is set when the deadline of the one who
     asked first has passed: nothing that has not begun may begin.
     """
 
     request: Request
     digest: bytes
+    began: float
     expired: bool = False
     _errands: list[_Errand] = field(default_factory=list)
     waiters: list[_Waiter] = field(default_factory=list)
@@ -166,7 +167,7 @@ class Flights:
             error = CapacityError(message, retry_after_seconds=1.0, limit="max_requests")
             answer(failure(request.request_id, error))
         else:
-            flight = Flight(request, digest)
+            flight = Flight(request, digest, self._loop.time())
             self._wait(flight, request, answer)
             self._start(flight)
 
@@ -254,6 +255,14 @@ class Flights:
         if flight.request.changes_state:
             self._by_id.pop(request_id, None)
         self._landed.set()
+        self._log.debug(
+            "request served",
+            type=type(flight.request).__name__,
+            run_key=getattr(flight.request, "run_key", None),
+            request_id=request_id,
+            ok=reply["ok"],
+            duration_seconds=round(self._loop.time() - flight.began, 4),
+        )
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
             if waiter.timer is not None:

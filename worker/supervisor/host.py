@@ -23,6 +23,7 @@ from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
+from worker.supervisor.chronicle import Chronicle
 from worker.supervisor.events import Announcer
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.replay import ReplaySlots
@@ -46,6 +47,7 @@ class HostServices:
     spawn: Callable[["RunHost"], Coroutine[Any, Any, ProcessHandle]]
     released: Callable[["RunHost", bool], None]
     announcer: Announcer
+    progress: Callable[[str, str | None, int, int], None]
 
 
 class RunHost:
@@ -80,7 +82,8 @@ class RunHost:
         self._waits_for_slot = False
         self._is_writing = False
         self._is_over = False
-        self._coming_up = BringUp(incarnation, services.settings, self.log)
+        self._coming_up = BringUp(incarnation, services.settings, self._tell_progress)
+        self._chronicle = Chronicle(incarnation, self._coming_up, self.log)
         self.teller = RunTeller(incarnation, services.announcer, self._spawn_task, self.log)
 
     # Asked from outside
@@ -96,9 +99,9 @@ class RunHost:
         return None if self._handle is None else self._handle.pid
 
     @property
-    def replay_progress(self) -> int:
-        """Actions applied so far by the replay of this incarnation."""
-        return self._coming_up.applied
+    def replay_progress(self) -> tuple[int, int]:
+        """Actions applied so far by the replay of this incarnation, and those there are."""
+        return self._coming_up.applied, self._coming_up.total
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
@@ -131,6 +134,7 @@ class RunHost:
             done(ReroutedError())
             return
         self._asking[work] = done
+        self._chronicle.asked(work)
         self.last_used = self._loop.time()
         self._feed(s.Requested(work))
 
@@ -139,15 +143,15 @@ class RunHost:
         if work in self._asking:
             self._feed(s.Expired(work))
 
-    def evict(self, reason: str) -> None:
-        """Leave memory as soon as the current request is done."""
+    def evict(self, reason: str, request_id: str | None = None) -> None:
+        """Leave memory as soon as the current request is done; ``request_id``: of the request that wants it."""
+        self._chronicle.ended_by(request_id)
         if self.run.state is not s.ProcessState.COLD:
             self._feed(s.EvictAsked(reason))
 
     def abandon(self, error: WorkerError) -> None:
         """Leave memory now; a request that is being performed gets ``error``."""
-        if self.run.state is not s.ProcessState.COLD:
-            self._feed(s.Lost(error))
+        self._lose(error)
 
     # Stimuli in, effects out
 
@@ -191,7 +195,7 @@ class RunHost:
                 self._is_over = True
                 self._rests_until.close()
                 self._step_ends.close()
-                self.log.info("run released", reason=reason, lost=lost, seq=self._seq)
+                self._chronicle.ended(reason, self.record, lost=lost, came_up=self.run.came_up)
                 if self.run.came_up:
                     self.teller.evicted(self._seq, reason)
                 self._services.released(self, lost)
@@ -257,6 +261,8 @@ class RunHost:
         records = await self._coming_up.replay(self._handle)
         self.teller.recorded(records)
         if self._is_in(s.ProcessState.REPLAYING):
+            if not self.incarnation.origin.commits:
+                self._chronicle.came_up(self.record)
             self._feed(s.Replayed())
             self.teller.restored(self._seq)
         return records
@@ -273,14 +279,21 @@ class RunHost:
         except WorkerError as error:
             self._written(error)
         else:
+            self._chronicle.came_up(self.record)
             self._written(None)
 
     def _written(self, error: WorkerError | None) -> None:
         self._is_writing = False
-        # An outage of the log is told once, by the log itself.
-        if error is not None and not isinstance(error, LogUnavailableError):
-            self.log.error("write failed", code=str(error.code), error=error.message, seq=self._seq)
+        if error is not None:
+            self._chronicle.failed(error, self.run.current)
+            # An outage of the log is told once, by the log itself.
+            if not isinstance(error, LogUnavailableError):
+                self.log.error("write failed", code=str(error.code), error=error.message, seq=self._seq)
         self._feed(s.Appended() if error is None else s.AppendFailed(error))
+
+    def _tell_progress(self, applied: int, total: int) -> None:
+        source = self.record.cloned_from if self.incarnation.origin is s.Origin.CLONE else None
+        self._services.progress(self.run_key, source, applied, total)
 
     # One step at a time
 
@@ -380,8 +393,7 @@ class RunHost:
     def _lose(self, error: WorkerError) -> None:
         if self.run.state in (s.ProcessState.STOPPING, s.ProcessState.COLD):
             return
-        if not isinstance(error, LogUnavailableError):
-            self.log.warning("run lost", code=str(error.code), error=error.message)
+        self._chronicle.failed(error, self.run.current)
         self._end_step()
         self._feed(s.Lost(error))
 

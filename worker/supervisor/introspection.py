@@ -67,6 +67,10 @@ class Introspection(_Told):
     variables: list[Variable]
 
 
+def _tell_nobody(_applied: int, _total: int) -> None:
+    """Nothing is replayed here."""
+
+
 class Visit:
     """One process that tells what its model offers; a listener of its handle."""
 
@@ -76,7 +80,7 @@ class Visit:
         self._spawner = spawner
         self._limits = limits
         self._log = log.bind(introspected=incarnation.model.name)
-        self._coming_up = BringUp(incarnation, spawner.settings, self._log)
+        self._coming_up = BringUp(incarnation, spawner.settings, _tell_nobody)
         self._told: asyncio.Future[Introspection] = loop.create_future()
         self._gone: asyncio.Future[ExitReport] = loop.create_future()
         self._mishap: WorkerError | None = None
@@ -95,7 +99,9 @@ class Visit:
         """
         incarnation, settings = self._incarnation, self._spawner.settings
         try:
-            handle = await self._spawner.spawn_for(incarnation.model, self, log_sink(self._log))
+            handle = await self._spawner.spawn_for(
+                incarnation.model, self, log_sink(self._log, shown=settings.log_model_output)
+            )
         except ZygoteError as error:
             raise mishaps.not_started(str(error)) from error
         handle.output.mute()

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import zmq
 
+from protocol.events import PROGRESS_TOPIC
+from worker.channel import pack
 from worker.log.base import StoredEvent
 from worker.supervisor.events import encode_event
 from worker.supervisor.router import BindError
@@ -48,20 +50,34 @@ class Publisher:
 
     def publish(self, event: StoredEvent) -> None:
         """Send an event to those who want it; encoded only if there may be somebody."""
+        if self._has_subscribers():
+            self._send(encode_event(event), run_key=event.run_key, event_number=event.event)
+
+    def progress(self, run_key: str, cloned_from: str | None, applied: int, total: int) -> None:
+        """Tell how far a replay has come; nobody keeps that, and it has no number."""
+        if self._has_subscribers():
+            body = {"version": 1, "run_key": run_key, "applied": applied, "total": total}
+            if cloned_from is not None:
+                body["cloned_from"] = cloned_from
+            self._send((f"{PROGRESS_TOPIC}{run_key}".encode(), pack(body)), run_key=run_key)
+
+    def _has_subscribers(self) -> bool:
         if self._socket is None or self._socket.closed:
-            return
+            return False
         if not self._subscriptions:
             self._drain()
-        if not self._subscriptions:
+        return bool(self._subscriptions)
+
+    def _send(self, frames: tuple[bytes, bytes], **about: Any) -> None:
+        socket = self._socket
+        if socket is None:
             return
         try:
-            self._socket.send_multipart(encode_event(event), zmq.NOBLOCK)
+            socket.send_multipart(frames, zmq.NOBLOCK)
             self._published += 1
         except zmq.ZMQError as error:
-            self._log.warning(
-                "event not published", run_key=event.run_key, event_number=event.event, error=str(error)
-            )
-        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._log.warning("event not published", error=str(error), **about)
+        if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._drain()
 
     def close(self) -> None:

@@ -72,7 +72,7 @@ class ReplaySlots:
 class Replayer:
     """One replay. ``send`` puts a frame on the run's socket; ``on_replayed`` takes each answer.
 
-    ``applied`` counts actions, ``diverged`` those that came out differently; ``divergences`` describes the
+    ``applied`` counts actions, ``skipped`` entries that are none or were taken back, ``diverged`` those that came out differently; ``divergences`` describes the
     first of them.
     """
 
@@ -93,6 +93,7 @@ class Replayer:
         self._news = asyncio.Event()
         self._error: ReplayError | None = None
         self.applied = 0
+        self.skipped = 0
         self.last_at_us = 0
         self.diverged = 0
         self.divergences: list[dict[str, Any]] = []
@@ -105,7 +106,9 @@ class Replayer:
                 after ``abandon``.
         """
         async for page in pages:
-            for batch in _batches(effective(page)):
+            entries = effective(page)
+            self.skipped += len(page) - len(entries)
+            for batch in _batches(entries):
                 await self._until(lambda: len(self._pending) < WINDOW)
                 self._sent += 1
                 self._pending.append((self._sent, batch))

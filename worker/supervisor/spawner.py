@@ -39,7 +39,9 @@ class Spawner:
 
     async def spawn(self, host: RunHost) -> ProcessHandle:
         """A run process for a host; raises as ``spawn_for``."""
-        return await self.spawn_for(host.incarnation.model, host, _told_sink(host))
+        return await self.spawn_for(
+            host.incarnation.model, host, _told_sink(host, shown=self.settings.log_model_output)
+        )
 
     async def spawn_for(self, model: ModelSource, listener: Listener, sink: LineSink) -> ProcessHandle:
         """A run process for a model; ``sink`` gets what it prints.
@@ -87,18 +89,22 @@ class Spawner:
         raise failure
 
 
-def log_sink(log: Logger) -> LineSink:
-    """Where the lines of a run process go that only the log shall have."""
+def log_sink(log: Logger, *, shown: bool) -> LineSink:
+    """Where the lines of a run process go that only the log shall have.
+
+    They are of level DEBUG; with ``shown``, of the level that the model gave them.
+    """
 
     def sink(level: str, line: str) -> None:
-        getattr(log, _LEVELS[level])("model", level=level, text=line)
+        write = getattr(log, _LEVELS[level]) if shown else log.debug
+        write("model output", model_level=level, text=line)
 
     return sink
 
 
-def _told_sink(host: RunHost) -> LineSink:
+def _told_sink(host: RunHost, *, shown: bool) -> LineSink:
     """Where a run's lines go: into the log, and to those who follow the run."""
-    logged = log_sink(host.log)
+    logged = log_sink(host.log, shown=shown)
 
     def sink(level: str, line: str) -> None:
         logged(level, line)

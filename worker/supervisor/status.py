@@ -34,7 +34,7 @@ async def worker_status(
             "states": {state.value: count for state, count in states.items()},
         },
         "restores": [
-            {"run_key": host.run_key, "applied": host.replay_progress, "of": host.record.seq}
+            dict(zip(("run_key", "applied", "of"), (host.run_key, *host.replay_progress), strict=True))
             for host in hosts
             if host.run.state is ProcessState.REPLAYING
         ],

@@ -98,15 +98,17 @@ class Supervisor:
             return
         self._flights.submit(request, answer)
 
-    async def drain(self, grace_seconds: float) -> int:
+    async def drain(self, grace_seconds: float, request_id: str | None = None) -> int:
         """Evict all runs, each after its current request, at most ``grace_seconds`` long; refuse new ones.
 
         Returns how many runs there were.
         """
-        self.draining = True
+        began, first, self.draining = asyncio.get_running_loop().time(), not self.draining, True
         self._introspector.abandon(draining())
         count = len(self._table.hosts())
-        self._log.info("draining", runs=count, grace_seconds=grace_seconds)
+        log = self._log if request_id is None else self._log.bind(request_id=request_id)
+        if first:
+            log.info("worker draining", runs=count, grace_seconds=grace_seconds)
         try:
             await asyncio.wait_for(self._table.evict_all("drain"), grace_seconds)
         except TimeoutError:
@@ -114,6 +116,9 @@ class Supervisor:
             for host in self._table.hosts():
                 host.abandon(WorkerError(ErrorCode.DRAINING, message, applied="no"))
             await self._table.evict_all("drain")
+        if first:
+            duration = round(asyncio.get_running_loop().time() - began, 4)
+            log.info("worker drained", runs=count, duration_seconds=duration)
         return count
 
     async def settle(self) -> None:
@@ -232,7 +237,7 @@ class Supervisor:
 
     async def _drain(self, request: Drain) -> dict[str, Any]:
         grace = self._settings.drain_grace_seconds if request.grace_seconds is None else request.grace_seconds
-        evicted = await self.drain(grace)
+        evicted = await self.drain(grace, request.request_id)
         self.drained.set()
         return {"result": {"evicted": evicted}}
 
@@ -298,7 +303,7 @@ class Supervisor:
             host = self._table.get(request.run_key)
             if host is not None:
                 await incarnation.store.check()
-                await self._table.replace(host, "rewind")
+                await self._table.replace(host, "rewind", request.request_id)
             host = await self._table.start(incarnation, flight.check)
             performed = flight.performing(host, Work(request_id=request.request_id, begun=True))
         await performed
@@ -331,6 +336,7 @@ class Supervisor:
             return host.record
 
     async def _update(self, flight: Flight, request: UpdateRun, run_key: str) -> dict[str, Any]:
+        began = asyncio.get_running_loop().time()
         async with self._table.gate(run_key):
             stored = self._access.stored(flight, run_key)
             if stored is not None:
@@ -355,6 +361,14 @@ class Supervisor:
             row = await store.update(run_key, edit, stored, lambda row: pack(view(row)), tell)
             if host is not None:
                 host.record = live_record(host.record, row)
+            if request.closed is True:
+                self._log.info(
+                    "run closed",
+                    run_key=run_key,
+                    seq=row.seq,
+                    request_id=request.request_id,
+                    duration_seconds=round(asyncio.get_running_loop().time() - began, 4),
+                )
         return {"result": view(row)}
 
     async def _evict(self, flight: Flight, run_key: str) -> dict[str, Any]:
@@ -362,7 +376,7 @@ class Supervisor:
             await self._access.locate(run_key)
             await self._end(flight, run_key)
             # An ephemeral run whose process was lost is kept for who restores it; not any longer.
-            await self._stores.forget(run_key)
+            await self._table.forget(run_key)
         return {"result": None}
 
     async def _end(self, flight: Flight, run_key: str) -> None:

@@ -99,6 +99,7 @@ class RunTable:
         self._gates: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._gone: dict[str, asyncio.Future[None]] = {}
         self._forgetting: set[asyncio.Task[None]] = set()
+        self._kept: dict[str, asyncio.TimerHandle] = {}
 
     def gate(self, run_key: str) -> asyncio.Lock:
         """The lock that requests to one run pass in arrival order while they are routed."""
@@ -139,6 +140,7 @@ class RunTable:
             raise draining()
         host = self._make_host(incarnation)
         self._hosts[incarnation.run_key] = host
+        self._keep_no_longer(incarnation.run_key)
         self._gone[incarnation.run_key] = asyncio.get_running_loop().create_future()
         return host
 
@@ -159,10 +161,10 @@ class RunTable:
         if gone is not None and not gone.done():
             gone.set_result(None)
 
-    async def replace(self, host: RunHost, reason: str) -> None:
-        """Take a run out of memory for an incarnation that follows at once."""
+    async def replace(self, host: RunHost, reason: str, request_id: str) -> None:
+        """Take a run out of memory for an incarnation that follows at once, as a request wants it."""
         self._replaced.add(host.run_key)
-        host.evict(reason)
+        host.evict(reason, request_id)
         await self.gone(host.run_key)
 
     async def settled(self, run_key: str) -> None:
@@ -197,15 +199,24 @@ class RunTable:
         while self._gone:
             await asyncio.wait(list(self._gone.values()))
 
+    async def forget(self, run_key: str) -> None:
+        """Drop what is kept in memory of a run that is out of it."""
+        self._keep_no_longer(run_key)
+        await self._stores.forget(run_key)
+
     def _keep_for_a_while(self, host: RunHost) -> None:
         if not host.record.perpetual:
-            asyncio.get_running_loop().call_later(self._keep_seconds, self._forget_unhosted, host.run_key)
+            self._kept[host.run_key] = asyncio.get_running_loop().call_later(
+                self._keep_seconds, self._forget, host.run_key
+            )
 
-    def _forget_unhosted(self, run_key: str) -> None:
-        if run_key not in self._hosts:
-            self._forget(run_key)
+    def _keep_no_longer(self, run_key: str) -> None:
+        timer = self._kept.pop(run_key, None)
+        if timer is not None:
+            timer.cancel()
 
     def _forget(self, run_key: str) -> None:
+        self._keep_no_longer(run_key)
         # Hidden at once, dropped in a moment: the next request must not find it in between.
         self._stores.unmark(run_key)
         task = asyncio.get_running_loop().create_task(self._stores.forget(run_key))

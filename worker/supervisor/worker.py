@@ -5,12 +5,9 @@ import contextlib
 import os
 import resource
 import secrets
-import shutil
 import signal
-import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -36,20 +33,18 @@ from worker.supervisor.models import ModelCatalog
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.router import Router
+from worker.supervisor.runtime import StartError, is_listening, runtime_folder
 from worker.supervisor.spawner import Spawner
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
 from worker.telemetry import Logger
 
-RUNTIME_PREFIX: Final = "model-worker-"
+LAST_REPLIES_SECONDS: Final = 0.1
+"""Between the last reply and the end of its connection."""
 DESCRIPTORS_PER_RUN: Final = 3
 """Its socket, its output pipe, its pidfd."""
 OTHER_DESCRIPTORS: Final = 200
 """For clients, zygotes, the store and runs that are just being started."""
-
-
-class StartError(Exception):
-    """The worker cannot start; the message says why and what to do."""
 
 
 async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]], None]) -> None:
@@ -59,17 +54,21 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     root = settings.models_dir
     if not root.is_dir():
         raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
-    _refuse_served_sockets([*settings.bind, *([settings.events] if settings.events else [])])
+    sockets = _ipc_paths([*settings.bind, settings.events])
+    _refuse_served_sockets(sockets)
     _raise_open_files(settings, log)
     _log_bugs_in_callbacks(log)
     async with contextlib.AsyncExitStack() as stack:
         # Outlives the store, whose last writes have events too.
         told = stack.enter_context(publisher(settings.events, log))
         store = await stack.enter_async_context(_store(settings, log))
-        runtime = stack.enter_context(_runtime_folder(settings))
+        data = None if settings.in_memory else Path(settings.data)
+        runtime = stack.enter_context(runtime_folder(data, sockets))
         config = _zygote_config(runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
@@ -89,23 +88,29 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
             data=settings.data,
             sandbox=str(isolation),
             pid=os.getpid(),
+            duration_seconds=round(loop.time() - began, 4),
         )
         ready(router.endpoints)
         await supervisor.drained.wait()
         await supervisor.settle()
-        log.info("worker stopped")
+        # libzmq drops what a client with ZMQ_IMMEDIATE has not read when its connection ends.
+        await asyncio.sleep(LAST_REPLIES_SECONDS)
+        ended = loop.time()
+    log.info("worker stopped", pid=os.getpid(), duration_seconds=round(loop.time() - ended, 4))
 
 
-def _refuse_served_sockets(endpoints: Sequence[str]) -> None:
+def _ipc_paths(endpoints: Sequence[str]) -> list[str]:
+    """The socket files among endpoints, absolute; abstract sockets have none."""
+    parts = (endpoint.partition("://") for endpoint in endpoints)
+    return [os.path.abspath(path) for scheme, _, path in parts if scheme == "ipc" and path[:1] != "@"]  # noqa: PTH100 - resolve() would follow links
+
+
+def _refuse_served_sockets(paths: Sequence[str]) -> None:
     """ZeroMQ takes an ipc path over from a worker that still listens on it, without a word to either."""
-    for endpoint in endpoints:
-        scheme, _, path = endpoint.partition("://")
-        if scheme != "ipc" or path.startswith("@"):
-            continue
-        with socket.socket(socket.AF_UNIX) as peer, contextlib.suppress(OSError):
-            peer.connect(path)
+    for path in paths:
+        if is_listening(path):
             raise StartError(
-                f"cannot bind {endpoint}: another process listens there. Choose another endpoint with --bind"
+                f"cannot bind ipc://{path}: another process listens there. Choose another endpoint with --bind"
             )
 
 
@@ -127,54 +132,34 @@ def _log_bugs_in_callbacks(log: Logger) -> None:
     """What a callback of the loop raises is a bug; it belongs in the log like everything else."""
 
     def report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        log.error("bug in a callback", what=context.get("message"), exc_info=context.get("exception"))
+        # What follows the name are the call's arguments, which may be a run's.
+        what = str(context.get("message")).partition("(")[0]
+        log.error("bug in a callback", what=what, exc_info=context.get("exception"))
 
     asyncio.get_running_loop().set_exception_handler(report)
 
 
+async def _open_store(folder: Path, log: Logger) -> SqliteStore:
+    loop = asyncio.get_running_loop()
+    began: list[float] = []
+
+    def on_check(path: Path, size_bytes: int) -> None:
+        began.append(loop.time())
+        log.info("checking database after an unclean end", path=str(path), size_bytes=size_bytes)
+
+    store = await SqliteStore.open(folder, on_check=on_check, log=log)
+    if began:
+        log.info("database checked", duration_seconds=round(loop.time() - began[0], 4))
+    return store
+
+
 @contextlib.asynccontextmanager
 async def _store(settings: Settings, log: Logger) -> AsyncIterator[Store]:
-    store: Store = (
-        MemoryStore() if settings.in_memory else await SqliteStore.open(Path(settings.data), log=log)
-    )
+    store: Store = MemoryStore() if settings.in_memory else await _open_store(Path(settings.data), log)
     try:
         yield store
     finally:
         await store.close()
-
-
-@contextlib.contextmanager
-def _runtime_folder(settings: Settings) -> Iterator[Path]:
-    """A folder that runs can reach, for their scratch; what a killed predecessor left is removed first."""
-    note = None if settings.in_memory else Path(settings.data) / "runtime"
-    if note is not None and note.is_file():
-        _remove_runtime(Path(note.read_text()))
-    folder = Path(tempfile.mkdtemp(prefix=RUNTIME_PREFIX))
-    try:
-        folder.chmod(0o755)
-        if note is not None:
-            _write_note(note, folder)
-        yield folder
-    finally:
-        _remove_runtime(folder)
-        if note is not None:
-            # Where it cannot be removed, it names a folder that is gone: that harms nobody.
-            with contextlib.suppress(OSError):
-                note.unlink(missing_ok=True)
-
-
-def _write_note(note: Path, folder: Path) -> None:
-    try:
-        note.write_text(str(folder))
-    except OSError as error:
-        raise StartError(
-            f"{note} cannot be written: {error.strerror}; check the data folder's disk, owner and mode"
-        ) from error
-
-
-def _remove_runtime(folder: Path) -> None:
-    if folder.name.startswith(RUNTIME_PREFIX) and folder.is_dir() and folder.stat().st_uid == os.geteuid():
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _zygote_config(runtime: Path) -> ZygoteConfig:
@@ -230,10 +215,10 @@ async def _supervisor(
         limit=settings.live_run_limit,
         keep_seconds=settings.session_timeout_seconds,
     )
-    services = HostServices(settings, limits, log, slots, spawner.spawn, table.release, announcer)
-    births = Births(
-        ModelCatalog(settings.models_dir), stores, settings, log, isolation.level.value, announcer
+    services = HostServices(
+        settings, limits, log, slots, spawner.spawn, table.release, announcer, told.progress
     )
+    births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),

@@ -8,7 +8,7 @@ from protocol._exchange import RETRIED
 from protocol.codec import REQUEST_TYPES, decode_reply, decode_request
 from protocol.entities import Actor, Address, Permit, Role, Run, RunState, RunStatus, Scope, ScopeBoundary
 from protocol.errors import ErrorCode
-from protocol.events import COMMON_FIELDS, KIND_FIELDS, Event, EventKind
+from protocol.events import COMMON_FIELDS, KIND_FIELDS, PROGRESS_FIELDS, Event, EventKind, Progress
 from protocol.messages import ManyRunRequest, Request
 from worker.runs.rituals import ritual_table
 
@@ -68,6 +68,14 @@ def test_every_kind_of_event_is_told_with_exactly_its_fields() -> None:
     sentence = re.search(r"Every event has (.*), the time it happened", section)
     assert sentence is not None
     assert names(sentence[1]) == set(COMMON_FIELDS)
+
+
+def test_progress_is_told_with_exactly_its_fields() -> None:
+    told = re.search(r"topic `progress/<run_key>`, a map of `version` \(1\) ((?:`\S+` ?)+)", README)
+    assert told is not None
+    assert ["version", *re.findall(r"`(\S+)`", told[1].rstrip())] == list(PROGRESS_FIELDS)
+    plain = [name.rstrip("?") for name in PROGRESS_FIELDS]
+    assert set(plain) == set(Progress.model_fields)
 
 
 def test_the_model_of_an_event_has_the_fields_of_every_kind() -> None:

@@ -55,6 +55,7 @@ class PlayedRun:
             spawn=self._spawn,
             released=lambda _host, _lost: self._released.set(),
             announcer=Announcer(settings),
+            progress=lambda *_: None,
         )
         self.host = RunHost(self._incarnation(ModelCatalog(model_root)), services)
 
