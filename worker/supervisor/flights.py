@@ -7,10 +7,10 @@ it is never served twice.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from protocol.errors import ErrorCode
-from protocol.messages import Request
+from protocol.messages import Drain, Ping, Request, WorkerStatus
 from worker.errors import CapacityError, InternalError, RequestError, WorkerError
 from worker.runs.identity import request_digest
 from worker.runs.stimuli import Work
@@ -19,6 +19,8 @@ from worker.telemetry import Logger
 
 Answer = Callable[[dict[str, Any]], None]
 """Takes the reply map of one asker, once."""
+ALWAYS_SERVED: Final = (Ping, WorkerStatus, Drain)
+"""What an operator needs most when a worker is full, or about to end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -110,9 +112,10 @@ class Flights:
             answer(failure(request.request_id, reused(request.request_id)))
             return
         if flight is None:
-            if len(self._tasks) >= self._limit:
-                message = f"{self._limit} requests are being served already (max_requests)"
-                error = CapacityError(message, retry_after_seconds=1.0, limit="max_requests")
+            used = len(self._tasks)
+            if used >= self._limit and not isinstance(request, ALWAYS_SERVED):
+                message = f"{used} requests are being served already"
+                error = CapacityError(message, limit="max_requests", used=used, allowed=self._limit)
                 answer(failure(request.request_id, error))
                 return
             flight = Flight(request, digest)

@@ -25,7 +25,8 @@ from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
 from worker.supervisor.events import Announcer
 from worker.supervisor.incarnation import Incarnation
-from worker.supervisor.replay import ReplaySlots
+from worker.supervisor.memory import MemoryAccount
+from worker.supervisor.slots import Slots
 from worker.supervisor.telling import RunTeller
 from worker.telemetry import Logger
 
@@ -41,7 +42,9 @@ class HostServices:
     settings: Settings
     limits: Limits
     log: Logger
-    slots: ReplaySlots
+    replays: Slots
+    boots: Slots
+    memory: MemoryAccount
     spawn: Callable[["RunHost"], Coroutine[Any, Any, ProcessHandle]]
     released: Callable[["RunHost", bool], None]
     announcer: Announcer
@@ -92,6 +95,16 @@ class RunHost:
     def pid(self) -> int | None:
         """Process id of the run process, once there is one."""
         return None if self._handle is None else self._handle.pid
+
+    @property
+    def model_name(self) -> str:
+        """What the process runs."""
+        return self.incarnation.model.name
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the process waits and nothing is asked of it."""
+        return self.run.state is s.ProcessState.IDLE
 
     @property
     def replay_progress(self) -> int:
@@ -208,14 +221,13 @@ class RunHost:
 
     async def _bring_up(self) -> None:
         try:
-            if self.incarnation.origin.replays:
-                self._waits_for_slot = True
-                async with self._services.slots.slot():
-                    self._waits_for_slot = False
-                    records = await self._boot()
-                    records = await self._replay(records)
-            else:
+            replays = self.incarnation.origin.replays
+            self._waits_for_slot = True
+            async with (self._services.replays if replays else self._services.boots).slot():
+                self._waits_for_slot = False
                 records = await self._boot()
+                if replays:
+                    records = await self._replay(records)
             if self.incarnation.origin.commits:
                 await self._commit(records)
         except WorkerError as error:
@@ -233,6 +245,7 @@ class RunHost:
             self._handle = await self._services.spawn(self)
         except ZygoteError as error:
             raise mishaps.not_started(str(error)) from error
+        self._services.memory.works(self)
         if not self._is_in(s.ProcessState.BOOTING):  # the fork took a while
             self._handle.kill("stopped while starting")
             return {}
@@ -278,6 +291,7 @@ class RunHost:
         handle = self._live_handle()
         if not work.outcomes:
             handle.output.renew()
+        self._services.memory.works(self)
         self._asked += 1
         self._step = step
         self._step_at_us = now_us()
@@ -380,6 +394,7 @@ class RunHost:
             self._bringing_up.cancel()
 
     def _rest(self) -> None:
+        self._services.memory.rests(self)
         if not self.record.perpetual:
             seconds = self._settings.session_timeout_seconds
             self._idle_timer = self._loop.call_later(seconds, self._feed, s.IdleExpired())
