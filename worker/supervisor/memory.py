@@ -83,6 +83,7 @@ class MemoryAccount:
     def rests(self, resident: Resident) -> None:
         """A run came to rest; the first time it is measured at once, because nothing is known of it yet."""
         if resident.run_key in self._unmeasured:
+            self._active.pop(resident.run_key, None)
             taken = self._take(resident)
             if taken is not None:
                 self._expected[resident.model_name] = taken
