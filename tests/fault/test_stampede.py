@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +52,7 @@ class Watch:
     def longest_silence(self) -> int:
         """How many of the crowd were served between two pongs at most."""
         points = [0, *self.pings, len(self.done)]
-        return max(later - sooner for sooner, later in zip(points, points[1:], strict=False))
+        return max(later - sooner for sooner, later in itertools.pairwise(points))
 
 
 Serve = Callable[[AsyncClient, int], Coroutine[Any, Any, Any]]
@@ -162,4 +163,3 @@ def test_a_crowd_that_does_not_fit_into_memory_is_served_all_the_same(archive: A
     assert watch.most_used("replay_limit") <= 4
     assert len(watch.pings) > 20
     assert watch.longest_silence() < RUNS_WITHOUT_ROOM / 4
-

@@ -44,7 +44,14 @@ class MemoryAccount:
     ``on_excess`` is called after a measurement that finds more in use than ``allowed_bytes``.
     """
 
-    def __init__(self, allowed_bytes: int, *, measure: Callable[[int], int | None] = private_bytes) -> None:
+    def __init__(
+        self,
+        allowed_bytes: int,
+        *,
+        measure: Callable[[int], int | None] = private_bytes,
+        interval_seconds: float = INTERVAL_SECONDS,
+    ) -> None:
+        self._interval_seconds = interval_seconds
         self.allowed_bytes = allowed_bytes
         self.used_bytes = 0
         self.on_excess: Callable[[], None] = lambda: None
@@ -78,7 +85,7 @@ class MemoryAccount:
         """Something is asked of a run's process: its memory may change from now on."""
         self._active[resident.run_key] = resident
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(INTERVAL_SECONDS, self._round)
+            self._timer = asyncio.get_running_loop().call_later(self._interval_seconds, self._round)
 
     def rests(self, resident: Resident) -> None:
         """A run came to rest; the first time it is measured at once, because nothing is known of it yet."""
@@ -108,7 +115,7 @@ class MemoryAccount:
             pause = (time.monotonic() - began) / SHARE
             self._timer = loop.call_later(pause, self._measure_next, due)
         elif self._active:
-            self._timer = loop.call_later(INTERVAL_SECONDS, self._round)
+            self._timer = loop.call_later(self._interval_seconds, self._round)
         else:
             self._timer = None
 
