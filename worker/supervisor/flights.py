@@ -95,10 +95,11 @@ class Flights:
         self._log = log
         self._by_id: dict[str, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._serving = 0
 
     def __len__(self) -> int:
-        """Requests being served."""
-        return len(self._tasks)
+        """Requests being served; one that is answered has given its place away before its asker can know."""
+        return self._serving
 
     def submit(self, request: Request, answer: Answer) -> None:
         """Serve a request; ``answer`` is called once, now or later, on the loop."""
@@ -112,7 +113,7 @@ class Flights:
             answer(failure(request.request_id, reused(request.request_id)))
             return
         if flight is None:
-            used = len(self._tasks)
+            used = self._serving
             if used >= self._limit and not isinstance(request, ALWAYS_SERVED):
                 message = f"{used} requests are being served already"
                 error = CapacityError(message, limit="max_requests", used=used, allowed=self._limit)
@@ -130,6 +131,7 @@ class Flights:
     def _start(self, flight: Flight) -> None:
         if flight.request.changes_state:
             self._by_id[flight.request.request_id] = flight
+        self._serving += 1
         task = self._loop.create_task(self._run(flight))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -179,6 +181,7 @@ class Flights:
             )
             reply = failure(request_id, InternalError())
         finally:
+            self._serving -= 1
             self._by_id.pop(request_id, None) if flight.request.changes_state else None
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:

@@ -97,16 +97,6 @@ class RunHost:
         return None if self._handle is None else self._handle.pid
 
     @property
-    def model_name(self) -> str:
-        """What the process runs."""
-        return self.incarnation.model.name
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether the process waits and nothing is asked of it."""
-        return self.run.state is s.ProcessState.IDLE
-
-    @property
     def replay_progress(self) -> int:
         """Actions applied so far by the replay of this incarnation."""
         return self._coming_up.applied

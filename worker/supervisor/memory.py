@@ -29,14 +29,6 @@ class Resident(Protocol):
     def pid(self) -> int | None:
         """Its process, where there is one."""
 
-    @property
-    def model_name(self) -> str:
-        """What its process runs; runs of one model are expected to begin alike."""
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether nothing is asked of the process, so that its memory stays what it is."""
-
 
 class MemoryAccount:
     """Bytes by run key; a run that was not measured yet counts with what is expected of its model.
@@ -57,9 +49,10 @@ class MemoryAccount:
         self.on_excess: Callable[[], None] = lambda: None
         self._measure = measure
         self._bytes: dict[str, int] = {}
-        self._unmeasured: set[str] = set()
+        self._coming_up: dict[str, str] = {}
         self._expected: OrderedDict[str, int] = OrderedDict()
         self._active: dict[str, Resident] = {}
+        self._working: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def expected(self, model_name: str) -> int:
@@ -70,31 +63,35 @@ class MemoryAccount:
         """What one run counts with."""
         return self._bytes.get(run_key, 0)
 
-    def admit(self, resident: Resident) -> None:
-        """A run comes into memory."""
-        self._unmeasured.add(resident.run_key)
-        self._set(resident.run_key, self.expected(resident.model_name))
+    def admit(self, resident: Resident, model_name: str) -> None:
+        """A run comes into memory; runs of one model are expected to begin alike."""
+        self._coming_up[resident.run_key] = model_name
+        self._set(resident.run_key, self.expected(model_name))
 
     def drop(self, resident: Resident) -> None:
         """A run is out of memory."""
         self._active.pop(resident.run_key, None)
-        self._unmeasured.discard(resident.run_key)
+        self._working.discard(resident.run_key)
+        self._coming_up.pop(resident.run_key, None)
         self.used_bytes -= self._bytes.pop(resident.run_key, 0)
 
     def works(self, resident: Resident) -> None:
         """Something is asked of a run's process: its memory may change from now on."""
         self._active[resident.run_key] = resident
+        self._working.add(resident.run_key)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._interval_seconds, self._round)
 
     def rests(self, resident: Resident) -> None:
         """A run came to rest; the first time it is measured at once, because nothing is known of it yet."""
-        if resident.run_key in self._unmeasured:
+        self._working.discard(resident.run_key)
+        model_name = self._coming_up.pop(resident.run_key, None)
+        if model_name is not None:
             self._active.pop(resident.run_key, None)
             taken = self._take(resident)
             if taken is not None:
-                self._expected[resident.model_name] = taken
-                self._expected.move_to_end(resident.model_name)
+                self._expected[model_name] = taken
+                self._expected.move_to_end(model_name)
                 if len(self._expected) > KNOWN_MODELS:
                     self._expected.popitem(last=False)
 
@@ -109,7 +106,7 @@ class MemoryAccount:
         if due:
             began = time.monotonic()
             resident = due.pop()
-            if resident.at_rest:
+            if resident.run_key not in self._working:
                 self._active.pop(resident.run_key)
             self._take(resident)
             pause = (time.monotonic() - began) / SHARE
@@ -125,7 +122,6 @@ class MemoryAccount:
         taken = self._measure(resident.pid)
         if taken is None:
             return None
-        self._unmeasured.discard(resident.run_key)
         self._set(resident.run_key, taken)
         if self.used_bytes > self.allowed_bytes:
             self.on_excess()

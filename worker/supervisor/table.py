@@ -145,7 +145,7 @@ class RunTable:
         host = self._make_host(incarnation)
         self._hosts[incarnation.run_key] = host
         self._gone[incarnation.run_key] = asyncio.get_running_loop().create_future()
-        self._memory.admit(host)
+        self._memory.admit(host, incarnation.model.name)
         return host
 
     def release(self, host: RunHost, lost: bool) -> None:

@@ -135,6 +135,23 @@ def test_another_request_under_the_same_id_is_refused() -> None:
     play(scenario())
 
 
+def test_who_has_an_answer_may_ask_again_at_once() -> None:
+    async def scenario() -> None:
+        desk = Desk(limit=1)
+        desk.go.set()
+        replies: list[Reply] = []
+
+        def ask_again(reply: Reply) -> None:
+            replies.append(reply)
+            desk.flights.submit(look("b"), replies.append)
+
+        desk.flights.submit(look("a"), ask_again)
+        await desk.flights.join()
+        assert [reply["ok"] for reply in replies] == [True, True]
+
+    play(scenario())
+
+
 @pytest.mark.parametrize(
     "request_",
     (

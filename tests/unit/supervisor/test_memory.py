@@ -25,8 +25,6 @@ class Process:
     run_key: str
     pid: int | None
     held: int | None = 100
-    model_name: str = "model.py"
-    at_rest: bool = True
 
 
 class Host:
@@ -38,13 +36,18 @@ class Host:
         self.measured: list[int] = []
         self._news = asyncio.Event()
         for process in processes:
-            self.account.admit(process)
+            self.account.admit(process, "model.py")
             self.account.rests(process)
 
     def _measure(self, pid: int) -> int | None:
         self.measured.append(pid)
         self._news.set()
         return self.processes[pid].held
+
+    def work(self, process: Process) -> None:
+        """Let it do something and come to rest again."""
+        self.account.works(process)
+        self.account.rests(process)
 
     async def until_measured(self) -> None:
         self._news.clear()
@@ -53,14 +56,14 @@ class Host:
 
 def test_a_run_counts_with_what_its_model_needed_last_until_it_is_measured() -> None:
     async def scenario() -> None:
-        first, second, other = Process("a", 1), Process("b", 2, 300), Process("c", 3, model_name="other.py")
+        first, second, other = Process("a", 1), Process("b", 2, 300), Process("c", 3)
         host = Host()
         host.processes = {1: first, 2: second, 3: other}
-        host.account.admit(first)
+        host.account.admit(first, "model.py")
         assert host.account.used_bytes == UNKNOWN_BYTES
         host.account.rests(first)
         assert host.account.used_bytes == 100
-        host.account.admit(second)
+        host.account.admit(second, "model.py")
         assert host.account.used_bytes == 200
         host.account.rests(second)
         assert (host.account.used_bytes, host.account.expected("model.py")) == (400, 300)
@@ -88,12 +91,11 @@ def test_a_run_that_worked_is_measured_once_and_one_at_rest_never() -> None:
         host = Host(1000, worked, rested)
         assert host.measured == [1, 2]
         for _ in range(5):
-            host.account.works(worked)
-            host.account.rests(worked)
+            host.work(worked)
         worked.held = 700
         await host.until_measured()
         assert host.account.used_bytes == 800
-        host.account.works(rested)
+        host.work(rested)
         await host.until_measured()
         assert host.measured == [1, 2, 1, 2]
 
@@ -104,7 +106,6 @@ def test_a_run_at_work_is_measured_again_and_again() -> None:
     async def scenario() -> None:
         process = Process("a", 1)
         host = Host(1000, process)
-        process.at_rest = False
         host.account.works(process)
         for held in (200, 300, 400):
             process.held = held
@@ -120,7 +121,7 @@ def test_every_run_that_worked_has_its_turn() -> None:
         host = Host(10_000, *processes)
         host.measured.clear()
         for process in processes:
-            host.account.works(process)
+            host.work(process)
         while len(host.measured) < len(processes):
             await host.until_measured()
         assert sorted(host.measured) == [process.pid for process in processes]
@@ -134,11 +135,11 @@ def test_more_than_is_allowed_is_told() -> None:
         host = Host(100, process)
         told: list[int] = []
         host.account.on_excess = lambda: told.append(host.account.used_bytes)
-        host.account.works(process)
+        host.work(process)
         await host.until_measured()
         assert told == []
         process.held = 101
-        host.account.works(process)
+        host.work(process)
         await host.until_measured()
         assert told == [101]
 
@@ -150,8 +151,24 @@ def test_a_process_that_has_ended_keeps_its_count_until_its_run_leaves() -> None
         process = Process("a", 1)
         host = Host(1000, process)
         process.held = None
-        host.account.works(process)
+        host.work(process)
         await host.until_measured()
         assert host.account.used_bytes == 100
+
+    play(scenario())
+
+
+def test_a_run_that_takes_long_to_come_up_is_watched_and_then_known() -> None:
+    async def scenario() -> None:
+        process = Process("a", 1, 50)
+        host = Host(1000)
+        host.processes = {1: process}
+        host.account.admit(process, "model.py")
+        host.account.works(process)
+        await host.until_measured()
+        assert (host.account.used_bytes, host.account.expected("model.py")) == (50, UNKNOWN_BYTES)
+        process.held = 80
+        host.account.rests(process)
+        assert (host.account.used_bytes, host.account.expected("model.py")) == (80, 80)
 
     play(scenario())

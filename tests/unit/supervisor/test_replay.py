@@ -96,6 +96,20 @@ def test_of_those_that_wait_the_one_that_came_last_goes_first() -> None:
     play(scenario())
 
 
+def test_where_the_oldest_goes_first_those_that_wait_keep_their_order() -> None:
+    async def scenario() -> None:
+        holders = Holders(1)
+        holders.slots = Slots(1, oldest_first=True)
+        await holders.want("a", "b", "c", "d")
+        assert (holders.slots.used, holders.slots.waiting) == (1, 3)
+        for name in ("a", "b", "c", "d"):
+            await holders.leave(name)
+        assert holders.order == ["a", "b", "c", "d"]
+        assert (holders.slots.used, holders.slots.waiting) == (0, 0)
+
+    play(scenario())
+
+
 async def cancelled(task: "asyncio.Task[None]") -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
