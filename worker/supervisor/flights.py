@@ -98,7 +98,7 @@ class Flights:
         self._serving = 0
 
     def __len__(self) -> int:
-        """Requests being served; one that is answered has given its place away before its asker can know."""
+        """Requests being served that take a place; who has an answer has given the place away before."""
         return self._serving
 
     def submit(self, request: Request, answer: Answer) -> None:
@@ -114,7 +114,7 @@ class Flights:
             return
         if flight is None:
             used = self._serving
-            if used >= self._limit and not isinstance(request, ALWAYS_SERVED):
+            if used >= self._limit and _takes_place(request):
                 message = f"{used} requests are being served already"
                 error = CapacityError(message, limit="max_requests", used=used, allowed=self._limit)
                 answer(failure(request.request_id, error))
@@ -131,7 +131,7 @@ class Flights:
     def _start(self, flight: Flight) -> None:
         if flight.request.changes_state:
             self._by_id[flight.request.request_id] = flight
-        self._serving += 1
+        self._serving += _takes_place(flight.request)
         task = self._loop.create_task(self._run(flight))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -181,13 +181,17 @@ class Flights:
             )
             reply = failure(request_id, InternalError())
         finally:
-            self._serving -= 1
+            self._serving -= _takes_place(flight.request)
             self._by_id.pop(request_id, None) if flight.request.changes_state else None
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
             if waiter.timer is not None:
                 waiter.timer.cancel()
             waiter.answer(reply)
+
+
+def _takes_place(request: Request) -> bool:
+    return not isinstance(request, ALWAYS_SERVED)
 
 
 def failure(request_id: str | None, error: WorkerError) -> dict[str, Any]:

@@ -163,7 +163,8 @@ def test_who_has_an_answer_may_ask_again_at_once() -> None:
 def test_what_is_asked_of_the_worker_itself_is_served_beyond_the_limit(request_: Request) -> None:
     async def scenario() -> None:
         desk = Desk(limit=1)
-        answers = [desk.ask(call("a")), desk.ask(request_)]
+        answers = [desk.ask(request_), desk.ask(call("a")), desk.ask(request_)]
+        assert len(desk.flights) == 1
         desk.go.set()
         assert all(reply["ok"] for reply in await asyncio.gather(*answers))
 
