@@ -6,15 +6,18 @@
     ├─ RunLostError     the process: it ended; information.applied says whether the action took effect
     ├─ LogError         the world: disk or database; FencedError when another host owns the run
     ├─ ReplayError      a replay did not repeat what the log says
-    ├─ CapacityError    too much at once; information.retry_after_seconds
+    ├─ CapacityError    too much at once; information has limit, used, allowed, retry_after_seconds
     └─ InternalError    a bug; details go to the worker's log, never to a caller
 
 Each carries one ``ErrorCode``; what a caller sees is ``to_wire()``.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from protocol.errors import ErrorCode, ProtocolError
+
+RETRY_AFTER_SECONDS: Final = 1.0
+"""When to try again after CAPACITY: what is at work now is a few operations further then."""
 
 
 class WorkerError(ProtocolError):
@@ -68,10 +71,18 @@ class ReplayError(WorkerError):
 
 
 class CapacityError(WorkerError):
-    """The worker has no room for this now."""
+    """The worker has no room for this now; nothing happened. ``limit`` names the setting that was reached."""
 
-    def __init__(self, message: str, *, retry_after_seconds: float, **information: Any) -> None:
-        super().__init__(ErrorCode.CAPACITY, message, retry_after_seconds=retry_after_seconds, **information)
+    def __init__(self, message: str, *, limit: str, used: int, allowed: int) -> None:
+        super().__init__(
+            ErrorCode.CAPACITY,
+            f"{message} ({limit}); try again later",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+            limit=limit,
+            used=used,
+            allowed=allowed,
+            applied="no",
+        )
 
 
 class InternalError(WorkerError):

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
 
     # Runs
     live_run_limit: Positive = 1000
+    total_memory_bytes: Annotated[int, BeforeValidator(_number), Field(ge=0)] = 0
+    boot_limit: Positive = 16
     session_timeout_seconds: Seconds = 1800.0
     operation_timeout_seconds: Seconds = 60.0
     inception_grace_seconds: Seconds = 30.0

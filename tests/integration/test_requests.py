@@ -64,7 +64,7 @@ def test_worker_status_counts_runs_and_names_limits_and_zygotes(
     assert status["runs"]["ephemeral"] == before["ephemeral"] + 1
     assert status["runs"]["live"] == before["live"] + 2
     assert (status["runs"]["restoring"], status["runs"]["queued_requests"]) == (0, 0)
-    assert status["limits"]["live_run_limit"] == 1000
+    assert status["limits"]["live_run_limit"] == {"allowed": 1000, "used": status["runs"]["live"]}
     assert status["zygotes"][0]["runs"] == status["runs"]["live"]
     assert status["memory"]["worker_bytes"] > 0
     assert status["memory"]["runs_bytes"] > 0

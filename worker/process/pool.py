@@ -48,6 +48,11 @@ class ZygotePool:
             self._retired.add(zygote)
         return not zygote.takes_forks
 
+    @property
+    def active(self) -> int:
+        """Zygotes that take new runs, starting ones included."""
+        return len(self._zygotes)
+
     def zygotes(self) -> list[Zygote]:
         """All zygotes that live, retired ones included."""
         active = [

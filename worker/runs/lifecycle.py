@@ -169,8 +169,9 @@ class Run:
 
     def _requested(self, work: Work) -> None:
         if len(self._inbox) >= self._inbox_limit:
-            message = f"{len(self._inbox)} requests wait for this run already (limit {self._inbox_limit})"
-            error = CapacityError(message, retry_after_seconds=1.0, limit="inbox_limit")
+            used = len(self._inbox)
+            message = f"{used} requests wait for this run already"
+            error = CapacityError(message, limit="inbox_limit", used=used, allowed=self._inbox_limit)
             self._effects.append(Reject(work, error))
             return
         self._inbox.append(work)

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from protocol.errors import ErrorCode
-from protocol.messages import Request
+from protocol.messages import Drain, Ping, Request, WorkerStatus
 from worker.errors import CapacityError, InternalError, RequestError, WorkerError
 from worker.runs.identity import request_digest
 from worker.runs.stimuli import Work
@@ -21,6 +21,8 @@ from worker.waiting import Done, awaited
 
 Answer = Callable[[dict[str, Any]], None]
 """Takes the reply map of one asker, once."""
+ALWAYS_SERVED: Final = (Ping, WorkerStatus, Drain)
+"""What an operator needs most when a worker is full, or about to end."""
 
 Come = Callable[[], dict[str, Any]]
 """What became of a request: gives the body of its success reply, or raises."""
@@ -144,12 +146,13 @@ class Flights:
         self._by_id: dict[str, Flight] = {}
         self._under_way: set[Flight] = set()
         self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
+        self._serving = 0
         self._not_begun = 0
         self._landed = asyncio.Event()
 
     def __len__(self) -> int:
-        """Requests being served."""
-        return len(self._under_way)
+        """Requests being served that take a place; who has an answer has given the place away before."""
+        return self._serving
 
     def submit(self, request: Request, answer: Answer) -> None:
         """Serve a request; ``answer`` is called once, now or later, on the loop."""
@@ -162,9 +165,10 @@ class Flights:
                 self._wait(flight, request, answer)
             else:
                 answer(failure(request.request_id, reused(request.request_id)))
-        elif len(self._under_way) >= self._limit:
-            message = f"{self._limit} requests are being served already (max_requests)"
-            error = CapacityError(message, retry_after_seconds=1.0, limit="max_requests")
+        elif self._serving >= self._limit and _takes_place(request):
+            used = self._serving
+            message = f"{used} requests are being served already"
+            error = CapacityError(message, limit="max_requests", used=used, allowed=self._limit)
             answer(failure(request.request_id, error))
         else:
             flight = Flight(request, digest, self._loop.time())
@@ -181,6 +185,7 @@ class Flights:
         self._under_way.add(flight)
         if flight.request.changes_state:
             self._by_id[flight.request.request_id] = flight
+        self._serving += _takes_place(flight.request)
         if self._not_begun or not self._takes_at_once(flight):
             self._go_the_long_way(flight)
 
@@ -252,6 +257,7 @@ class Flights:
             )
             reply = failure(request_id, InternalError())
         self._under_way.discard(flight)
+        self._serving -= _takes_place(flight.request)
         if flight.request.changes_state:
             self._by_id.pop(request_id, None)
         self._landed.set()
@@ -272,6 +278,10 @@ class Flights:
 
 def _raise(error: WorkerError) -> dict[str, Any]:
     raise error
+
+
+def _takes_place(request: Request) -> bool:
+    return not isinstance(request, ALWAYS_SERVED)
 
 
 def failure(request_id: str | None, error: WorkerError) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from worker.supervisor.bringup import BringUp
 from worker.supervisor.chronicle import Chronicle
 from worker.supervisor.events import Announcer
 from worker.supervisor.incarnation import Incarnation
-from worker.supervisor.replay import ReplaySlots
+from worker.supervisor.memory import MemoryAccount
+from worker.supervisor.slots import Slots
 from worker.supervisor.telling import RunTeller
 from worker.telemetry import Logger
 from worker.waiting import Alarm, Done
@@ -43,7 +44,9 @@ class HostServices:
     settings: Settings
     limits: Limits
     log: Logger
-    slots: ReplaySlots
+    replays: Slots
+    boots: Slots
+    memory: MemoryAccount
     spawn: Callable[["RunHost"], Coroutine[Any, Any, ProcessHandle]]
     released: Callable[["RunHost", bool], None]
     announcer: Announcer
@@ -221,14 +224,13 @@ class RunHost:
 
     async def _bring_up(self) -> None:
         try:
-            if self.incarnation.origin.replays:
-                self._waits_for_slot = True
-                async with self._services.slots.slot():
-                    self._waits_for_slot = False
-                    records = await self._boot()
-                    records = await self._replay(records)
-            else:
+            replays = self.incarnation.origin.replays
+            self._waits_for_slot = True
+            async with (self._services.replays if replays else self._services.boots).slot():
+                self._waits_for_slot = False
                 records = await self._boot()
+                if replays:
+                    records = await self._replay(records)
             if self.incarnation.origin.commits:
                 await self._commit(records)
         except WorkerError as error:
@@ -246,6 +248,7 @@ class RunHost:
             self._handle = await self._services.spawn(self)
         except ZygoteError as error:
             raise mishaps.not_started(str(error)) from error
+        self._services.memory.works(self)
         if not self._is_in(s.ProcessState.BOOTING):  # the fork took a while
             self._handle.kill("stopped while starting")
             return {}
@@ -301,6 +304,7 @@ class RunHost:
         handle = self._live_handle()
         if not work.outcomes:
             handle.output.renew()
+        self._services.memory.works(self)
         self._asked += 1
         self._step = step
         self._step_at_us = now_us()
@@ -408,6 +412,7 @@ class RunHost:
             self._bringing_up.cancel()
 
     def _rest(self) -> None:
+        self._services.memory.rests(self)
         if not self._record.perpetual:
             self._rests_until.set(self._settings.session_timeout_seconds)
 

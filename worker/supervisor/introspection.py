@@ -22,7 +22,7 @@ from worker.supervisor import answers, mishaps
 from worker.supervisor.births import Births
 from worker.supervisor.bringup import BringUp
 from worker.supervisor.incarnation import Incarnation
-from worker.supervisor.replay import ReplaySlots
+from worker.supervisor.slots import Slots
 from worker.supervisor.spawner import Spawner, log_sink
 from worker.telemetry import Logger
 
@@ -162,9 +162,7 @@ class Visit:
 class Introspector:
     """Answers introspections; as many at once as there are places for replays."""
 
-    def __init__(
-        self, births: Births, spawner: Spawner, slots: ReplaySlots, limits: Limits, log: Logger
-    ) -> None:
+    def __init__(self, births: Births, spawner: Spawner, slots: Slots, limits: Limits, log: Logger) -> None:
         self._births = births
         self._spawner = spawner
         self._slots = slots

@@ -5,7 +5,6 @@ no total time limit; it must make progress within the time a single operation ma
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
@@ -22,51 +21,6 @@ BATCH_BYTES: Final = 1024 * 1024
 WINDOW: Final = 2
 MAX_FINDINGS: Final = 100
 """Divergences described one by one; a model that never repeats itself would fill reply and log with them."""
-
-
-class ReplaySlots:
-    """Bounds how many replays run at once; the one asked for last goes first."""
-
-    def __init__(self, limit: int) -> None:
-        self._free = limit
-        self._waiting: list[asyncio.Future[None]] = []
-
-    @property
-    def waiting(self) -> int:
-        """Replays that wait for a place."""
-        return len(self._waiting)
-
-    @contextlib.asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one place."""
-        if self._free:
-            self._free -= 1
-        else:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self._abandon(turn)
-                raise
-        try:
-            yield
-        finally:
-            self._release()
-
-    def _abandon(self, turn: "asyncio.Future[None]") -> None:
-        if not turn.cancelled():
-            self._release()  # the place was given before the cancellation came
-        elif turn in self._waiting:
-            self._waiting.remove(turn)
-
-    def _release(self) -> None:
-        while self._waiting:
-            turn = self._waiting.pop()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
 
 
 class Replayer:

@@ -1,7 +1,8 @@
 """What a worker holds and how it does, for ``worker_status``."""
 
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import psutil
 
@@ -11,48 +12,88 @@ from worker.process.pool import ZygotePool
 from worker.runs.stimuli import ProcessState
 from worker.settings import Settings
 from worker.supervisor.host import RunHost
-from worker.supervisor.replay import ReplaySlots
+from worker.supervisor.memory import MemoryAccount
+from worker.supervisor.slots import Slots
 from worker.supervisor.table import RunTable, Stores
 
-_COMING_UP = (ProcessState.COLD, ProcessState.BOOTING, ProcessState.REPLAYING)
+_COMING_UP: Final = (ProcessState.COLD, ProcessState.BOOTING, ProcessState.REPLAYING)
+_OF_ONE: Final = (
+    "max_message_bytes",
+    "max_result_bytes",
+    "output_bytes",
+    "memory_bytes",
+    "cpu_seconds",
+    "open_files",
+    "threads",
+    "scratch_bytes",
+    "scratch_inodes",
+)
+"""Limits of one message, or of one run process: there is nothing that the worker as a whole uses of them."""
 
 
-async def worker_status(
-    table: RunTable, stores: Stores, pool: ZygotePool, slots: ReplaySlots, settings: Settings
-) -> dict[str, Any]:
-    """Live, restoring and queued runs, limits, zygotes, memory (bytes), how the log is."""
-    hosts = table.hosts()
-    states = Counter(host.run.state for host in hosts)
-    return {
-        "runs": {
-            "stored": await _stored(stores.durable),
-            "ephemeral": await stores.ephemeral.count(),
-            "live": sum(host.live for host in hosts),
-            "restoring": sum(states[state] for state in _COMING_UP),
-            "waiting_for_replay": slots.waiting,
-            "queued_requests": sum(host.run.queued for host in hosts),
-            "states": {state.value: count for state, count in states.items()},
-        },
-        "restores": [
-            dict(zip(("run_key", "applied", "of"), (host.run_key, *host.replay_progress), strict=True))
-            for host in hosts
-            if host.run.state is ProcessState.REPLAYING
-        ],
-        "limits": {
-            "live_run_limit": settings.live_run_limit,
-            "replay_limit": settings.replay_limit,
-            "inbox_limit": settings.inbox_limit,
-            "max_requests": settings.max_requests,
-            "max_message_bytes": settings.max_message_bytes,
-            "memory_bytes": settings.memory_bytes,
-        },
-        "zygotes": [
-            {"pid": zygote.pid, "preloaded": list(zygote.preloaded), "runs": zygote.children}
-            for zygote in pool.zygotes()
-        ],
-        "memory": {"worker_bytes": psutil.Process().memory_info().rss, "runs_bytes": _run_bytes(hosts)},
-        "log": {"pending_writes": stores.durable.pending_writes, **stores.durable.health()},
-    }
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """Reads what the parts of a worker tell; asking costs no look at any process but the worker's own."""
+
+    table: RunTable
+    stores: Stores
+    pool: ZygotePool
+    replays: Slots
+    boots: Slots
+    memory: MemoryAccount
+    settings: Settings
+
+    async def build(self, requests: int) -> dict[str, Any]:
+        """Live, restoring and queued runs, limits, zygotes, memory (bytes) and writes not yet durable.
+
+        ``requests``: how many are being served.
+        """
+        hosts = self.table.hosts()
+        states = Counter(host.run.state for host in hosts)
+        return {
+            "runs": {
+                "stored": await _stored(self.stores.durable),
+                "ephemeral": await self.stores.ephemeral.count(),
+                "live": sum(host.live for host in hosts),
+                "restoring": sum(states[state] for state in _COMING_UP),
+                "waiting_for_replay": self.replays.waiting,
+                "waiting_for_boot": self.boots.waiting,
+                "waiting_for_room": self.table.waiting,
+                "queued_requests": sum(host.run.queued for host in hosts),
+                "states": {state.value: count for state, count in states.items()},
+            },
+            "restores": [
+                dict(zip(("run_key", "applied", "of"), (host.run_key, *host.replay_progress), strict=True))
+                for host in hosts
+                if host.run.state is ProcessState.REPLAYING
+            ],
+            "limits": self._limits(hosts, requests),
+            "zygotes": [
+                {"pid": zygote.pid, "preloaded": list(zygote.preloaded), "runs": zygote.children}
+                for zygote in self.pool.zygotes()
+            ],
+            "memory": {
+                "worker_bytes": psutil.Process().memory_info().rss,
+                "runs_bytes": self.memory.used_bytes,
+            },
+            "log": {"pending_writes": self.stores.durable.pending_writes, **self.stores.durable.health()},
+        }
+
+    def _limits(self, hosts: list[RunHost], requests: int) -> dict[str, dict[str, int]]:
+        settings = self.settings
+        shared = {
+            "live_run_limit": (settings.live_run_limit, len(hosts)),
+            "total_memory_bytes": (self.memory.allowed_bytes, self.memory.used_bytes),
+            "max_requests": (settings.max_requests, requests),
+            "inbox_limit": (settings.inbox_limit, max((host.run.queued for host in hosts), default=0)),
+            "replay_limit": (self.replays.limit, self.replays.used),
+            "boot_limit": (self.boots.limit, self.boots.used),
+            "zygote_limit": (settings.zygote_limit, self.pool.active),
+        }
+        return {
+            **{name: {"allowed": allowed, "used": used} for name, (allowed, used) in shared.items()},
+            **{name: {"allowed": getattr(settings, name)} for name in _OF_ONE},
+        }
 
 
 async def _stored(store: Store) -> int | None:
@@ -61,15 +102,3 @@ async def _stored(store: Store) -> int | None:
         return await store.count()
     except LogUnavailableError:
         return None
-
-
-def _run_bytes(hosts: list[RunHost]) -> int:
-    total = 0
-    for host in hosts:
-        if host.pid is None:
-            continue
-        try:
-            total += psutil.Process(host.pid).memory_info().rss
-        except psutil.Error:
-            continue
-    return total

@@ -37,12 +37,11 @@ from worker import VERSION
 from worker.channel import pack
 from worker.errors import InternalError, RequestError, WorkerError
 from worker.log.base import NewEvent, StoredRequest
-from worker.process.pool import ZygotePool
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Work
 from worker.settings import Settings
 from worker.supervisor.access import Served, StateAccess, StateRequest, closed, stored_answer
-from worker.supervisor.flights import Answer, Come, Flight, Flights, failure
+from worker.supervisor.flights import ALWAYS_SERVED, Answer, Come, Flight, Flights, failure
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
@@ -50,8 +49,6 @@ from worker.supervisor.metadata import read_metadata, update_metadata
 from worker.supervisor.pages import events_page, history_page
 from worker.supervisor.publisher import Publisher
 from worker.supervisor.records import live_record, updated_record
-from worker.supervisor.replay import ReplaySlots
-from worker.supervisor.status import worker_status
 from worker.supervisor.table import draining, never_came_up
 from worker.supervisor.views import run_view
 from worker.telemetry import Logger
@@ -67,8 +64,7 @@ class Supervisor:
         *,
         settings: Settings,
         access: StateAccess,
-        pool: ZygotePool,
-        slots: ReplaySlots,
+        status: Callable[[int], Awaitable[dict[str, Any]]],
         introspector: Introspector,
         publisher: Publisher,
         sandbox: dict[str, Any],
@@ -79,8 +75,7 @@ class Supervisor:
         self._table = access.table
         self._stores = access.stores
         self._births = access.births
-        self._pool = pool
-        self._slots = slots
+        self._worker_status = status
         self._introspector = introspector
         self._publisher = publisher
         self._announcer = access.births.announcer
@@ -93,7 +88,7 @@ class Supervisor:
 
     def submit(self, request: Request, answer: Answer) -> None:
         """Take one decoded request; ``answer`` gets the reply map, once."""
-        if self.draining and not isinstance(request, Ping | WorkerStatus | Drain):
+        if self.draining and not isinstance(request, ALWAYS_SERVED):
             answer(failure(request.request_id, draining()))
             return
         self._flights.submit(request, answer)
@@ -227,7 +222,7 @@ class Supervisor:
     async def _status(self) -> dict[str, Any]:
         return {
             **self._pong(),
-            **await worker_status(self._table, self._stores, self._pool, self._slots, self._settings),
+            **await self._worker_status(len(self._flights)),
             "requests": len(self._flights),
             "draining": self.draining,
             "sandbox": self._sandbox,

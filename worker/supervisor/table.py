@@ -13,6 +13,7 @@ from worker.runs.record import RunRecord
 from worker.runs.stimuli import ProcessState, Work
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.memory import MemoryAccount
 from worker.waiting import awaited
 
 
@@ -77,8 +78,8 @@ class Stores:
 class RunTable:
     """Hosts by run key. ``make_host`` builds a host whose release calls ``release``.
 
-    ``limit``: runs in memory at once. ``keep_seconds``: how long an ephemeral run whose process was lost waits
-    to be asked for again.
+    ``limit``: runs in memory at once; ``memory``: what they hold, and may hold. ``keep_seconds``: how long an ephemeral run whose process was lost waits
+    to be asked for again. ``waiting``: how many wait for a place.
     """
 
     def __init__(
@@ -87,11 +88,16 @@ class RunTable:
         stores: Stores,
         *,
         limit: int,
+        memory: MemoryAccount,
         keep_seconds: float,
     ) -> None:
         self._make_host = make_host
         self._stores = stores
         self._limit = limit
+        self._memory = memory
+        memory.on_excess = self._relieve
+        self._admission = asyncio.Lock()
+        self.waiting = 0
         self._keep_seconds = keep_seconds
         self._closing = False
         self._replaced: set[str] = set()
@@ -124,24 +130,34 @@ class RunTable:
         return list(self._hosts.values())
 
     async def start(self, incarnation: Incarnation, still_wanted: Callable[[], None]) -> RunHost:
-        """Make a host; at the limit the least recently used idle run makes room.
+        """Make a host; at a limit the least recently used idle runs make room, one after the other.
 
         The caller gives it work at once. ``still_wanted`` is asked last and may raise what ends the request.
 
         Raises:
-            CapacityError: every run in memory is at work.
+            CapacityError: there is no room, and every run in memory is at work.
             WorkerError: DRAINING, LOG_UNAVAILABLE; nothing was started.
         """
         await incarnation.store.check()
-        while len(self._hosts) >= self._limit:
-            await self._make_room()
-        still_wanted()
+        self.waiting += 1
+        try:
+            # One after the other, in order: a crowd that looked for room together would look all day.
+            async with self._admission:
+                while (shortage := self._shortage(incarnation)) is not None:
+                    await self._make_room(shortage)
+                still_wanted()
+                return self._enter(incarnation)
+        finally:
+            self.waiting -= 1
+
+    def _enter(self, incarnation: Incarnation) -> RunHost:
         if self._closing:
             raise draining()
         host = self._make_host(incarnation)
         self._hosts[incarnation.run_key] = host
         self._keep_no_longer(incarnation.run_key)
         self._gone[incarnation.run_key] = asyncio.get_running_loop().create_future()
+        self._memory.admit(host, incarnation.model.name)
         return host
 
     def release(self, host: RunHost, lost: bool) -> None:
@@ -151,6 +167,7 @@ class RunTable:
         """
         run_key = host.run_key
         self._hosts.pop(run_key, None)
+        self._memory.drop(host)
         if host.incarnation.ephemeral and run_key not in self._replaced:
             if lost and (host.run.came_up or host.incarnation.continues_ephemeral):
                 self._keep_for_a_while(host)
@@ -223,22 +240,51 @@ class RunTable:
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
 
-    async def _make_room(self) -> None:
-        idle = [host for host in self._hosts.values() if host.run.state is ProcessState.IDLE]
-        stopping = [host for host in self._hosts.values() if host.run.state is ProcessState.STOPPING]
-        if not idle and not stopping:
-            raise CapacityError(
-                f"{self._limit} runs are in memory and all are at work (live_run_limit)",
-                retry_after_seconds=1.0,
-                limit="live_run_limit",
-                allowed=self._limit,
+    def _shortage(self, incarnation: Incarnation) -> CapacityError | None:
+        """Why there is no room for a run; None where there is.
+
+        A run that comes into an empty memory is taken in any case: nothing could make more room for it.
+        """
+        used = len(self._hosts)
+        if used >= self._limit:
+            message = f"{used} runs are in memory and all are at work"
+            return CapacityError(message, limit="live_run_limit", used=used, allowed=self._limit)
+        memory = self._memory
+        if used and memory.used_bytes + memory.expected(incarnation.model.name) > memory.allowed_bytes:
+            message = f"the runs in memory hold {memory.used_bytes} bytes and all are at work"
+            return CapacityError(
+                message, limit="total_memory_bytes", used=memory.used_bytes, allowed=memory.allowed_bytes
             )
+        return None
+
+    async def _make_room(self, shortage: CapacityError) -> None:
+        stopping = self._in_state(ProcessState.STOPPING)
         if not stopping:
-            # An ephemeral run cannot come back, so it goes only where nothing else can.
-            oldest = min(idle, key=lambda host: (host.incarnation.ephemeral, host.last_used))
-            oldest.evict("capacity")
-            stopping = [oldest]
+            idle = self._idle_oldest_first()
+            if not idle:
+                raise shortage
+            idle[0].evict("capacity")
+            stopping = [idle[0]]
         await self.gone(stopping[0].run_key)
+
+    def _relieve(self) -> None:
+        """Evict as many idle runs as hold what is too much; those at work are left alone."""
+        leaving = sum(self._memory.of(host.run_key) for host in self._in_state(ProcessState.STOPPING))
+        excess = self._memory.used_bytes - self._memory.allowed_bytes - leaving
+        for host in self._idle_oldest_first():
+            if excess <= 0:
+                return
+            excess -= self._memory.of(host.run_key)
+            host.evict("capacity")
+
+    def _in_state(self, state: ProcessState) -> list[RunHost]:
+        return [host for host in self._hosts.values() if host.run.state is state]
+
+    def _idle_oldest_first(self) -> list[RunHost]:
+        """Idle runs, the least recently used first; ephemeral ones last, because they cannot come back."""
+        return sorted(
+            self._in_state(ProcessState.IDLE), key=lambda host: (host.incarnation.ephemeral, host.last_used)
+        )
 
 
 def not_found(run_key: str) -> RequestError:

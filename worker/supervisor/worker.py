@@ -19,6 +19,7 @@ from worker.log.sqlite import SqliteStore
 from worker.log.sqlite_writer import SWITCH_SECONDS
 from worker.process.isolation import Isolation, SandboxLevel, choose_isolation
 from worker.process.limits import Limits, UidPool
+from worker.process.memory import granted_bytes
 from worker.process.pool import ZygotePool
 from worker.process.sandbox import probe
 from worker.process.zygote import ZygoteConfig
@@ -29,12 +30,14 @@ from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
+from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.models import ModelCatalog
 from worker.supervisor.publisher import Publisher, publisher
-from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.router import Router
 from worker.supervisor.runtime import StartError, is_listening, runtime_folder
+from worker.supervisor.slots import Slots
 from worker.supervisor.spawner import Spawner
+from worker.supervisor.status import StatusReport
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
 from worker.telemetry import Logger
@@ -45,6 +48,8 @@ DESCRIPTORS_PER_RUN: Final = 3
 """Its socket, its output pipe, its pidfd."""
 OTHER_DESCRIPTORS: Final = 200
 """For clients, zygotes, the store and runs that are just being started."""
+SHARE_OF_MEMORY: Final = 0.75
+"""For run processes where total_memory_bytes is 0; the rest is for the worker, the zygotes and the disk cache."""
 
 
 async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]], None]) -> None:
@@ -203,7 +208,9 @@ async def _supervisor(
     stores.listen(told.publish)
     announcer = Announcer(settings)
     pool = ZygotePool(zygote_config, limit=settings.zygote_limit, log=log)
-    slots = ReplaySlots(settings.replay_limit)
+    replays = Slots(settings.replay_limit)
+    boots = Slots(settings.boot_limit, oldest_first=True)
+    memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
     spawner = Spawner(pool, UidPool(settings.uid_base), isolation, limits, settings)
 
     def make_host(incarnation: Incarnation) -> RunHost:
@@ -213,18 +220,27 @@ async def _supervisor(
         make_host,
         stores,
         limit=settings.live_run_limit,
+        memory=memory,
         keep_seconds=settings.session_timeout_seconds,
     )
     services = HostServices(
-        settings, limits, log, slots, spawner.spawn, table.release, announcer, told.progress
+        settings=settings,
+        limits=limits,
+        log=log,
+        replays=replays,
+        boots=boots,
+        memory=memory,
+        spawn=spawner.spawn,
+        released=table.release,
+        announcer=announcer,
+        progress=told.progress,
     )
     births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
-        pool=pool,
-        slots=slots,
-        introspector=Introspector(births, spawner, slots, limits, log),
+        status=StatusReport(table, stores, pool, replays, boots, memory, settings).build,
+        introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
         sandbox=_sandbox_view(isolation),
         log=log,

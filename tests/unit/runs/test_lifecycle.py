@@ -497,7 +497,13 @@ def test_an_inbox_that_is_full_says_so() -> None:
     assert isinstance(effect, Reject)
     assert effect.work is surplus
     assert effect.error.code is ErrorCode.CAPACITY
-    assert effect.error.information == {"retry_after_seconds": 1.0, "limit": "inbox_limit"}
+    assert effect.error.information == {
+        "retry_after_seconds": 1.0,
+        "limit": "inbox_limit",
+        "used": 2,
+        "allowed": 2,
+        "applied": "no",
+    }
     assert run.queued == 2
 
 

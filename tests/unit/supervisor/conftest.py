@@ -24,8 +24,9 @@ from worker.settings import Settings
 from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.models import ModelCatalog
-from worker.supervisor.replay import ReplaySlots
+from worker.supervisor.slots import Slots
 from worker.telemetry import make_logger
 from worker.waiting import awaited
 
@@ -51,7 +52,9 @@ class PlayedRun:
             settings=settings,
             limits=Limits(),
             log=make_logger("error", "json"),
-            slots=ReplaySlots(1),
+            replays=Slots(1),
+            boots=Slots(1),
+            memory=MemoryAccount(1 << 30),
             spawn=self._spawn,
             released=lambda _host, _lost: self._released.set(),
             announcer=Announcer(settings),

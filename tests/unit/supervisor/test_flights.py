@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import ErrorCode
-from protocol.messages import CallOperation, GetRun, Request
+from protocol.messages import CallOperation, Drain, GetRun, Ping, Request, WorkerStatus
 from worker.errors import RequestError, RunLostError
 from worker.runs.stimuli import Step, StepKind, Work
 from worker.supervisor.flights import Come, Flight, Flights
@@ -140,12 +140,51 @@ def test_another_request_under_the_same_id_is_refused() -> None:
     play(scenario())
 
 
+def test_who_has_an_answer_may_ask_again_at_once() -> None:
+    async def scenario() -> None:
+        desk = Desk(limit=1)
+        desk.go.set()
+        replies: list[Reply] = []
+
+        def ask_again(reply: Reply) -> None:
+            replies.append(reply)
+            desk.flights.submit(look("b"), replies.append)
+
+        desk.flights.submit(look("a"), ask_again)
+        await desk.flights.join()
+        assert [reply["ok"] for reply in replies] == [True, True]
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(
+    "request_",
+    (
+        Ping(type="ping", request_id="p"),
+        WorkerStatus(type="worker_status", request_id="p"),
+        Drain(type="drain", request_id="p"),
+    ),
+)
+def test_what_is_asked_of_the_worker_itself_is_served_beyond_the_limit(request_: Request) -> None:
+    async def scenario() -> None:
+        desk = Desk(limit=1)
+        answers = [desk.ask(request_), desk.ask(call("a")), desk.ask(request_)]
+        assert len(desk.flights) == 1
+        desk.go.set()
+        assert all(reply["ok"] for reply in await asyncio.gather(*answers))
+
+    play(scenario())
+
+
 def test_more_requests_than_the_limit_are_refused() -> None:
     async def scenario() -> None:
         desk = Desk(limit=2)
         answers = [desk.ask(call("a")), desk.ask(look("b"))]
         code, information = error_of(await desk.ask(look("c")))
-        assert (code, information) == ("CAPACITY", {"retry_after_seconds": 1.0, "limit": "max_requests"})
+        assert (code, information) == (
+            "CAPACITY",
+            {"retry_after_seconds": 1.0, "limit": "max_requests", "used": 2, "allowed": 2, "applied": "no"},
+        )
         again = desk.ask(call("a"))  # joins, and takes no place
         desk.go.set()
         assert all(reply["ok"] for reply in await asyncio.gather(*answers, again))

@@ -12,7 +12,8 @@ from protocol.errors import ErrorCode
 from worker.channel import ChannelError
 from worker.errors import ReplayError
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus, ReplayPlan
-from worker.supervisor.replay import BATCH_BYTES, MAX_FINDINGS, WINDOW, Replayer, ReplaySlots
+from worker.supervisor.replay import BATCH_BYTES, MAX_FINDINGS, WINDOW, Replayer
+from worker.supervisor.slots import Slots
 
 WITHIN_SECONDS = 20.0
 
@@ -38,7 +39,7 @@ class Holders:
     """Tasks that want a slot; ``order`` tells who got one, in order."""
 
     def __init__(self, limit: int) -> None:
-        self.slots = ReplaySlots(limit)
+        self.slots = Slots(limit)
         self.order: list[str] = []
         self.holding: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -91,6 +92,20 @@ def test_of_those_that_wait_the_one_that_came_last_goes_first() -> None:
         for name in ("a", "d", "c", "b"):
             await holders.leave(name)
         assert holders.order == ["a", "d", "c", "b"]
+
+    play(scenario())
+
+
+def test_where_the_oldest_goes_first_those_that_wait_keep_their_order() -> None:
+    async def scenario() -> None:
+        holders = Holders(1)
+        holders.slots = Slots(1, oldest_first=True)
+        await holders.want("a", "b", "c", "d")
+        assert (holders.slots.used, holders.slots.waiting) == (1, 3)
+        for name in ("a", "b", "c", "d"):
+            await holders.leave(name)
+        assert holders.order == ["a", "b", "c", "d"]
+        assert (holders.slots.used, holders.slots.waiting) == (0, 0)
 
     play(scenario())
 
@@ -154,7 +169,7 @@ def test_a_slot_given_in_the_moment_of_a_cancellation_is_neither_lost_nor_double
 
 def test_a_holder_that_frees_its_slot_before_a_cancelled_one_ran_doubles_nothing() -> None:
     async def scenario() -> None:
-        slots = ReplaySlots(1)
+        slots = Slots(1)
         first = slots.slot()
         await first.__aenter__()
         holders = Holders(1)
