@@ -15,7 +15,7 @@ import msgpack
 from protocol.errors import ErrorCode
 from worker.channel import ChannelError
 from worker.errors import ReplayError
-from worker.runs.history import LogEntry, OutcomeStatus, ReplayPlan, effective
+from worker.runs.history import OutcomeStatus, Replayable, ReplayPlan
 
 PAGE_ENTRIES: Final = 2000
 BATCH_BYTES: Final = 1024 * 1024
@@ -88,7 +88,7 @@ class Replayer:
         self._send = send
         self._strict = strict
         self._patience_seconds = patience_seconds
-        self._pending: deque[tuple[int, list[LogEntry]]] = deque()
+        self._pending: deque[tuple[int, list[Replayable]]] = deque()
         self._sent = 0
         self._news = asyncio.Event()
         self._error: ReplayError | None = None
@@ -97,7 +97,7 @@ class Replayer:
         self.diverged = 0
         self.divergences: list[dict[str, Any]] = []
 
-    async def run(self, pages: AsyncIterator[Sequence[LogEntry]]) -> None:
+    async def run(self, pages: AsyncIterator[Sequence[Replayable]]) -> None:
         """Apply all pages.
 
         Raises:
@@ -105,12 +105,13 @@ class Replayer:
                 after ``abandon``.
         """
         async for page in pages:
-            for batch in _batches(effective(page)):
+            for batch in _batches(page):
                 await self._until(lambda: len(self._pending) < WINDOW)
                 self._sent += 1
                 self._pending.append((self._sent, batch))
-                self._send(["replay", self._sent, [[e.seq, e.at_us, e.actor, e.action] for e in batch]])
-                self.last_at_us = batch[-1].at_us
+                # Without the digests: the process must not know what is expected of it.
+                self._send(["replay", self._sent, [one[:4] for one in batch]])
+                self.last_at_us = batch[-1][1]
         await self._until(lambda: not self._pending)
 
     def on_replayed(self, number: Any, digests: Any, done: Any) -> None:
@@ -126,9 +127,11 @@ class Replayer:
             raise ChannelError("replayed another number of actions than asked")
         if done is not True and not digests:
             raise ChannelError("replayed nothing")  # or a process could feign progress for ever
-        for entry, digest in zip(batch, digests, strict=False):
-            if digest != entry.digest and entry.seq > self._plan.compare_after_seq:
-                self._diverged(entry, digest)
+        judged = batch[: len(digests)]
+        if [one[4] for one in judged] != digests:
+            for entry, digest in zip(judged, digests, strict=True):
+                if digest != entry[4] and entry[0] > self._plan.compare_after_seq:
+                    self._diverged(entry, digest)
         del batch[: len(digests)]
         self.applied += len(digests)
         if done is True:
@@ -157,38 +160,39 @@ class Replayer:
         if self._error is not None:
             raise self._error
 
-    def _diverged(self, entry: LogEntry, digest: Any) -> None:
-        action = msgpack.unpackb(entry.action, raw=False)
+    def _diverged(self, entry: Replayable, digest: Any) -> None:
+        seq, _at_us, _actor, packed, expected, status = entry
+        action = msgpack.unpackb(packed, raw=False)
         got = digest.hex() if isinstance(digest, bytes) else "nothing"
         finding = {
-            "seq": entry.seq,
+            "seq": seq,
             "action": action.get("name"),
-            "kind": entry.kind.value,
-            "expected": entry.digest.hex(),
+            "kind": action.get("kind"),
+            "expected": expected.hex(),
             "got": got,
         }
         self.diverged += 1
         if len(self.divergences) < MAX_FINDINGS:
             self.divergences.append(finding)
         if self._strict and self._error is None:
-            recorded = "an error" if entry.status is OutcomeStatus.ERROR else "a result"
+            recorded = "an error" if status == OutcomeStatus.ERROR else "a result"
             self._error = ReplayError(
                 ErrorCode.REPLAY_DIVERGED,
-                f"seq {entry.seq}: {entry.kind} {action.get('name')!r} did not repeat the outcome in the history "
-                f"({recorded}, digest {entry.digest.hex()}, now {got}). The model is not deterministic or was "
+                f"seq {seq}: {action.get('kind')} {action.get('name')!r} did not repeat the outcome in the history "
+                f"({recorded}, digest {expected.hex()}, now {got}). The model is not deterministic or was "
                 "changed; the history is intact",
                 **finding,
                 applied="no",
             )
 
 
-def _batches(entries: list[LogEntry]) -> list[list[LogEntry]]:
-    batches: list[list[LogEntry]] = []
+def _batches(entries: Sequence[Replayable]) -> list[list[Replayable]]:
+    batches: list[list[Replayable]] = []
     size = BATCH_BYTES
     for entry in entries:
         if size >= BATCH_BYTES:
             batches.append([])
             size = 0
         batches[-1].append(entry)
-        size += len(entry.action)
+        size += len(entry[3])
     return batches
