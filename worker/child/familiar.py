@@ -3,7 +3,11 @@
 Nothing of a model runs here. What a snippet raises is left alone: a package of another version may miss something.
 """
 
+import os
+import signal
 import sys
+from pathlib import Path
+from types import CodeType
 from typing import Any, Final
 
 from worker.child.failures import attempt
@@ -13,6 +17,8 @@ __builtins__ = BUILTINS
 
 ROUNDS: Final = 10
 """Code is specialised after eight calls."""
+
+TRIAL_SECONDS: Final = 10
 
 SNIPPETS: Final = {
     "numpy": """
@@ -43,10 +49,33 @@ frame["x"].describe(), frame.dtypes, frame.columns.tolist(), pd.date_range("2020
 
 
 def use_familiar_packages() -> None:
-    """Run the snippets of those packages that are imported."""
-    for name, source in SNIPPETS.items():
-        if name in sys.modules:
-            code = compile(source, f"<{name}>", "exec", dont_inherit=True)
-            for _ in range(ROUNDS):
-                namespace: dict[str, Any] = {}
-                attempt(exec, code, namespace)
+    """Run the snippets of those packages that are imported, unless a trial of them in a child ends badly.
+
+    One that leaves a thread behind (what a package does may depend on others that are installed) would make the
+    zygote useless. Must be called where no thread runs.
+    """
+    codes = [
+        compile(source, f"<{name}>", "exec", dont_inherit=True)
+        for name, source in SNIPPETS.items()
+        if name in sys.modules
+    ]
+    if codes and _trial_ends_well(codes):
+        _run(codes)
+
+
+def _trial_ends_well(codes: list[CodeType]) -> bool:
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(TRIAL_SECONDS)
+        _run(codes)
+        os._exit(len(list(Path("/proc/self/task").iterdir())) - 1)
+    _, status = os.waitpid(pid, 0)
+    return status == 0
+
+
+def _run(codes: list[CodeType]) -> None:
+    for code in codes:
+        for _ in range(ROUNDS):
+            namespace: dict[str, Any] = {}
+            attempt(exec, code, namespace)
