@@ -120,7 +120,7 @@ def memory(runs: int) -> Iterator[Row]:
     Counted per run process: its proportional set size (its own pages, and its share of those it has in common with
     the zygote and the other runs) and its page tables, which are the kernel's and its alone. Not counted: what the
     supervisor keeps of a run (some 20 kB), and the kernel's other structures (its stack of 16 kB, name spaces,
-    mounts; 150 to 300 kB of slab), which no process shows; ``detail`` has the parts.
+    mounts; 300 to 500 kB of slab), which no process shows; ``detail`` has the parts.
     """
     for model, name, goal in ((PLAIN, "plain", 3.0), (FRAMES, "numpy and pandas used", 6.0)):
         with running_worker("--config", _many_runs()) as worker, worker.client() as client:
