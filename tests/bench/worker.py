@@ -27,14 +27,23 @@ class Worker:
 
 
 @contextlib.contextmanager
-def running_worker(*arguments: str) -> Iterator[Worker]:
-    """Start ``model-worker serve``, and stop it afterwards."""
+def running_worker(*arguments: str, data: Path | None = None) -> Iterator[Worker]:
+    """Start ``model-worker serve``, and stop it afterwards; ``data`` is kept where it is given."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         endpoint = f"ipc://{folder}/s"
         command = [sys.executable, "-m", "worker.cli.main", "serve", "--models", str(MODELS)]
         with (Path(folder) / "log").open("w") as log:
             process = subprocess.Popen(
-                [*command, "--data", f"{folder}/data", "--bind", endpoint, "--events", "", *arguments],
+                [
+                    *command,
+                    "--data",
+                    str(data or f"{folder}/data"),
+                    "--bind",
+                    endpoint,
+                    "--events",
+                    "",
+                    *arguments,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

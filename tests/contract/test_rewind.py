@@ -7,7 +7,7 @@ import pytest
 
 from worker.errors import FencedError
 from worker.log.base import Append, Rewind, Store, StoredRequest
-from worker.runs.history import EntryKind, LogEntry
+from worker.runs.history import EntryKind, LogEntry, replayable
 
 OnStore = Callable[[Callable[[Store], Awaitable[None]]], None]
 Entry = Callable[..., LogEntry]
@@ -52,6 +52,28 @@ def test_a_marker_takes_back_what_was_not_taken_back_before(
         assert await store.read_outcomes(store.find_request("request 4")[0]) == [
             ("completed", b"action 4", b"outcome 4")
         ]
+
+    on_store(scenario)
+
+
+def test_a_replay_reads_the_actions_that_stand_page_by_page(
+    on_store: OnStore, appending: Appending, entry: Entry, grown: Grown
+) -> None:
+    async def scenario(store: Store) -> None:
+        await grown(store, 6)
+        await store.rewind(Rewind("run", 1, 6, 3, entry(7, kind=EntryKind.REWIND), 60, {}))
+        await store.append(appending(7))
+        await store.append(appending(8))
+
+        expected = replayable(await store.read("run"))
+        assert [one[0] for one in expected] == [2, 3, 8, 9]
+        assert await store.read_replayable("run") == expected
+        assert await store.read_replayable("run", limit=3) == expected[:3]
+        assert await store.read_replayable("run", after_seq=3, limit=1) == expected[2:3]
+        assert await store.read_replayable("run", after_seq=8, limit=1) == expected[3:]
+        assert await store.read_replayable("run", through_seq=8) == expected[:3]
+        assert await store.read_replayable("run", after_seq=9) == []
+        assert await store.read_replayable("unknown") == []
 
     on_store(scenario)
 

@@ -16,8 +16,8 @@ from worker.channel import FrameReader, outcome_digest, pack, pack_frame, unpack
 ROOT = Path(__file__).parents[2]
 MODELS = Path(__file__).parent / "models"
 BOOTSTRAP = (
-    "import socket, sys; from worker.child.main import serve, warm\n"
-    "warm(); sys.argv[2:] and __import__(sys.argv[2]); serve(socket.socket(fileno=int(sys.argv[1])), 4 << 20)"
+    "import socket, sys; from worker.child.main import prepare; channel = socket.socket(fileno=int(sys.argv[1]))\n"
+    "sys.argv[2:] and __import__(sys.argv[2]); prepare()(channel, 4 << 20)"
 )
 AT_US = 1_700_000_000_123_456
 DEADLINE_SECONDS = 30

@@ -23,10 +23,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-import time_machine
-
 from worker.child.failures import attempt
 from worker.child.isolation import BUILTINS
+from worker.child.travel import time_machine
 
 __builtins__ = BUILTINS
 
@@ -67,19 +66,31 @@ def derived_seed(seed: int, seq: int) -> int:
 class Randomness:
     """The random states of one run."""
 
-    def __init__(self, *, seeded: bool) -> None:
-        self._seeded = seeded
+    def __init__(self) -> None:
+        self._seeded = False
+        self._originals: list[tuple[Any, str, Any]] = []
         self._seed = 0
         self._key = b""
         self._position = 0
         self._numpy: NumpyRandom | None = None
 
     def install(self) -> None:
-        """Take over the sources of randomness; once, before the model's body. Call ``seed_all`` next."""
+        """Take over the sources of randomness; once, in the zygote. Nothing may draw before ``start``."""
         sys.meta_path.insert(0, _NumpyRandomFinder(self._numpy_loaded))
-        if self._seeded:
-            for owner, name, value in _replacements(self.draw):
-                setattr(owner, name, value)
+        self._find_numpy()
+        replacements = _replacements(self.draw)
+        self._originals = [(owner, name, getattr(owner, name)) for owner, name, _ in replacements]
+        _set_all(replacements)
+
+    def start(self, seed: int, *, seeded: bool) -> None:
+        """Begin all streams; once, when the clock is set, before the model's body.
+
+        Unless ``seeded``, entropy is the system's again.
+        """
+        self._seeded = seeded
+        if not seeded:
+            _set_all(self._originals)
+        self.seed_all(seed)
 
     def seed_all(self, seed: int) -> None:
         """Begin all streams anew from ``seed``."""
@@ -88,10 +99,10 @@ class Randomness:
         self._position = 0
         _seed_random(seed)
         if self._seeded:
+            _uuid["_generate_time_safe"] = None
             node = int.from_bytes(blake2b(self._key, digest_size=6, person=b"node").digest(), "big")
             _uuid["_node"] = node | 1 << 40
-        if self._numpy is None and NUMPY_RANDOM in _modules:
-            self._numpy = _bound(_modules[NUMPY_RANDOM])
+        self._find_numpy()
         self._seed_numpy()
 
     def reseed(self, seed: int, seq: int) -> None:
@@ -131,6 +142,10 @@ class Randomness:
         else:
             self._seed_numpy()
 
+    def _find_numpy(self) -> None:
+        if self._numpy is None and NUMPY_RANDOM in _modules:
+            self._numpy = _bound(_modules[NUMPY_RANDOM])
+
     def _seed_numpy(self) -> None:
         if self._numpy is not None:
             self._numpy.seed(self._seed & 0xFFFFFFFF)
@@ -145,6 +160,11 @@ class Randomness:
 
 def _bound(module: Any) -> NumpyRandom:
     return NumpyRandom(module.seed, module.get_state, module.set_state)
+
+
+def _set_all(values: Sequence[tuple[Any, str, Any]]) -> None:
+    for owner, name, value in values:
+        setattr(owner, name, value)
 
 
 def _replacements(draw: Callable[[int], bytes]) -> list[tuple[Any, str, Any]]:
@@ -164,7 +184,6 @@ def _replacements(draw: Callable[[int], bytes]) -> list[tuple[Any, str, Any]]:
         (random, "_urandom", draw),
         (random.Random, "seed", seed),
         (random, "seed", seed.__get__(instance)),
-        (uuid, "_generate_time_safe", None),
     ]
 
 
@@ -220,26 +239,32 @@ class Clock:
     ``perf_counter``, ``monotonic`` and numpy's ``datetime64("now")`` stay real.
     """
 
-    def __init__(self, *, stamped: bool) -> None:
+    def __init__(self) -> None:
         self._stamp = _Stamp(0, None, tick=False)
-        self._stamped = stamped
+        self._travel = time_machine.travel(datetime(1970, 1, 1, tzinfo=UTC), tick=False)
+        self._originals = (time.ctime, time.asctime)
 
-    def start(self, at_us: int) -> None:
-        """Stop the clock at ``at_us`` microseconds since 1970, in UTC; once.
+    def install(self) -> None:
+        """Stop the clock at 1970, in UTC; once, in the zygote."""
+        os.environ["TZ"] = "UTC"
+        time.tzset()
+        self._travel.start()
+        time_machine.traveller_stack[-1] = self._stamp
+        _stop_ctime()
+
+    def start(self, at_us: int, *, stamped: bool) -> None:
+        """Move the clock to ``at_us`` microseconds since 1970, or unless ``stamped`` let it run again; once.
 
         Raises:
             RuntimeError: the library does not follow; times would not be reproducible.
         """
-        os.environ["TZ"] = "UTC"
-        time.tzset()
-        if not self._stamped:
+        if not stamped:
+            self._travel.stop()
+            time.ctime, time.asctime = self._originals
             return
-        time_machine.travel(datetime(1970, 1, 1, tzinfo=UTC), tick=False).start()
-        time_machine.traveller_stack[-1] = self._stamp
         self.move(at_us)
         if time.time_ns() != at_us * 1000:
             raise RuntimeError("time-machine does not follow the stamped clock")
-        _stop_ctime()
 
     def move(self, at_us: int) -> None:
         """Set the time of the next action."""

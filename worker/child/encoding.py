@@ -60,7 +60,7 @@ class Encoder:
 
     def __init__(self, max_bytes: int) -> None:
         self.warnings: list[dict[str, str]] = []
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._custom: dict[type, Callable[[Any], str]] = {}
         self._plain = PLAIN
         self._packer = _new_packer(use_bin_type=True)
@@ -89,13 +89,13 @@ class Encoder:
         packed = self._pack_plain(value) if type(value) in self._plain else None
         if packed is None:
             packed = self.pack(self.convert(value, root))
-        if len(packed) > self._max_bytes:
-            raise too_large(root, len(packed), self._max_bytes)
+        if len(packed) > self.max_bytes:
+            raise too_large(root, len(packed), self.max_bytes)
         return packed
 
     def convert(self, value: Any, root: str) -> Any:
         """The JSON value for any value; raises as ``encode``."""
-        conversion = Conversion(root, self._max_bytes, self.warnings, self._custom_for, self._packer.pack)
+        conversion = Conversion(root, self.max_bytes, self.warnings, self._custom_for, self._packer.pack)
         return conversion.convert(value)
 
     def drain_warnings(self) -> list[dict[str, str]]:
@@ -108,7 +108,7 @@ class Encoder:
     def _pack_plain(self, value: Any) -> bytes | None:
         """Pack a plain value without model code; None when it needs a conversion or an error's path."""
         try:
-            return self.pack(value) if measure(value, self._max_bytes, 0) >= 0 else None
+            return self.pack(value) if measure(value, self.max_bytes, 0) >= 0 else None
         except (OverflowError, ValueError):
             return None
 
@@ -121,7 +121,7 @@ class Encoder:
 
     def _applied(self, function: Callable[[Any], str]) -> Callable[[Any], Any]:
         def apply(value: Any) -> Any:
-            return _parsed(function(value), self._max_bytes)
+            return _parsed(function(value), self.max_bytes)
 
         return apply
 

@@ -40,20 +40,28 @@ _unpack: Final = msgpack.unpackb
 class Bridge:
     """What a model said through ``Epicenter`` and the host has not heard yet.
 
-    ``records_bytes`` bounds the values of all names recorded since the process began, the last of each.
+    Nothing can be recorded before ``start``.
     """
 
-    def __init__(self, encoder: Encoder, output: Output, minimum_log_level: str, records_bytes: int) -> None:
+    def __init__(self, encoder: Encoder, output: Output) -> None:
         self.actor_bytes: bytes | None = None
         self._encoder = encoder
         self._output = output
-        self._minimum = _rank(minimum_log_level)
-        self._room = records_bytes
-        self._allowed = records_bytes
+        self._minimum = 0
+        self._room = 0
+        self._allowed = 0
         self._sizes: dict[str, int] = {}
         self._records: dict[str, bytes] = {}
         self._handlers: dict[str, Callable[..., Any]] = {}
         self._decoders: dict[type, Callable[..., Any]] = {}
+
+    def start(self, minimum_log_level: str, records_bytes: int) -> None:
+        """Set the limits of a run, once.
+
+        ``records_bytes`` bounds the values of all names recorded since the process began, the last of each.
+        """
+        self._minimum = _rank(minimum_log_level)
+        self._room = self._allowed = records_bytes
 
     @property
     def records(self) -> dict[str, bytes]:

@@ -77,18 +77,20 @@ class OwnNamesFinder:
         return spec
 
 
-def prepare_imports(folder: str) -> list[ModuleType]:
-    """Make the folder the first place to import from, and forget our own modules' names.
+def release_own_names() -> list[ModuleType]:
+    """Forget our own modules' names, so that they mean the model's modules or nothing; once, in the zygote.
 
-    Returns our modules, to be kept: only the names are free for the model, and taking modules apart would
-    copy the memory they share with the zygote.
+    Returns our modules, to be kept: only the names are free.
     """
-    own = [_modules.pop(name) for name in list(_modules) if name.partition(".")[0] in OWN_NAMES]
     sys.argv = [""]
+    sys.dont_write_bytecode = True
+    return [_modules.pop(name) for name in list(_modules) if name.partition(".")[0] in OWN_NAMES]
+
+
+def prepare_imports(folder: str) -> None:
+    """Make the folder the first place to import from."""
     sys.meta_path.insert(0, OwnNamesFinder(folder))
     sys.path.insert(0, folder)
-    sys.dont_write_bytecode = True
-    return own
 
 
 def load_model(folder: str, file: str, presets: Mapping[str, Any], seed: int) -> ModuleType:

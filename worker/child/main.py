@@ -10,7 +10,10 @@ import gc
 import mmap
 import os
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from os import _exit as exit_now
 from os import write as write_fd
 from time import monotonic
@@ -19,14 +22,14 @@ from typing import Any, Final, NoReturn
 import msgpack
 
 from worker.channel import EXIT_PARENT_GONE, HEADER, ChannelError, outcome_digest
-from worker.child.determinism import Clock, Randomness
-from worker.child.encoding import Encoder
-from worker.child.epicenter import Bridge, publish_module
 from worker.child.executor import Executor, Outcome
 from worker.child.failures import attempt, describe, error_text, type_name
+from worker.child.familiar import use_familiar_packages
 from worker.child.isolation import BUILTINS
 from worker.child.loader import load_model, prepare_imports
-from worker.child.output import Output
+from worker.child.memory import forget_method_cache
+from worker.child.rehearsal import rehearse
+from worker.child.stage import Stage
 
 __builtins__ = BUILTINS
 
@@ -116,17 +119,14 @@ class Link:
 class RunProcess:
     """One booted run: performs what the host asks, in order."""
 
-    def __init__(self, link: Link, spec: BootSpec) -> None:
+    def __init__(self, stage: Stage, link: Link, spec: BootSpec) -> None:
         self._link = link
         self._spec = spec
-        self._clock = Clock(stamped=spec.clock == "stamped")
-        self._randomness = Randomness(seeded=spec.entropy == "seeded")
-        self._output = Output(redirect=spec.redirect_standard_out)
-        self._encoder = Encoder(spec.max_result_bytes)
-        records_bytes = max(link.max_frame_bytes - spec.max_result_bytes, link.max_frame_bytes // 2)
-        self._bridge = Bridge(
-            self._encoder, self._output, spec.minimum_log_level, records_bytes - ENVELOPE_BYTES
-        )
+        self._clock = stage.clock
+        self._randomness = stage.randomness
+        self._output = stage.output
+        self._encoder = stage.encoder
+        self._bridge = stage.bridge
         self._executor: Executor
         self.request = 0
 
@@ -138,15 +138,18 @@ class RunProcess:
         spec = self._spec
         restored = spec.event is None
         self._output.muted = restored
+        self._output.redirect = spec.redirect_standard_out
+        self._encoder.max_bytes = spec.max_result_bytes
+        room = self._link.max_frame_bytes
+        records_bytes = max(room - spec.max_result_bytes, room // 2) - ENVELOPE_BYTES
+        self._bridge.start(spec.minimum_log_level, records_bytes)
         os.environ["EPICENTER_WORKER_CONTEXT"] = spec.worker_context
         if spec.scratch is not None:
             os.environ["TMPDIR"] = spec.scratch
-        self._clock.start(spec.at_us)
+        self._clock.start(spec.at_us, stamped=spec.clock == "stamped")
         self._bridge.actor_bytes = None if spec.actor is None else self._encoder.pack(spec.actor)
-        publish_module(self._bridge)
-        self._modules = prepare_imports(spec.model_folder)
-        self._randomness.install()
-        self._randomness.seed_all(spec.seed)
+        prepare_imports(spec.model_folder)
+        self._randomness.start(spec.seed, seeded=spec.entropy == "seeded")
         arguments = (spec.model_folder, spec.model_file, spec.presets, spec.seed)
         module, error = attempt(load_model, *arguments)
         if error is None:
@@ -249,21 +252,36 @@ class RunProcess:
         return [{"code": "EVENT_FAILED", "path": event}]
 
 
-def serve(channel: socket.socket, max_frame_bytes: int) -> NoReturn:
+def prepare() -> Callable[[socket.socket, int], NoReturn]:
+    """Do in the zygote, once and last of all, what every run needs; gives the program of a run process.
+
+    Afterwards this process is no place for anything but forking: its clock stands, its randomness is not.
+    """
+    use_familiar_packages()
+    forget_method_cache()
+    stage = Stage()
+    with suppress(PeerGoneError):
+        rehearse(partial(_serve, stage))
+    stage.renew()
+    return partial(serve, stage)
+
+
+def serve(stage: Stage, channel: socket.socket, max_frame_bytes: int) -> NoReturn:
     """Boot one run and serve it until the process ends; never returns."""
     gc.enable()
     try:
-        _serve(Link(channel, max_frame_bytes))
+        _serve(stage, channel, max_frame_bytes)
     except (PeerGoneError, ConnectionError):
         exit_now(EXIT_PARENT_GONE)
     except BaseException as error:  # noqa: BLE001 - the last resort: a broken loop ends its process
         _die(error)
 
 
-def _serve(link: Link) -> NoReturn:
+def _serve(stage: Stage, channel: socket.socket, max_frame_bytes: int) -> NoReturn:
+    link = Link(channel, max_frame_bytes)
     # Address space only: untouched, it costs no memory.
     ballast = mmap.mmap(-1, BALLAST_BYTES)
-    process = RunProcess(link, _parse_boot(link.receive()))
+    process = RunProcess(stage, link, _parse_boot(link.receive()))
     try:
         process.boot()
         while True:
@@ -294,14 +312,3 @@ def _die(error: BaseException) -> NoReturn:
         attempt(write_fd, STDERR_FD, line.encode("utf-8", "backslashreplace"))
     finally:
         exit_now(1)
-
-
-def warm() -> None:
-    """Do once in the zygote what is slow the first time; leaves nothing behind."""
-    code = compile("def warm(x):\n    return x[0]\n", "warm", "exec", dont_inherit=True)
-    namespace: dict[str, Any] = {}
-    exec(code, namespace)
-    _, error = attempt(namespace["warm"], 0)
-    if error is not None:
-        describe(error, "")
-    Encoder(1024).encode({"warm": [1, 1.5, "text", (None,), {1}]}, "warm")

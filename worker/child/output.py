@@ -26,10 +26,9 @@ LOG_MESSAGE_BYTES: Final = 4000
 class _Pipe(io.RawIOBase):
     """A descriptor that is never closed and can be muted."""
 
-    def __init__(self, fd: int, output: "Output", *, discard: bool) -> None:
+    def __init__(self, fd: int, output: "Output") -> None:
         self._fd = fd
         self._output = output
-        self._discard = discard
 
     def writable(self) -> bool:
         return True
@@ -39,30 +38,30 @@ class _Pipe(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         view = memoryview(data).cast("B")
-        if self._discard or self._output.muted or not view:
+        output = self._output
+        if output.muted or not view or (self._fd == 1 and not output.redirect):
             return len(view)
         written = write_fd(self._fd, view)
         if written:
-            self._output.at_line_start = view[written - 1] == 0x0A
+            output.at_line_start = view[written - 1] == 0x0A
         return written
 
 
 class Output:
     """Owns ``sys.stdout`` and ``sys.stderr`` of a run process; ``muted`` discards all that is written.
 
-    With ``redirect`` false, what the model prints to standard output is discarded for good.
+    With ``redirect`` false, what the model prints to standard output is discarded.
     """
 
-    def __init__(self, *, redirect: bool) -> None:
+    def __init__(self) -> None:
         self.muted = False
+        self.redirect = True
         self.at_line_start = True
-        self._redirect = redirect
         self._streams = [self._open(0), self._open(1)]
         sys.stdout, sys.stderr = self._streams
 
     def _open(self, index: int) -> io.TextIOWrapper:
-        pipe = _Pipe(index + 1, self, discard=index == 0 and not self._redirect)
-        buffered = io.BufferedWriter(pipe, 8192)
+        buffered = io.BufferedWriter(_Pipe(index + 1, self), 8192)
         return io.TextIOWrapper(buffered, "utf-8", "backslashreplace", "\n", line_buffering=True)
 
     def flush(self) -> None:

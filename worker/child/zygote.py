@@ -31,18 +31,17 @@ import select
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NoReturn
-
-import time_machine
 
 from worker import channel
 from worker.child import kernel
+from worker.child.memory import fill_pools
 from worker.child.readable import forget_import_roots, is_source_tree, project_root
 from worker.child.sandbox import Lockdown, LockdownError, Order, Walls
 
@@ -232,13 +231,10 @@ def _preload(control: socket.socket, names: list[str]) -> tuple[list[str], dict[
     return preloaded, failed
 
 
-def _load_entry(name: str) -> Entry:
-    module, _, attribute = name.partition(":")
-    program = importlib.import_module(module)
-    entry: Entry = getattr(program, attribute)
-    # What a program wants done once, before any fork.
-    if callable(warm := getattr(program, "warm", None)):
-        warm()
+def _entry(program: ModuleType, name: str) -> Entry:
+    """What runs in a child: what the program's ``prepare`` gives, else the function that is named."""
+    prepare = getattr(program, "prepare", None)
+    entry: Entry = prepare() if callable(prepare) else getattr(program, name.partition(":")[2])
     return entry
 
 
@@ -251,8 +247,6 @@ def _warm() -> None:
         scope["f"](1, object())
     except TypeError:
         traceback.format_exc()
-    with time_machine.travel(0.0, tick=False):
-        time.time()
 
 
 def _take_control() -> socket.socket:
@@ -293,19 +287,23 @@ def main() -> None:
     if message is None:
         return
     config = message[1]
-    entries = {name: _load_entry(name) for name in config["entries"]}
+    programs = {name: importlib.import_module(name.partition(":")[0]) for name in config["entries"]}
     preloaded, failed = _silenced_preload(control, config["preload"])
     root = project_root()
     forget_import_roots([*map(Path, config["import_roots"]), *([root] if is_source_tree(root) else [])])
     _warm()
     walls = Walls()
+    # Last, because a program may leave nothing to be imported or drawn at random.
+    entries = {name: _entry(program, name) for name, program in programs.items()}
     gc.collect()
+    filler = fill_pools()
     gc.disable()
     gc.freeze()
     send(control, ["hello", preloaded, failed])
     job = Forker(control, entries).run()
     if job is not None:
         run_child(walls, job)
+    filler.clear()
 
 
 def run_child(walls: Walls, job: Job) -> NoReturn:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from protocol.events import EventKind
-from worker.runs.history import LogEntry
+from worker.runs.history import NEVER, LogEntry, Replayable
 from worker.runs.record import RunRecord
 from worker.waiting import Done
 
@@ -159,6 +159,14 @@ class ActionLog(Protocol):
 
     async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
         """Entries with ``seq > after_seq`` in order, rewound ones included; empty for an unknown run."""
+
+    async def read_replayable(
+        self, run_key: str, *, after_seq: int = 0, through_seq: int = NEVER, limit: int = 1000
+    ) -> list[Replayable]:
+        """What a replay applies of the entries with ``after_seq < seq <= through_seq``, in order.
+
+        Less than ``limit`` of them only when there are no more; empty for an unknown run.
+        """
 
     def find_request(self, request_id: str) -> list[StoredRequest]:
         """What is recorded under a request id, one per run key.

@@ -15,7 +15,7 @@ from worker.errors import DuplicateRequestError, WorkerError
 from worker.log import rules
 from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.rows import numbered
-from worker.runs.history import LogEntry
+from worker.runs.history import NEVER, LogEntry, Replayable, replayable
 from worker.runs.record import RunRecord
 from worker.waiting import Done
 
@@ -136,6 +136,20 @@ class MemoryStore:
         self._refuse_closed()
         run = self._runs.get(run_key)
         return run.entries[after_seq : after_seq + limit] if run is not None else []
+
+    async def read_replayable(
+        self, run_key: str, *, after_seq: int = 0, through_seq: int = NEVER, limit: int = 1000
+    ) -> list[Replayable]:
+        """What a replay applies of the entries behind ``after_seq`` up to ``through_seq``, in order."""
+        self._refuse_closed()
+        run = self._runs.get(run_key)
+        entries = [] if run is None else run.entries
+        end = min(len(entries), through_seq)
+        found: list[Replayable] = []
+        while after_seq < end and len(found) < limit:
+            found += replayable(entries[after_seq : min(after_seq + limit, end)])
+            after_seq += limit
+        return found[:limit]
 
     def find_request(self, request_id: str) -> list[StoredRequest]:
         """What is recorded under a request id, ordered by run key."""

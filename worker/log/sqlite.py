@@ -20,7 +20,7 @@ from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, S
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors, translate
 from worker.log.sqlite_files import OnCheck, StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
-from worker.runs.history import LogEntry
+from worker.runs.history import NEVER, LogEntry, Replayable
 from worker.runs.record import RunRecord
 from worker.telemetry import Logger
 from worker.waiting import Done, awaited
@@ -121,6 +121,14 @@ class SqliteStore:
         """Entries behind ``after_seq`` in order."""
         return await self._read(
             lambda db: sqlite_reads.read_entries(db, run_key, after_seq, limit),
+        )
+
+    async def read_replayable(
+        self, run_key: str, *, after_seq: int = 0, through_seq: int = NEVER, limit: int = 1000
+    ) -> list[Replayable]:
+        """What a replay applies of the entries behind ``after_seq`` up to ``through_seq``, in order."""
+        return await self._read(
+            lambda db: sqlite_reads.read_replayable(db, run_key, after_seq, through_seq, limit)
         )
 
     def find_request(self, request_id: str) -> list[StoredRequest]:

@@ -9,7 +9,7 @@ from worker.channel import unpack
 from worker.log import rules
 from worker.log.base import StoredEvent, StoredRequest
 from worker.log.rows import entry_from_row, event_from_row, request_from_row, run_from_row
-from worker.runs.history import LogEntry
+from worker.runs.history import LogEntry, Replayable
 from worker.runs.record import RunRecord
 
 
@@ -40,6 +40,19 @@ def read_entries(db: sqlite3.Connection, run_key: str, after_seq: int, limit: in
         (run_key, after_seq, limit),
     )
     return [entry_from_row(row) for row in rows.fetchall()]
+
+
+def read_replayable(
+    db: sqlite3.Connection, run_key: str, after_seq: int, through_seq: int, limit: int
+) -> list[Replayable]:
+    """At most ``limit`` actions that no rewind took back, behind ``after_seq`` up to ``through_seq``, in order."""
+    rows = db.execute(
+        "SELECT seq, at_us, actor, action, digest, status FROM entry"
+        " WHERE run_key = ? AND seq > ? AND seq <= ? AND rewound_by IS NULL AND kind IN ('execute', 'set')"
+        " ORDER BY seq LIMIT ?",
+        (run_key, after_seq, through_seq, limit),
+    )
+    return rows.fetchall()
 
 
 def read_events(

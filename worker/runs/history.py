@@ -61,6 +61,18 @@ def effective(entries: Sequence[LogEntry]) -> list[LogEntry]:
     ]
 
 
+Replayable = tuple[int, int, bytes | None, bytes, bytes, str]
+"""What a replay needs of an entry: seq, at_us, actor, action, digest, status. A plain tuple, as there may be millions."""
+
+
+def replayable(entries: Sequence[LogEntry]) -> list[Replayable]:
+    """What a replay needs of those entries that it applies."""
+    return [
+        (entry.seq, entry.at_us, entry.actor, entry.action, entry.digest, entry.status.value)
+        for entry in effective(entries)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
     """What to replay: every effective action up to and including ``through_seq``.

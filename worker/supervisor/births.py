@@ -13,12 +13,12 @@ from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
 from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.contexts import execution_context
-from worker.runs.history import LogEntry, ReplayPlan, as_of
+from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
 from worker.supervisor.events import Announcer
-from worker.supervisor.histories import no_pages, pages, rewind_target
+from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelCatalog, ModelSource
 from worker.supervisor.records import boot_entry, cloned_record, new_record, rewind_entry
@@ -213,8 +213,8 @@ class Births:
                 self.stores.mark_ephemeral(record.run_key)
             return record
 
-        async def history() -> AsyncIterator[Sequence[LogEntry]]:
-            yield entries
+        async def history() -> AsyncIterator[Sequence[Replayable]]:
+            yield replayable(entries)
 
         async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
             body = {**msgpack.unpackb(entries[0].action, raw=False), "cloned_from": source.run_key}
@@ -270,8 +270,8 @@ class Births:
                 await self._shadow(record)
             return await store.claim(record.run_key)
 
-        def history() -> AsyncIterator[Sequence[LogEntry]]:
-            return pages(source, record.run_key, plan.through_seq)
+        def history() -> AsyncIterator[Sequence[Replayable]]:
+            return replay_pages(source, record.run_key, plan.through_seq)
 
         return Incarnation(
             origin=origin,

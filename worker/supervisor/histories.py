@@ -9,7 +9,7 @@ from protocol.messages import RewindRun
 from worker.errors import RequestError
 from worker.log.base import Store
 from worker.runs.contexts import RewindMarker
-from worker.runs.history import LogEntry, RewindFinder, RewindRefusedError
+from worker.runs.history import LogEntry, Replayable, RewindFinder, RewindRefusedError
 from worker.runs.record import RunRecord
 from worker.supervisor.replay import PAGE_ENTRIES
 
@@ -27,9 +27,23 @@ async def pages(store: Store, run_key: str, through_seq: int) -> AsyncIterator[l
         after = page[-1].seq
 
 
-async def no_pages() -> AsyncIterator[Sequence[LogEntry]]:
+async def replay_pages(store: Store, run_key: str, through_seq: int) -> AsyncIterator[list[Replayable]]:
+    """What a replay applies of a history, in pages, up to and including ``through_seq``."""
+    after = 0
+    while True:
+        page = await store.read_replayable(
+            run_key, after_seq=after, through_seq=through_seq, limit=PAGE_ENTRIES
+        )
+        if page:
+            yield page
+        if len(page) < PAGE_ENTRIES:
+            return
+        after = page[-1][0]
+
+
+async def no_pages() -> AsyncIterator[Sequence[Replayable]]:
     """The history of a run that is only being created."""
-    nothing: tuple[Sequence[LogEntry], ...] = ()
+    nothing: tuple[Sequence[Replayable], ...] = ()
     for page in nothing:
         yield page
 

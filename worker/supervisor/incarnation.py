@@ -7,12 +7,12 @@ from typing import Any
 
 from worker.log.base import Store
 from worker.runs.contexts import ModelContext
-from worker.runs.history import LogEntry, ReplayPlan
+from worker.runs.history import Replayable, ReplayPlan
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.supervisor.models import ModelSource
 
-Pages = Callable[[], AsyncIterator[Sequence[LogEntry]]]
+Pages = Callable[[], AsyncIterator[Sequence[Replayable]]]
 Commit = Callable[[RunRecord, Mapping[str, bytes], int], Awaitable[RunRecord]]
 
 
@@ -20,8 +20,8 @@ Commit = Callable[[RunRecord, Mapping[str, bytes], int], Awaitable[RunRecord]]
 class Incarnation:
     """One coming into memory.
 
-    ``record`` is the run's row as last seen; ``begin`` gives it claimed for this host; ``pages`` the history to replay, whole and in
-    order; ``commit`` makes durable what this incarnation begins with: it takes the row, the records of boot
+    ``record`` is the run's row as last seen; ``begin`` gives it claimed for this host; ``pages`` what to replay of the
+    history, in order; ``commit`` makes durable what this incarnation begins with: it takes the row, the records of boot
     and replay, and the time of the boot, and returns the row as it then is. ``event`` is the life-cycle
     event fired in the model, after boot (create) or after the replay.
     """

@@ -14,7 +14,7 @@ import msgpack
 from protocol.errors import ErrorCode
 from worker.channel import ChannelError
 from worker.errors import ReplayError
-from worker.runs.history import LogEntry, OutcomeStatus, ReplayPlan, effective
+from worker.runs.history import OutcomeStatus, Replayable, ReplayPlan
 
 PAGE_ENTRIES: Final = 2000
 BATCH_BYTES: Final = 1024 * 1024
@@ -26,8 +26,8 @@ MAX_FINDINGS: Final = 100
 class Replayer:
     """One replay. ``send`` puts a frame on the run's socket; ``on_replayed`` takes each answer.
 
-    ``applied`` counts actions, ``skipped`` entries that are none or were taken back, ``diverged`` those that came out differently; ``divergences`` describes the
-    first of them.
+    ``applied`` counts actions, ``skipped`` the entries met so far that are none or were taken back, ``diverged``
+    the actions that came out differently; ``divergences`` describes the first of these.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class Replayer:
         self._send = send
         self._strict = strict
         self._patience_seconds = patience_seconds
-        self._pending: deque[tuple[int, list[LogEntry]]] = deque()
+        self._pending: deque[tuple[int, list[Replayable]]] = deque()
         self._sent = 0
+        self._read = 0
         self._news = asyncio.Event()
         self._error: ReplayError | None = None
         self.applied = 0
@@ -52,7 +53,7 @@ class Replayer:
         self.diverged = 0
         self.divergences: list[dict[str, Any]] = []
 
-    async def run(self, pages: AsyncIterator[Sequence[LogEntry]]) -> None:
+    async def run(self, pages: AsyncIterator[Sequence[Replayable]]) -> None:
         """Apply all pages.
 
         Raises:
@@ -60,14 +61,16 @@ class Replayer:
                 after ``abandon``.
         """
         async for page in pages:
-            entries = effective(page)
-            self.skipped += len(page) - len(entries)
-            for batch in _batches(entries):
+            self._read += len(page)
+            if page:
+                self.skipped = page[-1][0] - self._read
+            for batch in _batches(page):
                 await self._until(lambda: len(self._pending) < WINDOW)
                 self._sent += 1
                 self._pending.append((self._sent, batch))
-                self._send(["replay", self._sent, [[e.seq, e.at_us, e.actor, e.action] for e in batch]])
-                self.last_at_us = batch[-1].at_us
+                # Without the digests: the process must not know what is expected of it.
+                self._send(["replay", self._sent, [one[:4] for one in batch]])
+                self.last_at_us = batch[-1][1]
         await self._until(lambda: not self._pending)
 
     def on_replayed(self, number: Any, digests: Any, done: Any) -> None:
@@ -83,9 +86,11 @@ class Replayer:
             raise ChannelError("replayed another number of actions than asked")
         if done is not True and not digests:
             raise ChannelError("replayed nothing")  # or a process could feign progress for ever
-        for entry, digest in zip(batch, digests, strict=False):
-            if digest != entry.digest and entry.seq > self._plan.compare_after_seq:
-                self._diverged(entry, digest)
+        judged = batch[: len(digests)]
+        if [one[4] for one in judged] != digests:
+            for entry, digest in zip(judged, digests, strict=True):
+                if digest != entry[4] and entry[0] > self._plan.compare_after_seq:
+                    self._diverged(entry, digest)
         del batch[: len(digests)]
         self.applied += len(digests)
         if done is True:
@@ -114,38 +119,39 @@ class Replayer:
         if self._error is not None:
             raise self._error
 
-    def _diverged(self, entry: LogEntry, digest: Any) -> None:
-        action = msgpack.unpackb(entry.action, raw=False)
+    def _diverged(self, entry: Replayable, digest: Any) -> None:
+        seq, _at_us, _actor, packed, expected, status = entry
+        action = msgpack.unpackb(packed, raw=False)
         got = digest.hex() if isinstance(digest, bytes) else "nothing"
         finding = {
-            "seq": entry.seq,
+            "seq": seq,
             "action": action.get("name"),
-            "kind": entry.kind.value,
-            "expected": entry.digest.hex(),
+            "kind": action.get("kind"),
+            "expected": expected.hex(),
             "got": got,
         }
         self.diverged += 1
         if len(self.divergences) < MAX_FINDINGS:
             self.divergences.append(finding)
         if self._strict and self._error is None:
-            recorded = "an error" if entry.status is OutcomeStatus.ERROR else "a result"
+            recorded = "an error" if status == OutcomeStatus.ERROR else "a result"
             self._error = ReplayError(
                 ErrorCode.REPLAY_DIVERGED,
-                f"seq {entry.seq}: {entry.kind} {action.get('name')!r} did not repeat the outcome in the history "
-                f"({recorded}, digest {entry.digest.hex()}, now {got}). The model is not deterministic or was "
+                f"seq {seq}: {action.get('kind')} {action.get('name')!r} did not repeat the outcome in the history "
+                f"({recorded}, digest {expected.hex()}, now {got}). The model is not deterministic or was "
                 "changed; the history is intact",
                 **finding,
                 applied="no",
             )
 
 
-def _batches(entries: list[LogEntry]) -> list[list[LogEntry]]:
-    batches: list[list[LogEntry]] = []
+def _batches(entries: Sequence[Replayable]) -> list[list[Replayable]]:
+    batches: list[list[Replayable]] = []
     size = BATCH_BYTES
     for entry in entries:
         if size >= BATCH_BYTES:
             batches.append([])
             size = 0
         batches[-1].append(entry)
-        size += len(entry.action)
+        size += len(entry[3])
     return batches

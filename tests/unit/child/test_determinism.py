@@ -8,7 +8,7 @@ from worker.child.determinism import Randomness, derived_seed
 @pytest.fixture
 def randomness() -> Randomness:
     """Seeded, but not installed: the test process keeps its own sources."""
-    state = Randomness(seeded=False)
+    state = Randomness()
     state.seed_all(7)
     return state
 

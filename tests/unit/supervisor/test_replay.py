@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -11,7 +10,7 @@ import pytest
 from protocol.errors import ErrorCode
 from worker.channel import ChannelError
 from worker.errors import ReplayError
-from worker.runs.history import EntryKind, LogEntry, OutcomeStatus, ReplayPlan
+from worker.runs.history import EntryKind, LogEntry, OutcomeStatus, Replayable, ReplayPlan, replayable
 from worker.supervisor.replay import BATCH_BYTES, MAX_FINDINGS, WINDOW, Replayer
 from worker.supervisor.slots import Slots
 
@@ -209,9 +208,9 @@ def entry(seq: int, *, size: int = 0, kind: EntryKind = EntryKind.EXECUTE, **fie
     return LogEntry(**(given | fields))
 
 
-async def pages(*given: Sequence[LogEntry]) -> AsyncIterator[Sequence[LogEntry]]:
+async def pages(*given: Sequence[LogEntry]) -> AsyncIterator[Sequence[Replayable]]:
     for page in given:
-        yield page
+        yield replayable(page)
 
 
 class Peer:
@@ -253,7 +252,7 @@ def test_a_history_is_applied_whole_and_in_order() -> None:
         ]
         await peer.replayer.run(pages(first, [], [entry(5)]))
         assert peer.sent_seqs() == [[2], [5]]
-        assert peer.frames[0] == ["replay", 1, [[2, 1002, b"actor", entry(2).action]]]
+        assert peer.frames[0] == ["replay", 1, [(2, 1002, b"actor", entry(2).action)]]
         assert (peer.replayer.applied, peer.replayer.last_at_us) == (2, 1005)
         assert (peer.replayer.diverged, peer.replayer.divergences) == (0, [])
 
@@ -518,8 +517,8 @@ def test_a_divergence_found_before_the_process_went_is_the_reason() -> None:
 
 
 def test_a_log_that_cannot_be_read_ends_the_replay() -> None:
-    async def broken() -> AsyncIterator[Sequence[LogEntry]]:
-        yield [replace(entry(2), seq=2)]
+    async def broken() -> AsyncIterator[Sequence[Replayable]]:
+        yield replayable([entry(2)])
         raise OSError("the disk is gone")
 
     async def scenario() -> None:
