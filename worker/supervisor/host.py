@@ -25,6 +25,7 @@ from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
 from worker.supervisor.events import Announcer
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.observe import Moment, Observe, unobserved
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.telling import RunTeller
 from worker.telemetry import Logger
@@ -45,6 +46,7 @@ class HostServices:
     spawn: Callable[["RunHost"], Coroutine[Any, Any, ProcessHandle]]
     released: Callable[["RunHost", bool], None]
     announcer: Announcer
+    observe: Observe = unobserved
 
 
 class RunHost:
@@ -142,8 +144,11 @@ class RunHost:
         try:
             while self._stimuli:
                 self._cancel_idle()
-                for effect in self.teller.watch(self.run, self._stimuli.popleft()):
+                self._services.observe(Moment.BEFORE, stimulus := self._stimuli.popleft(), self)
+                for effect in self.teller.watch(self.run, stimulus):
+                    self._services.observe(Moment.BEFORE, effect, self)
                     self._execute(effect)
+                    self._services.observe(Moment.AFTER, effect, self)
         finally:
             self._feeding = False
 

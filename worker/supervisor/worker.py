@@ -31,6 +31,7 @@ from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.models import ModelCatalog
+from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.replay import ReplaySlots
 from worker.supervisor.router import Router
@@ -50,8 +51,12 @@ class StartError(Exception):
     """The worker cannot start; the message says why and what to do."""
 
 
-async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]], None]) -> None:
+async def run_worker(
+    settings: Settings, log: Logger, ready: Callable[[list[str]], None], observe: Observe = unobserved
+) -> None:
     """Run one worker until SIGTERM, SIGINT or a drain request; ``ready`` is told the bound endpoints.
+
+    ``observe`` is told what hosts do, and of each reply and published event.
 
     Raises:
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
@@ -70,10 +75,13 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
         config = _zygote_config(runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
-            _supervisor(settings, (store, told), config, isolation, log)
+            _supervisor(settings, (store, told), config, isolation, log, observe=observe)
         )
         router = Router(
-            settings.bind, supervisor.submit, max_message_bytes=settings.max_message_bytes, log=log
+            settings.bind,
+            observed_submit(supervisor.submit, observe),
+            max_message_bytes=settings.max_message_bytes,
+            log=log,
         )
         stack.callback(router.close)
         _drain_on_signals(supervisor, settings)
@@ -190,6 +198,8 @@ async def _supervisor(
     config: ZygoteConfig,
     isolation: Isolation,
     log: Logger,
+    *,
+    observe: Observe,
 ) -> AsyncIterator[Supervisor]:
     settings = settings.model_copy(update={"worker_id": settings.worker_id or secrets.token_hex(8)})
     limits = _limits(settings)
@@ -199,7 +209,7 @@ async def _supervisor(
 
     store, told = durable
     stores = Stores(store)
-    stores.listen(told.publish)
+    stores.listen(observed_listener(told.publish, observe))
     announcer = Announcer(settings)
     pool = ZygotePool(zygote_config, limit=settings.zygote_limit, log=log)
     slots = ReplaySlots(settings.replay_limit)
@@ -214,7 +224,7 @@ async def _supervisor(
         limit=settings.live_run_limit,
         keep_seconds=settings.session_timeout_seconds,
     )
-    services = HostServices(settings, limits, log, slots, spawner.spawn, table.release, announcer)
+    services = HostServices(settings, limits, log, slots, spawner.spawn, table.release, announcer, observe)
     births = Births(
         ModelCatalog(settings.models_dir), stores, settings, log, isolation.level.value, announcer
     )
