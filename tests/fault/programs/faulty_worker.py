@@ -97,6 +97,9 @@ VICTIMS: Final[dict[str, Callable[[Observed | None], int | None]]] = {
 
 def strike(pid: int, number: int) -> None:
     """Send a signal and wait until it has had its effect: the worker goes on with the victim dead or stopped."""
+    if pid == os.getpid():
+        signal.raise_signal(number)
+        return
     descriptor = os.pidfd_open(pid)
     try:
         signal.pidfd_send_signal(descriptor, number)
