@@ -148,7 +148,8 @@ async def play_cell(lab: Lab, cell: Cell, model: str) -> None:
         async with asyncio.TaskGroup() as tasks:
             playing = tasks.create_task(play(player, model))
             fired = lab.fired(cell.key)
-            await asyncio.wait({playing, fired}, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {playing, fired}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             assert fired.done(), f"the script did not come to {cell.key}"
             assert (fired.result()["pid"] is not None) == cell.possible
             if cell.possible:
@@ -174,8 +175,7 @@ async def play_in_lanes(labs: list[Lab], cells: list[Cell], model: str) -> dict[
 
 
 async def failure_of(playing: Coroutine[Any, Any, None]) -> BaseException | None:
-    (failure,) = await asyncio.gather(playing, return_exceptions=True)
-    return failure
+    return (await asyncio.gather(playing, return_exceptions=True))[0]
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,10 @@ class Plan:
 
 @dataclass
 class Dice:
-    """Victims by chance: the share of crash points at which each kind is killed; ``left`` kills in all."""
+    """Victims by chance: the share of crash points at which each kind is killed.
+
+    ``left`` kills in all, the last of which is the supervisor's.
+    """
 
     random: random.Random
     left: int
@@ -59,6 +62,8 @@ class Dice:
     def victim(self) -> str | None:
         """Whom to kill at this crash point."""
         draw = self.random.random()
+        if self.left == 1:
+            return "supervisor" if draw < sum(self.shares.values()) else None
         for victim, share in self.shares.items():
             draw -= share
             if draw < 0:
@@ -162,20 +167,21 @@ class Saboteur:
                 self._plans.remove(plan)
                 self._fire(plan, host)
                 return
-        dice = self._dice
-        if dice is not None and dice.left and (victim := dice.victim()) is not None:
-            if VICTIMS[victim](host) is not None:
-                dice.left -= 1
-            self._fire(Plan("", effect, moment, victim, signal.SIGKILL), host)
+        if self._dice is not None and (victim := self._dice.victim()) is not None:
+            plan = Plan("", effect, moment, victim, signal.SIGKILL)
+            self._dice.left -= self._fire(plan, host)
 
-    def _fire(self, plan: Plan, host: Observed | None) -> None:
+    def _fire(self, plan: Plan, host: Observed | None) -> bool:
+        """Whether there was a victim; where it was left to chance, only then something is told."""
         pid = VICTIMS[plan.victim](host)
         if pid is None and not plan.key:
-            return
-        family = [child.pid for child in psutil.Process().children(recursive=True)] if plan.key else []
+            return False
+        ends = plan.victim == "supervisor"
+        family = [child.pid for child in psutil.Process().children(recursive=True)] if ends else []
         self._tell({"fired": vars(plan), "pid": pid, "family": family})
         if pid is not None:
             strike(pid, plan.number)
+        return pid is not None
 
     def _take(self) -> None:
         message = json.loads(self._socket.recv(65536))
@@ -216,7 +222,7 @@ def run_child(folder: Path, overrides: dict[str, Any]) -> None:
         status = 0
     finally:
         if status:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is one
+            sys.excepthook(*sys.exc_info())
         os._exit(status)
 
 

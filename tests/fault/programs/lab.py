@@ -74,7 +74,7 @@ ENDED: Final = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 async def eventually_gone(pids: list[int], within_seconds: float = 20.0) -> None:
     """Wait until none of the processes runs; they are no children of ours, so nothing tells."""
     async with asyncio.timeout(within_seconds):
-        while any(_runs(pid) for pid in pids):
+        while any(_runs(pid) for pid in pids):  # noqa: ASYNC110 - the end of a foreign process sets no event
             await asyncio.sleep(0.005)
 
 
@@ -100,7 +100,6 @@ class Lab:
         }
         self.pid = 0
         self.bystander = ""
-        self.deaths = 0
         self._fired: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self.struck: list[dict[str, Any]] = []
         self._armed: asyncio.Queue[None] = asyncio.Queue()
@@ -147,7 +146,6 @@ class Lab:
     async def died(self, family: list[int]) -> None:
         """Wait for the end of a killed worker: nothing of its family survives it."""
         assert await self._line() == "ended -9", self.logged()
-        self.deaths += 1
         await eventually_gone(family)
 
     async def arm(self, key: str, effect: str, moment: str, victim: str, number: int) -> None:
@@ -157,7 +155,11 @@ class Lab:
         await self._tell({"plan": plan})
 
     async def roll(self, seed: int, kills: int, shares: dict[str, float]) -> None:
-        """Have processes killed by chance at crash points, ``kills`` in all; see ``struck``."""
+        """Have processes killed by chance at crash points, ``kills`` in all, the last one the supervisor.
+
+        ``struck`` lists them; ``fired("")`` gives the last.
+        """
+        self._fired[""] = asyncio.get_running_loop().create_future()
         await self._tell({"dice": [seed, kills, shares]})
 
     def fired(self, key: str) -> "asyncio.Future[dict[str, Any]]":
@@ -181,10 +183,12 @@ class Lab:
             message = json.loads(await loop.sock_recv(told, 65536))
             if "armed" in message:
                 self._armed.put_nowait(None)
-            elif message["fired"]["key"]:
-                self._fired[message["fired"]["key"]].set_result(message)
-            else:
-                self.struck.append(message["fired"])
+                continue
+            fired = message["fired"]
+            if not fired["key"]:
+                self.struck.append(fired)
+            if fired["key"] or fired["victim"] == "supervisor":
+                self._fired[fired["key"]].set_result(message)
 
     async def _stop(self) -> None:
         family = [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
@@ -235,7 +239,13 @@ class Player:
     retries: int = 0
 
     async def ask(
-        self, type_: str, run_key: str | None, *, steps: int = 1, error: ErrorCode | None = None, **fields: Any
+        self,
+        type_: str,
+        run_key: str | None,
+        *,
+        steps: int = 1,
+        error: ErrorCode | None = None,
+        **fields: Any,
     ) -> Reply | None:
         """The reply; None where it is the ``error`` that was expected."""
         ask = Ask(f"{self.key}/{len(self.asks)}", run_key, steps)
