@@ -21,6 +21,9 @@ EFFECTS: Final = (
     *("Boot", "Replay", "Commit", "Send", "Append", "Resolve", "Reject", "Reroute", "Stop", "Rested"),
     *("Released", "Publish", "Reply"),
 )
+NTH: Final = {"Resolve": 2, "Rested": 2, "Publish": 2, "Reply": 2}
+"""Which time counts: the first is the creation's, the second that of an operation that was recorded."""
+
 MOMENTS: Final = ("before", "after")
 VICTIMS: Final = ("supervisor", "run process", "zygote")
 SIGNALS: Final = (signal.SIGKILL, signal.SIGSTOP)
@@ -141,7 +144,14 @@ AFTERMATH: Final[dict[tuple[str, signal.Signals], Strike]] = {
 
 async def play_cell(lab: Lab, cell: Cell, model: str) -> None:
     """Play the script with a fault, and judge what became of it."""
-    await lab.arm(cell.key, cell.effect, cell.moment, cell.victim, cell.number)
+    await lab.arm(
+        cell.key,
+        effect=cell.effect,
+        moment=cell.moment,
+        victim=cell.victim,
+        number=cell.number,
+        nth=NTH.get(cell.effect, 1),
+    )
     stopped = (cell.victim, cell.number) == ("supervisor", signal.SIGSTOP)
     async with lab.client(**(STOPPED_CLIENT if stopped else {})) as asking, lab.client() as judging:
         player = Player(asking, cell.key)

@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,17 +36,27 @@ WRITES: Final = ("Append", "Commit")
 
 BEGUN_ONLY: Final = {*ANSWERS.values(), *WRITES}
 EXIT_SECONDS: Final = 10.0
+REPLY_SECONDS: Final = 0.001
+"""How long the thread of ZeroMQ needs to put a reply on its way, so that the client has it from a dead worker."""
 
 
 @dataclass
 class Plan:
-    """Once, where ``key`` (a run's tracking key) reaches the point: send ``number`` to the victim."""
+    """Where ``key`` (a run's tracking key) reaches the point for the n-th time: send ``number`` to the victim."""
 
     key: str
     effect: str
     moment: str
     victim: str
     number: int
+    nth: int = 1
+
+    def reached(self, effect: str, moment: str, key: str | None) -> bool:
+        """Whether this is the time."""
+        if (self.effect, self.moment, self.key) != (effect, moment, key):
+            return False
+        self.nth -= 1
+        return self.nth == 0
 
 
 @dataclass
@@ -146,11 +157,11 @@ class Saboteur:
             if name in WRITES:
                 self._writing[host.record.run_key] = name
         if name == "Appended" and host is not None:
-            self._reach(self._writing[host.record.run_key], Moment.AFTER, host, what)
+            self._reach(self._writing[host.record.run_key], Moment.AFTER, host)
         elif name in ANSWERS:
-            self._reach(ANSWERS[name], Moment.AFTER, host, what)
+            self._reach(ANSWERS[name], Moment.AFTER, host)
         elif not (moment is Moment.AFTER and name in BEGUN_ONLY):
-            self._reach(name, moment, host, what)
+            self._reach(name, moment, host)
 
     def _host_of(self, what: object) -> Observed | None:
         if isinstance(what, Publish):
@@ -160,10 +171,10 @@ class Saboteur:
             return self._hosts.get(run.get("run_key", ""))
         return None
 
-    def _reach(self, effect: str, moment: Moment, host: Observed | None, what: object) -> None:
+    def _reach(self, effect: str, moment: Moment, host: Observed | None) -> None:
+        key = None if host is None else host.record.tracking_key
         for plan in self._plans:
-            key = None if host is None else host.record.tracking_key
-            if (plan.effect, plan.moment, plan.key) == (effect, moment, key):
+            if plan.reached(effect, moment, key):
                 self._plans.remove(plan)
                 self._fire(plan, host)
                 return
@@ -179,6 +190,8 @@ class Saboteur:
         ends = plan.victim == "supervisor"
         family = [child.pid for child in psutil.Process().children(recursive=True)] if ends else []
         self._tell({"fired": vars(plan), "pid": pid, "family": family})
+        if (plan.effect, plan.moment, plan.victim) == ("Reply", Moment.AFTER, "supervisor"):
+            time.sleep(REPLY_SECONDS)
         if pid is not None:
             strike(pid, plan.number)
         return pid is not None

@@ -148,11 +148,10 @@ class Lab:
         assert await self._line() == "ended -9", self.logged()
         await eventually_gone(family)
 
-    async def arm(self, key: str, effect: str, moment: str, victim: str, number: int) -> None:
-        """Have a signal sent where the run with this tracking key first reaches the point."""
+    async def arm(self, key: str, **plan: Any) -> None:
+        """Have a signal sent where the run with this tracking key reaches a point; see ``Plan``."""
         self._fired[key] = asyncio.get_running_loop().create_future()
-        plan = {"key": key, "effect": effect, "moment": moment, "victim": victim, "number": number}
-        await self._tell({"plan": plan})
+        await self._tell({"plan": {"key": key, **plan}})
 
     async def roll(self, seed: int, kills: int, shares: dict[str, float]) -> None:
         """Have processes killed by chance at crash points, ``kills`` in all, the last one the supervisor.
