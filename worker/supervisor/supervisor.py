@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
@@ -57,6 +57,8 @@ from worker.supervisor.views import run_view
 from worker.telemetry import Logger
 
 One = Callable[[str], Awaitable[dict[str, Any]]]
+KILLED_SECONDS: Final = 5.0
+"""How long a killed process may take to be gone; it takes milliseconds, unless its zygote is stopped or hangs."""
 
 
 class Supervisor:
@@ -113,8 +115,17 @@ class Supervisor:
             message = "the worker was stopped before the request was done; its process was ended"
             for host in self._table.hosts():
                 host.abandon(WorkerError(ErrorCode.DRAINING, message, applied="no"))
-            await self._table.evict_all("drain")
+            await self._end_all()
         return count
+
+    async def _end_all(self) -> None:
+        """Wait for the processes that were killed; a zygote that does not report their end is killed too."""
+        try:
+            await asyncio.wait_for(self._table.evict_all("drain"), KILLED_SECONDS)
+        except TimeoutError:
+            self._log.error("run processes do not end; ending their zygotes", seconds=KILLED_SECONDS)
+            await self._pool.close()
+            await self._table.evict_all("drain")
 
     async def settle(self) -> None:
         """Wait until every request under way is answered."""
