@@ -27,6 +27,7 @@ from worker.supervisor.chronicle import Chronicle
 from worker.supervisor.events import Announcer
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
+from worker.supervisor.observe import Moment, Observe, unobserved
 from worker.supervisor.slots import Slots
 from worker.supervisor.telling import RunTeller
 from worker.telemetry import Logger
@@ -51,6 +52,7 @@ class HostServices:
     released: Callable[["RunHost", bool], None]
     announcer: Announcer
     progress: Callable[[str, str | None, int, int], None]
+    observe: Observe = unobserved
 
 
 class RunHost:
@@ -166,8 +168,11 @@ class RunHost:
         try:
             while self._stimuli:
                 self._rests_until.cancel()
-                for effect in self.teller.watch(self.run, self._stimuli.popleft()):
+                self._services.observe(Moment.BEFORE, stimulus := self._stimuli.popleft(), self)
+                for effect in self.teller.watch(self.run, stimulus):
+                    self._services.observe(Moment.BEFORE, effect, self)
                     self._execute(effect)
+                    self._services.observe(Moment.AFTER, effect, self)
         finally:
             self._feeding = False
 

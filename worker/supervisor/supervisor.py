@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
@@ -37,6 +37,7 @@ from worker import VERSION
 from worker.channel import pack
 from worker.errors import InternalError, RequestError, WorkerError
 from worker.log.base import NewEvent, StoredRequest
+from worker.process.pool import ZygotePool
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Work
 from worker.settings import Settings
@@ -54,6 +55,8 @@ from worker.supervisor.views import run_view
 from worker.telemetry import Logger
 
 One = Callable[[str], Awaitable[dict[str, Any]]]
+KILLED_SECONDS: Final = 5.0
+"""How long a killed process may take to be gone; it takes milliseconds, unless its zygote is stopped or hangs."""
 
 
 class Supervisor:
@@ -65,6 +68,7 @@ class Supervisor:
         settings: Settings,
         access: StateAccess,
         status: Callable[[int], Awaitable[dict[str, Any]]],
+        pool: ZygotePool,
         introspector: Introspector,
         publisher: Publisher,
         sandbox: dict[str, Any],
@@ -76,6 +80,7 @@ class Supervisor:
         self._stores = access.stores
         self._births = access.births
         self._worker_status = status
+        self._pool = pool
         self._introspector = introspector
         self._publisher = publisher
         self._announcer = access.births.announcer
@@ -110,11 +115,20 @@ class Supervisor:
             message = "the worker was stopped before the request was done; its process was ended"
             for host in self._table.hosts():
                 host.abandon(WorkerError(ErrorCode.DRAINING, message, applied="no"))
-            await self._table.evict_all("drain")
+            await self._end_all()
         if first:
             duration = round(asyncio.get_running_loop().time() - began, 4)
             log.info("worker drained", runs=count, duration_seconds=duration)
         return count
+
+    async def _end_all(self) -> None:
+        """Wait for the processes that were killed; a zygote that does not report their end is killed too."""
+        try:
+            await asyncio.wait_for(self._table.evict_all("drain"), KILLED_SECONDS)
+        except TimeoutError:
+            self._log.error("run processes do not end; ending their zygotes", seconds=KILLED_SECONDS)
+            await self._pool.close()
+            await self._table.evict_all("drain")
 
     async def settle(self) -> None:
         """Wait until every request under way is answered."""

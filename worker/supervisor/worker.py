@@ -32,6 +32,7 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.models import ModelCatalog
+from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
 from worker.supervisor.runtime import StartError, is_listening, runtime_folder
@@ -52,8 +53,12 @@ SHARE_OF_MEMORY: Final = 0.75
 """For run processes where total_memory_bytes is 0; the rest is for the worker, the zygotes and the disk cache."""
 
 
-async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]], None]) -> None:
+async def run_worker(
+    settings: Settings, log: Logger, ready: Callable[[list[str]], None], observe: Observe = unobserved
+) -> None:
     """Run one worker until SIGTERM, SIGINT or a drain request; ``ready`` is told the bound endpoints.
+
+    ``observe`` is told what hosts do, and of each reply and published event.
 
     Raises:
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
@@ -77,10 +82,13 @@ async def run_worker(settings: Settings, log: Logger, ready: Callable[[list[str]
         config = _zygote_config(runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
-            _supervisor(settings, (store, told), config, isolation, log)
+            _supervisor(settings, (store, told), config, isolation, log, observe=observe)
         )
         router = Router(
-            settings.bind, supervisor.submit, max_message_bytes=settings.max_message_bytes, log=log
+            settings.bind,
+            observed_submit(supervisor.submit, observe),
+            max_message_bytes=settings.max_message_bytes,
+            log=log,
         )
         stack.callback(router.close)
         _drain_on_signals(supervisor, settings)
@@ -196,6 +204,8 @@ async def _supervisor(
     config: ZygoteConfig,
     isolation: Isolation,
     log: Logger,
+    *,
+    observe: Observe,
 ) -> AsyncIterator[Supervisor]:
     settings = settings.model_copy(update={"worker_id": settings.worker_id or secrets.token_hex(8)})
     limits = _limits(settings)
@@ -205,7 +215,7 @@ async def _supervisor(
 
     store, told = durable
     stores = Stores(store)
-    stores.listen(told.publish)
+    stores.listen(observed_listener(told.publish, observe))
     announcer = Announcer(settings)
     pool = ZygotePool(zygote_config, limit=settings.zygote_limit, log=log)
     replays = Slots(settings.replay_limit)
@@ -234,12 +244,14 @@ async def _supervisor(
         released=table.release,
         announcer=announcer,
         progress=told.progress,
+        observe=observe,
     )
     births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
         status=StatusReport(table, stores, pool, replays, boots, memory, settings).build,
+        pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
         sandbox=_sandbox_view(isolation),
