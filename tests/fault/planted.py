@@ -58,6 +58,9 @@ class Bug:
     tests: tuple[str, ...]
 
 
+_RUNTIME: Final = "worker/supervisor/runtime.py"
+_REMOVED: Final = "shutil.rmtree(folder, ignore_errors=True)"
+
 BUGS: Final = (
     Bug(
         "synchronous-normal",
@@ -69,8 +72,8 @@ BUGS: Final = (
         (
             Edit(
                 "worker/supervisor/host.py",
-                "            await self.incarnation.store.append(append)\n",
-                "            self._spawn_task(self.incarnation.store.append(append))\n",
+                "self.incarnation.store.submit(append, ended)\n",
+                "self.incarnation.store.submit(append, lambda _: None)\n        ended(None)\n",
             ),
         ),
         ("tests/fault/test_reply.py",),
@@ -88,15 +91,15 @@ BUGS: Final = (
         (
             Edit(
                 "worker/supervisor/access.py",
-                "if not flight.request.changes_state:\n            return None\n        request_id",
-                "if flight is not None:\n            return None\n        request_id",
+                "return self.stores.durable.find_request(request_id) + self.stores",
+                "return [] and self.stores",
             ),
         ),
         ("tests/integration/test_idempotency.py",),
     ),
     Bug(
         "replay-without-digests",
-        (Edit("worker/supervisor/replay.py", "if digest != entry.digest and", "if entry is None and"),),
+        (Edit("worker/supervisor/replay.py", "if digest != entry[4] and", "if entry is None and"),),
         ("tests/integration/test_determinism.py",),
     ),
     Bug(
@@ -104,12 +107,12 @@ BUGS: Final = (
         (
             Edit(
                 "worker/supervisor/host.py",
-                "self._lose(mishaps.timed_out(step))",
-                "self._end_step()\n"
-                "        error = mishaps.timed_out(step)\n"
-                "        value = {'code': str(error.code), 'message': error.message, 'information': {}}\n"
-                "        failed = s.OutcomeStatus.ERROR, __import__('msgpack').packb(value), now_us()\n"
-                "        self._feed(s.Performed(s.Outcome(*failed, error_code=error.code)))",
+                "self._lose(mishaps.timed_out(self._step))",
+                "error = mishaps.timed_out(self._step)\n"
+                "            self._end_step()\n"
+                "            value = {'code': str(error.code), 'message': error.message, 'information': {}}\n"
+                "            failed = s.OutcomeStatus.ERROR, __import__('msgpack').packb(value), now_us()\n"
+                "            self._feed(s.Performed(s.Outcome(*failed, error_code=error.code)))",
             ),
         ),
         ("tests/integration/test_deadlines.py",),
@@ -121,7 +124,11 @@ BUGS: Final = (
     ),
     Bug(
         "scratch-not-removed",
-        (Edit("worker/supervisor/worker.py", "shutil.rmtree(folder, ignore_errors=True)", "pass"),),
+        (
+            Edit(_RUNTIME, f"finally:\n        {_REMOVED}", "finally:\n        pass"),
+            Edit(_RUNTIME, f"if _lock(lock):\n            {_REMOVED}", "if _lock(lock):\n            pass"),
+            Edit(_RUNTIME, f"remove_stale_socket(path)\n    {_REMOVED}", "remove_stale_socket(path)"),
+        ),
         ("tests/fault/test_daemon_kill.py",),
     ),
     Bug(
