@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,6 @@ from worker.log.base import Append, Creation, Rewind, StoredRequest
 from worker.log.sqlite import SqliteStore
 from worker.log.sqlite_errors import StoreRefusedError
 from worker.log.sqlite_files import open_files
-from worker.log.sqlite_writer import SWITCH_SECONDS
 from worker.runs.record import RunRecord
 
 Run = Callable[..., RunRecord]
@@ -204,16 +203,6 @@ def test_another_program_that_holds_the_database_is_waited_for_and_then_named(
     asyncio.run(main())
 
 
-@pytest.fixture
-def as_in_the_worker() -> Iterator[None]:
-    """The interpreter handed from thread to thread as often as the worker wants it."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.mark.usefixtures("as_in_the_worker")
 def test_a_busy_event_loop_does_not_starve_the_writer(
     tmp_path: Path, appending: Appending, grown: Grown
 ) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,12 +30,15 @@ from worker.waiting import Done
 GROUP_LIMIT: Final = 512
 """Most writes in one transaction."""
 
-SWITCH_SECONDS: Final = 0.000_05
-"""Switch interval (``sys.setswitchinterval``) that whoever composes a program around a ``GroupWriter`` sets.
+LOOK_SECONDS: Final = 0.001
+GIVE_WAY_SECONDS: Final = 0.000_05
+HOT_SHARE: Final = 0.8
+"""How often the loop is looked at while writes are pending, how long it really blocks where it is hot, and what
+share of its time it must have computed to be that.
 
-CPython does not hand the interpreter lock over fairly: a loop that makes many short system calls takes it back
-before the writer's thread is awake, and with the default of 5 ms the thread never waits long enough in one go
-to insist on its turn.
+CPython does not hand the interpreter lock over fairly: a loop that is never idle but makes many short system
+calls takes it back before the writer's thread is awake, and starves it for seconds, whatever the switch interval
+is. A true pause ends that. A loop that rests now and then needs none.
 """
 
 Apply = Callable[[sqlite3.Connection], Any]
@@ -157,6 +161,8 @@ class GroupWriter:
         self._loop = asyncio.get_running_loop()
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._pending = 0
+        self._is_looking = False
+        self._looked_at = (0.0, 0.0)
         self._stopping = False
         self._is_uncertain = False
         self.listener: EventListener | None = None
@@ -208,7 +214,24 @@ class GroupWriter:
         if self._stopping:
             raise rules.closed()
         self._pending += 1
+        if not self._is_looking:
+            self._is_looking = True
+            self._look_later()
         self._waiting.put(write)
+
+    def _look_later(self) -> None:
+        self._looked_at = time.monotonic(), time.thread_time()
+        self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Let the writer's thread have the interpreter, again and again until nothing is pending."""
+        if not self._pending:
+            self._is_looking = False
+            return
+        (began, used), now = self._looked_at, time.monotonic()
+        if time.thread_time() - used > HOT_SHARE * (now - began):
+            time.sleep(GIVE_WAY_SECONDS)
+        self._look_later()
 
     async def stop(self) -> None:
         """Finish what was submitted and end the thread; the connection stays open for its owner to close."""

@@ -6,7 +6,6 @@ import os
 import resource
 import secrets
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,6 @@ from worker import VERSION
 from worker.log.base import Store
 from worker.log.memory import MemoryStore
 from worker.log.sqlite import SqliteStore
-from worker.log.sqlite_writer import SWITCH_SECONDS
 from worker.process.isolation import Isolation, SandboxLevel, choose_isolation
 from worker.process.limits import Limits, UidPool
 from worker.process.memory import granted_bytes
@@ -63,7 +61,6 @@ async def run_worker(
     Raises:
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
     """
-    sys.setswitchinterval(SWITCH_SECONDS)
     loop = asyncio.get_running_loop()
     began = loop.time()
     root = settings.models_dir
