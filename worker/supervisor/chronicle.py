@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from protocol.errors import ErrorCode
-from worker.errors import WorkerError
+from worker.errors import LogUnavailableError, WorkerError
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin, Work
 from worker.supervisor.bringup import BringUp
@@ -73,6 +73,16 @@ class Chronicle:
         if self._error is None:
             self._error = error
             self._lost_in = work.request_id if work is not None else None
+
+    def write_failed(self, error: WorkerError, work: Work | None, seq: int) -> None:
+        """What ``work`` did, behind ``seq``, did not become durable, and the incarnation ends by it."""
+        self.failed(error, work)
+        # An outage of the log is told once, by the log itself.
+        if not isinstance(error, LogUnavailableError):
+            cause = error.__cause__
+            self._log.error(
+                "write failed", code=str(error.code), error=error.message, seq=seq, exc_info=cause
+            )
 
     def ended(self, reason: str, record: RunRecord, *, lost: bool, came_up: bool) -> None:
         """The run is out of memory."""

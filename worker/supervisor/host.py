@@ -7,12 +7,11 @@ happen on the loop; every stimulus goes through ``_feed``, one after the other.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 from worker.clock import now_us
-from worker.errors import InternalError, LogUnavailableError, WorkerError
-from worker.log.base import Append as LogAppend
+from worker.errors import InternalError, WorkerError
 from worker.process.exits import classify_exit
 from worker.process.handle import ProcessHandle
 from worker.process.limits import Limits
@@ -25,6 +24,7 @@ from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
 from worker.supervisor.chronicle import Chronicle
 from worker.supervisor.events import Announcer
+from worker.supervisor.head import Head
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.observe import Moment, Observe, unobserved
@@ -69,9 +69,7 @@ class RunHost:
         self._settings = services.settings
         self.log = services.log.bind(run_key=incarnation.run_key)
         self.run = Run(incarnation.origin, inbox_limit=services.settings.inbox_limit)
-        self._record = incarnation.record
-        self._seq = self._record.seq
-        self._moved_at_us = 0
+        self._head = Head(incarnation.record)
         self.last_used = self._loop.time()
         self._handle: ProcessHandle | None = None
         self._asking: dict[s.Work, Done] = {}
@@ -115,23 +113,17 @@ class RunHost:
 
     @property
     def seq(self) -> int:
-        """The head of the run's history, as of the last durable write."""
-        return self._seq
+        """The number of the last durable entry."""
+        return self._head.seq
 
     @property
     def record(self) -> RunRecord:
-        """The run's row as of the last durable write; made anew where appends moved its head."""
-        if self._record.seq != self._seq:
-            at_us = self._moved_at_us
-            self._record = replace(
-                self._record, seq=self._seq, last_operated_us=at_us, last_modified_us=at_us
-            )
-        return self._record
+        """The run's row as of the last durable write."""
+        return self._head.record
 
     @record.setter
     def record(self, record: RunRecord) -> None:
-        self._record = record
-        self._seq = record.seq
+        self._head.record = record
 
     def submit(self, work: s.Work, done: Done) -> None:
         """Queue work; ``done`` may be called before this returns, with ReroutedError where the work did not begin."""
@@ -205,7 +197,7 @@ class RunHost:
                 self._step_ends.close()
                 self._chronicle.ended(reason, self.record, lost=lost, came_up=self.run.came_up)
                 if self.run.came_up:
-                    self.teller.evicted(self._seq, reason)
+                    self.teller.evicted(self.seq, reason)
                 self._services.released(self, lost)
             case _:
                 assert_never(effect)
@@ -272,7 +264,7 @@ class RunHost:
             if not self.incarnation.origin.commits:
                 self._chronicle.came_up(self.record)
             self._feed(s.Replayed())
-            self.teller.restored(self._seq)
+            self.teller.restored(self.seq)
         return records
 
     def _is_in(self, state: s.ProcessState) -> bool:
@@ -293,10 +285,7 @@ class RunHost:
     def _written(self, error: WorkerError | None) -> None:
         self._is_writing = False
         if error is not None:
-            self._chronicle.failed(error, self.run.current)
-            # An outage of the log is told once, by the log itself.
-            if not isinstance(error, LogUnavailableError):
-                self.log.error("write failed", code=str(error.code), error=error.message, seq=self._seq)
+            self._chronicle.write_failed(error, self.run.current, self.seq)
         self._feed(s.Appended() if error is None else s.AppendFailed(error))
 
     def _tell_progress(self, applied: int, total: int) -> None:
@@ -324,36 +313,16 @@ class RunHost:
             self._lose(mishaps.timed_out(self._step))
 
     def _append(self, work: s.Work) -> None:
-        entries = answers.entries_of(work, self._seq, self._record.epoch)
-        records: dict[str, bytes] = {}
-        for outcome in work.outcomes:
-            records.update(outcome.records)
-        at_us = work.outcomes[-1].at_us
-        append = LogAppend(
-            run_key=self.run_key,
-            epoch=self._record.epoch,
-            head_seq=self._seq,
-            entries=entries,
-            at_us=at_us,
-            records=records,
-            request=answers.stored_request(work, self.run_key, entries),
-            events=self.teller.state(self._record, entries, records),
-        )
+        append = self._head.append_of(work, self.teller)
 
         def ended(error: Exception | None) -> None:
             if error is None:
-                self._seq, self._moved_at_us = entries[-1].seq, at_us
+                self._head.move(append)
                 self._written(None)
             else:
-                self._written(mishaps.unrecorded(self._judged(error)))
+                self._written(mishaps.unrecorded(error))
 
         self.incarnation.store.submit(append, ended)
-
-    def _judged(self, error: Exception) -> WorkerError:
-        if isinstance(error, WorkerError):
-            return error
-        self.log.error("bug in an append", exc_info=error)
-        return InternalError()
 
     # What the process says
 
@@ -418,7 +387,7 @@ class RunHost:
 
     def _rest(self) -> None:
         self._services.memory.rests(self)
-        if not self._record.perpetual:
+        if not self._head.attributes.perpetual:
             self._rests_until.set(self._settings.session_timeout_seconds)
 
     def _feed_idle_expired(self) -> None:

@@ -1,7 +1,7 @@
 """What callers are told when a run process, or a write for it, came to grief."""
 
 from protocol.errors import ErrorCode
-from worker.errors import LogUnavailableError, ModelError, RunLostError, WorkerError
+from worker.errors import InternalError, LogUnavailableError, ModelError, RunLostError, WorkerError
 from worker.process.exits import ExitCause
 from worker.runs.stimuli import Step, StepKind
 
@@ -62,8 +62,15 @@ def ended(cause: ExitCause) -> RunLostError:
     return RunLostError(ErrorCode(cause.code), cause.message, **cause.information, applied="no")
 
 
-def unrecorded(error: WorkerError) -> WorkerError:
-    """An outcome could not be recorded; its process is ended with it, and only the log knows more."""
+def unrecorded(error: Exception) -> WorkerError:
+    """An outcome could not be recorded; its process is ended with it, and only the log knows more.
+
+    Where that was a bug, it is the cause of what is returned.
+    """
+    if not isinstance(error, WorkerError):
+        told = unrecorded(InternalError())
+        told.__cause__ = error
+        return told
     if isinstance(error, LogUnavailableError):
         return LogUnavailableError(error.message, **{"applied": "unknown", **error.information})
     information = {"applied": "unknown", **error.information}
