@@ -43,10 +43,18 @@ Action = Annotated[Execute | Get | Set, Field(discriminator="kind")]
 
 def encode_action(action: Execute | Get | Set) -> bytes:
     """The canonical msgpack bytes: kind, name, then arguments or value."""
-    body: dict[str, Any] = {"kind": action.kind, "name": action.name}
     if isinstance(action, Execute):
-        body["arguments"] = action.arguments
-    elif isinstance(action, Set):
+        return encode_execute(action.name, action.arguments)
+    body: dict[str, Any] = {"kind": action.kind, "name": action.name}
+    if isinstance(action, Set):
         body["value"] = action.value
     packed: bytes = msgpack.packb(body, use_bin_type=True)
+    return packed
+
+
+def encode_execute(name: str, arguments: list[Any]) -> bytes:
+    """The canonical bytes of an ``Execute`` whose parts were judged already."""
+    packed: bytes = msgpack.packb(
+        {"kind": "execute", "name": name, "arguments": arguments}, use_bin_type=True
+    )
     return packed

@@ -1,16 +1,17 @@
-"""What the machine itself takes: a bare ZeroMQ echo, a bare fork; and what others take: a Jupyter kernel."""
+"""What the machine itself takes: a bare ZeroMQ echo, a bare fork, a page written to disk."""
 
 import contextlib
-import importlib.util
+import itertools
 import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import zmq
 
 PAYLOAD = b"x" * 150
+PAGE = b"x" * 4096
+FILE_PAGES = 1000
 
 
 @contextlib.contextmanager
@@ -54,32 +55,17 @@ def fork() -> None:
     os.waitpid(pid, 0)
 
 
-def has_jupyter() -> bool:
-    """Whether the peer is installed."""
-    return all(importlib.util.find_spec(name) for name in ("jupyter_client", "ipykernel"))
+@contextlib.contextmanager
+def disk() -> Iterator[Callable[[], None]]:
+    """One write of a page that is on disk when it returns: what no durable answer can be quicker than."""
+    with tempfile.NamedTemporaryFile(prefix="disk-") as file:
+        descriptor = file.fileno()
+        os.posix_fallocate(descriptor, 0, FILE_PAGES * len(PAGE))
+        os.fsync(descriptor)
+        pages = itertools.cycle(range(FILE_PAGES))
 
+        def write() -> None:
+            os.pwrite(descriptor, PAGE, next(pages) * len(PAGE))
+            os.fdatasync(descriptor)
 
-class Jupyter:
-    """A kernel started and called through jupyter_client, as its users do."""
-
-    def __init__(self) -> None:
-        from jupyter_client.manager import KernelManager  # noqa: PLC0415 - optional
-
-        self._manager: Any = KernelManager(kernel_name="python3")
-        self._client: Any = None
-
-    def start(self) -> None:
-        """Until the kernel answers."""
-        self._manager.start_kernel()
-        self._client = self._manager.client()
-        self._client.start_channels()
-        self._client.wait_for_ready(timeout=60)
-        self._client.execute_interactive("count = 0", output_hook=lambda _: None)
-
-    def call(self) -> None:
-        """One execution, until it is idle again."""
-        self._client.execute_interactive("count += 1\ncount", output_hook=lambda _: None)
-
-    def stop(self) -> None:
-        self._client.stop_channels()
-        self._manager.shutdown_kernel(now=True)
+        yield write

@@ -102,7 +102,9 @@ class ModelContext(_Options):
 
     def operation(self, name: str) -> OperationOptions:
         """Options of an operation with the defaults filled in."""
-        own, fallback = self.operations.get(name, OperationOptions()), self.defaults.operations
+        own, fallback = self.operations.get(name), self.defaults.operations
+        if own is None:
+            return fallback
         return OperationOptions(
             timeoutSeconds=own.timeoutSeconds or fallback.timeoutSeconds,
             inert=fallback.inert if own.inert is None else own.inert,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgpack
 
-from protocol.actions import Execute, Get, Set, encode_action
+from protocol.actions import Execute, Get, Set, encode_action, encode_execute
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
 from protocol.messages import CallOperation, PerformActions, ReadVariables, WriteVariables
@@ -220,20 +220,26 @@ def steps_of(request: StateRequest, context: ModelContext, settings: Settings) -
             Step(StepKind.READ, ", ".join(names[:5]), b"", default, names=names, ignorable=request.ignorable),
         )
     if isinstance(request, CallOperation):
-        actions: list[Execute | Get | Set] = [Execute(name=request.name, arguments=request.arguments)]
-    elif isinstance(request, WriteVariables):
-        actions = [Set(name=name, value=value) for name, value in request.values.items()]
+        return (_execute(request.name, request.arguments, context, default),)
+    if isinstance(request, WriteVariables):
+        actions: list[Execute | Get | Set] = [
+            Set(name=name, value=value) for name, value in request.values.items()
+        ]
     else:
         actions = list(request.actions)
     return tuple(_step(action, context, default) for action in actions)
 
 
 def _step(action: Execute | Get | Set, context: ModelContext, default: float) -> Step:
-    timeout, inert = default, False
     if isinstance(action, Execute):
-        options = context.operation(action.name)
-        timeout, inert = options.timeoutSeconds or default, bool(options.inert)
-    return Step(_KINDS[action.kind], action.name, encode_action(action), timeout, inert=inert)
+        return _execute(action.name, action.arguments, context, default)
+    return Step(_KINDS[action.kind], action.name, encode_action(action), default)
+
+
+def _execute(name: str, arguments: list[Any], context: ModelContext, default: float) -> Step:
+    options = context.operation(name)
+    timeout = options.timeoutSeconds or default
+    return Step(StepKind.EXECUTE, name, encode_execute(name, arguments), timeout, inert=bool(options.inert))
 
 
 def result_of(request: StateRequest, outcomes: list[tuple[str, bytes, bytes]]) -> Any:

@@ -25,7 +25,9 @@ EVENT_BYTES: Final = 256 * 1024
 """Most bytes of all values of one event together."""
 
 _FIXMAP: Final = 0x80
-"""msgpack's first byte of a map of at most 15 keys, to which their number is added."""
+_FIXARRAY: Final = 0x90
+_FIX_ITEMS: Final = 15
+"""msgpack's first byte of a map (a list) of at most so many items, to which their number is added."""
 
 MAX_PATH: Final = 200
 """Characters of a name that ``omitted`` repeats; names are the model's and may be long."""
@@ -183,14 +185,19 @@ def event_view(event: StoredEvent) -> dict[str, Any]:
     return view
 
 
+def _header(kind: int, count: int) -> bytes:
+    """The header of a short map or list, which most are; nothing for a long one."""
+    return bytes([kind + count]) if count <= _FIX_ITEMS else b""
+
+
 def _packed_map(values: Mapping[str, bytes]) -> bytes:
     """A map from names to values that are msgpack already."""
-    header: bytes = msgpack.Packer().pack_map_header(len(values))
+    header = _header(_FIXMAP, len(values)) or msgpack.Packer().pack_map_header(len(values))
     return header + b"".join([pack(name) + value for name, value in values.items()])
 
 
 def _packed_list(values: Sequence[bytes]) -> bytes:
-    header: bytes = msgpack.Packer().pack_array_header(len(values))
+    header = _header(_FIXARRAY, len(values)) or msgpack.Packer().pack_array_header(len(values))
     return header + b"".join(values)
 
 
