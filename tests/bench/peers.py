@@ -1,6 +1,7 @@
 """What others take for the same: a Jupyter kernel, a Ray actor; each where it is installed."""
 
 import importlib.util
+import logging
 from typing import Any, Protocol
 
 
@@ -63,7 +64,7 @@ class RayActor:
 
         self._ray: Any = ray
         if not ray.is_initialized():
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         self._actor: Any = None
 
     def start(self) -> None:

@@ -30,7 +30,7 @@ from worker.waiting import Done
 GROUP_LIMIT: Final = 512
 """Most writes in one transaction."""
 
-LOOK_SECONDS: Final = 0.001
+LOOK_SECONDS: Final = 0.003
 GIVE_WAY_SECONDS: Final = 0.000_05
 HOT_SHARE: Final = 0.8
 """How often the loop is looked at while writes are pending, how long it really blocks where it is hot, and what
