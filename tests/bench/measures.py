@@ -16,6 +16,11 @@ from tests.bench.peers import peers
 from tests.bench.rounds import Row, interleaved, p50, seconds
 from tests.bench.worker import Worker, running_worker
 
+_NOT_DURABLE = {
+    "ping": "ping",
+    "read": "read_variables, live",
+    "inert": "call_operation, inert: nothing is recorded",
+}
 PLAIN, NUMERIC, FRAMES = "plain/model.py", "numeric/model.py", "frames/model.py"
 
 
@@ -35,6 +40,7 @@ def latency(rounds: int, calls: int) -> Iterator[Row]:
                 "fork": lambda: p50(fork, max(calls // 20, 5)),
                 "ping": lambda: p50(client.ping, calls),
                 "read": lambda: p50(lambda: client.read_variables(key, ["count"]), calls),
+                "inert": lambda: p50(lambda: client.call_operation(key, "look"), calls),
                 "operation": lambda: p50(lambda: client.call_operation(key, "step"), calls),
                 "create": create,
             },
@@ -43,7 +49,7 @@ def latency(rounds: int, calls: int) -> Iterator[Row]:
     yield Row("ZeroMQ REQ/REP echo, p50", took["echo"] * 1e6, "µs")
     yield Row("write and fdatasync of a page, p50", took["disk"] * 1e6, "µs")
     yield Row("bare fork, p50", took["fork"] * 1e3, "ms")
-    for name, label in (("ping", "ping"), ("read", "read_variables, live")):
+    for name, label in _NOT_DURABLE.items():
         yield Row(f"{label}, p50", took[name] * 1e6, "µs", "echo", took[name] / took["echo"])
     ratio = took["operation"] / took["echo"]
     name = "durable call_operation, p50"

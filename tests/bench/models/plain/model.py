@@ -7,3 +7,7 @@ def step(by=1):
     global count
     count += by
     return count
+
+
+def look():
+    return count
