@@ -242,30 +242,46 @@ class Flights:
         waiter.answer(failure(flight.request.request_id, error))
 
     def _land(self, flight: Flight, come: Come) -> None:
-        """Answer everybody who waits, with what ``come`` gives or raises."""
+        """Answer everybody who waits, with what ``come`` gives or raises; never raises itself.
+
+        It is called from within hosts, which must go on whatever a request or its answer came to grief of.
+        """
+        try:
+            reply = self._reply(flight, come)
+            if reply is None:
+                self._go_the_long_way(flight)
+            else:
+                self._answer(flight, reply)
+        except Exception:  # noqa: BLE001 - the request boundary: a bug must cost one request, not the daemon
+            self._log.exception("bug while answering", request_id=flight.request.request_id)
+
+    def _reply(self, flight: Flight, come: Come) -> dict[str, Any] | None:
+        """The reply map; None where the work was handed back before it began."""
         request_id = flight.request.request_id
         try:
-            reply = {"version": 1, "request_id": request_id, "ok": True, **come()}
+            return {"version": 1, "request_id": request_id, "ok": True, **come()}
         except ReroutedError:
-            self._go_the_long_way(flight)
-            return
+            return None
         except WorkerError as error:
-            reply = failure(request_id, error)
-        except Exception:  # noqa: BLE001 - the request boundary: a bug must cost one request, not the daemon
+            return failure(request_id, error)
+        except Exception:  # noqa: BLE001 - the request boundary, as above
             self._log.exception(
                 "bug while serving", type=type(flight.request).__name__, request_id=request_id
             )
-            reply = failure(request_id, InternalError())
+            return failure(request_id, InternalError())
+
+    def _answer(self, flight: Flight, reply: dict[str, Any]) -> None:
+        request = flight.request
         self._under_way.discard(flight)
-        self._serving -= _takes_place(flight.request)
-        if flight.request.changes_state:
-            self._by_id.pop(request_id, None)
+        self._serving -= _takes_place(request)
+        if request.changes_state:
+            self._by_id.pop(request.request_id, None)
         self._landed.set()
         self._log.debug(
             "request served",
-            type=type(flight.request).__name__,
-            run_key=getattr(flight.request, "run_key", None),
-            request_id=request_id,
+            type=type(request).__name__,
+            run_key=getattr(request, "run_key", None),
+            request_id=request.request_id,
             ok=reply["ok"],
             duration_seconds=round(self._loop.time() - flight.began, 4),
         )

@@ -484,3 +484,22 @@ def test_a_request_handed_back_at_once_goes_the_long_way_to_the_same_answer() ->
         assert len(desk.served) == 1
 
     play(scenario())
+
+
+def test_an_answer_that_fails_does_not_reach_who_tells_of_the_end() -> None:
+    async def scenario() -> None:
+        desk, ends = Desk(), []
+
+        def at_once(_flight: Flight, done: Callable[[Come], None]) -> bool:
+            ends.append(done)
+            return True
+
+        def broken(_reply: Reply) -> None:
+            raise ZeroDivisionError
+
+        desk.at_once = at_once
+        desk.flights.submit(call(), broken)
+        ends[0](lambda: {"result": None})
+        assert len(desk.flights) == 0
+
+    play(scenario())
