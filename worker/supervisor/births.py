@@ -12,7 +12,8 @@ from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
 from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
-from worker.runs.contexts import execution_context
+from worker.runs.assembly import filters_of, left_by, plan_assembly
+from worker.runs.contexts import ModelContext, execution_context
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
@@ -44,6 +45,7 @@ class Births:
         """
         model = self.catalog.find(request.model_file)
         context, raw = model.effective_context(request.model_context)
+        _refuse_filters(context)
         execution = request.execution_context or {}
         presets = execution_context("execution_context", execution).presets
         record = new_record(request, model, context, execution)
@@ -127,6 +129,7 @@ class Births:
             event="onRestored",
             commit=commit,
             shadow=shadow,
+            at_head=True,
         )
 
     async def rewind(self, record: RunRecord, request: RewindRun, digest: bytes) -> Incarnation:
@@ -203,8 +206,13 @@ class Births:
             async for page in pages(source_store, source.run_key, at_seq)
             for entry in page
         ]
+        context, _ = self.catalog.find(source.model_file).effective_context(request.model_context)
+        entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
+        at_seq = len(entries)
         metadata = await source_store.read_metadata(source.run_key)
         record = cloned_record(source, request, execution, at_seq, ephemeral=ephemeral)
+        if excluded:  # what its outcomes depended on is not there any more
+            record = replace(record, compare_after_seq=at_seq)
         store = self.stores.ephemeral if ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, digest, at_seq, at_seq)
 
@@ -238,8 +246,20 @@ class Births:
             event="onCloned",
             commit=commit,
             boot=entries[0],
+            at_head=at_seq == source.seq,
         )
-        return replace(incarnation, begin=begin, pages=history)
+        archive = await source_store.read_variables(source.run_key)
+
+        async def archived() -> Mapping[str, bytes]:
+            return archive
+
+        return replace(
+            incarnation,
+            begin=begin,
+            pages=history,
+            archived=archived,
+            archived_us=source.last_operated_us or 0,
+        )
 
     # Shared by all that replay
 
@@ -256,10 +276,16 @@ class Births:
         commit: Commit,
         shadow: bool = False,
         boot: LogEntry | None = None,
+        at_head: bool = False,
     ) -> Incarnation:
-        """``shadow``: the incarnation works on a copy in memory and leaves the durable run as it is."""
+        """``shadow``: the incarnation works on a copy in memory and leaves the durable run as it is.
+
+        ``at_head``: its state is that of the head of the history, as the archive is.
+        """
         model = self.catalog.find(record.model_file)
         context, raw = model.effective_context(model_override)
+        if origin is not Origin.CLONE:
+            _refuse_filters(context)
         presets = execution_context("execution_context", execution).presets
         source = self.stores.durable if shadow else store
         if boot is None:
@@ -272,6 +298,9 @@ class Births:
 
         def history() -> AsyncIterator[Sequence[Replayable]]:
             return replay_pages(source, record.run_key, plan.through_seq)
+
+        async def archived() -> Mapping[str, bytes]:
+            return await source.read_variables(record.run_key)
 
         return Incarnation(
             origin=origin,
@@ -292,6 +321,9 @@ class Births:
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
             warnings=self._judge_fingerprint(record, model, raw),
+            assembly=plan_assembly(context.restorations.parts(), at_head=at_head),
+            archived=archived,
+            archived_us=record.last_operated_us or 0,
         )
 
     def _judge_fingerprint(
@@ -334,6 +366,21 @@ class Births:
 
     def _view(self, record: RunRecord) -> dict[str, Any]:
         return run_view(record, None, live=True, sandbox=self.sandbox)
+
+
+def _refuse_filters(context: ModelContext) -> None:
+    """Filters are for clones, whose history then is what they leave.
+
+    A run that came up without a part of its own history would contradict it with its next action.
+    """
+    if filters_of(context.restorations.parts()):
+        path = "restorations.assembly"
+        raise RequestError(
+            ErrorCode.INVALID_CONTEXT,
+            f"{path}: replay filters are for clone_run (with ephemeral, if nothing of it shall stay); a run that was "
+            "restored without a part of its history would contradict it",
+            path=path,
+        )
 
 
 def _policy(raw: Mapping[str, Any], name: str, default: str) -> str:
