@@ -6,7 +6,7 @@ process, and writes nothing.
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from protocol.errors import ErrorCode
 from worker.channel import ChannelError
@@ -18,8 +18,10 @@ from worker.settings import Settings
 from worker.supervisor import answers
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.progress import ProgressMeter, Tell
-from worker.supervisor.replay import Replayer
+from worker.supervisor.replay import CAUSES, Replayer
 from worker.supervisor.snapshots import Assigner
+
+LOST: Final = ", or an action depended on random numbers or unrecorded variables that a snapshot had not kept"
 
 
 class BringUp:
@@ -108,9 +110,14 @@ class BringUp:
         return {**archive, **records}
 
     async def _apply(self, handle: ProcessHandle, patience: float) -> None:
-        strict = self._incarnation.strict_replay
+        incarnation = self._incarnation
+        may_lose = any(isinstance(part, SnapshotPart) for part in incarnation.context.restorations.parts())
         self._replayer = Replayer(
-            self._incarnation.plan, handle.send, strict=strict, patience_seconds=patience
+            incarnation.plan,
+            handle.send,
+            strict=incarnation.strict_replay,
+            patience_seconds=patience,
+            causes=CAUSES + LOST if may_lose else CAUSES,
         )
         self._meter = ProgressMeter(self._tell)
         await self._replayer.run(self._incarnation.pages())
