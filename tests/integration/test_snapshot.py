@@ -1,4 +1,4 @@
-"""Restorations: snapshots, replays and both together; replay filters of clones; what a rewind does without a snapshot."""
+"""Restorations: snapshots, replays and both together; replay filters; what a rewind does without a snapshot."""
 
 import json
 from collections.abc import Callable
@@ -208,6 +208,11 @@ def play(peer: Any) -> Callable[..., str]:
 def read(peer: Any, run_key: str, *names: str) -> Any:
     values = peer.result("read_variables", run_key=run_key, names=list(names or NAMES), ritual="REVIVE")
     return values if len(names) != 1 else values[names[0]]
+
+
+def history(peer: Any, run_key: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = peer.result("read_history", run_key=run_key)["entries"]
+    return entries
 
 
 def restored(peer: Any, run_key: str, **fields: Any) -> list[dict[str, Any]]:
@@ -504,19 +509,98 @@ def test_a_filter_does_not_see_what_was_taken_back(peer: Any, ledger: str, play:
     assert (clone["seq"], read(peer, clone["run_key"], "count")) == (5, 1)
 
 
-def test_only_a_clone_takes_filters(peer: Any, ledger: str, play: Callable[..., str]) -> None:
-    run_key = play(ledger, ("add", 1), ("add", 2))
+@pytest.mark.parametrize("place", range(len(CLONES)))
+@pytest.mark.parametrize("asked", ("in the request", "by the context"))
+def test_a_restore_takes_back_what_filters_leave_out(
+    peer: Any, model_root: Any, play: Callable[..., str], place: int, asked: str
+) -> None:
+    filters, (count, bread), _ = CLONES[place]
+    context = filtered(*filters)
+    own = context if asked == "by the context" else {}
+    run_key = play(model_root.add(f"cut{place}{bool(own)}", LEDGER, json.dumps(own)), *STORY)
+    expected = {"count": count, "prices": {"bread": bread}}
+
+    if asked == "by the context":
+        peer.result("evict_run", run_key=run_key)
+        assert read(peer, run_key, "count", "prices") == expected
+    else:
+        restored(peer, run_key, model_context=context)
+
+    assert read(peer, run_key, "count", "prices") == expected
+    assert read(peer, run_key, "heard")[-1] == ["onRestored", count]
+    entries = peer.result("read_history", run_key=run_key)["entries"]
+    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert 0 <= peer.result("call_operation", run_key=run_key, name="roll") < 1
+    for parts in ((SNAPSHOT,), (REPLAY,), (REPLAY, SNAPSHOT)):
+        restored(peer, run_key, model_context=assembly(*parts))
+        assert read(peer, run_key, "count", "prices") == expected
     peer.result("evict_run", run_key=run_key)
+    archived = peer.result("read_variables", run_key=run_key, names=["count", "prices.bread"])
+    assert archived == {"count": count, "prices.bread": bread}
+
+
+def test_a_filtered_restore_is_a_rewind_that_records_anew_what_it_keeps(
+    peer: Any, ledger: str, play: Callable[..., str], fresh_id: Callable[[], str]
+) -> None:
+    run_key = play(ledger, ("add", 1), ("price", 2.0), ("add", 2))
+    request = {
+        "run_key": run_key,
+        "request_id": fresh_id(),
+        "model_context": filtered(("exclude", "execute", "price")),
+    }
+    peer.result("evict_run", run_key=run_key)
+
+    run = peer.result("restore_run", **request)
+
+    assert run["seq"] == 6
+    entries = peer.result("read_history", run_key=run_key)["entries"]
+    assert [entry.get("rewound_by") for entry in entries] == [None, None, 5, 5, None, None]
+    assert [entries[5][name] for name in ("name", "arguments", "at")] == [
+        entries[3][name] for name in ("name", "arguments", "at")
+    ]
+    assert peer.result("read_events", run_key=run_key)["events"][-1]["kind"] == "rewound"
+    peer.result("call_operation", run_key=run_key, name="price", arguments=[9.0])
+    peer.result("evict_run", run_key=run_key)
+    assert peer.result("restore_run", **request)["seq"] == 6  # the stored answer: it was done, once
+    assert read(peer, run_key, "prices") == {"bread": 9.0}
+    peer.result("rewind_run", run_key=run_key, rewind_count=1)
+    assert read(peer, run_key, "count") == 1
+
+
+def test_filters_that_leave_out_nothing_change_nothing(
+    peer: Any, ledger: str, play: Callable[..., str]
+) -> None:
+    run_key = play(ledger, ("add", 1))
+    restored(peer, run_key, model_context=filtered(("exclude", "any", "price")))
+    assert (read(peer, run_key, "count"), len(history(peer, run_key))) == (1, 2)
+
+
+def test_an_ephemeral_restore_is_filtered_and_leaves_the_run_as_it_is(
+    peer: Any, ledger: str, play: Callable[..., str]
+) -> None:
+    run_key = play(ledger, ("add", 1), ("price", 2.0), ("add", 2))
+    restored(peer, run_key, ephemeral=True, model_context=filtered(("exclude", "execute", "add")))
+    assert read(peer, run_key, "count", "prices") == {"count": 0, "prices": {"bread": 2.0}}
+    peer.result("evict_run", run_key=run_key)
+    assert (read(peer, run_key, "count"), len(history(peer, run_key))) == (3, 4)
+
+
+def test_a_filtered_restore_under_other_presets_keeps_them(
+    peer: Any, ledger: str, play: Callable[..., str]
+) -> None:
+    run_key = play(ledger, ("add", 1), ("add", 2))
+    context = filtered(("stop_before", "execute", "add"))
+    restored(peer, run_key, model_context=context, execution_context={"presets": {"count": 70}})
+    for _ in range(2):
+        assert read(peer, run_key, "count") == 70
+        restored(peer, run_key, model_context=assembly(REPLAY))
+
+
+def test_a_rewind_takes_no_filters(peer: Any, ledger: str, play: Callable[..., str]) -> None:
+    run_key = play(ledger, ("add", 1), ("add", 2))
     context = filtered(("exclude", "execute", "add"))
-    for kind, fields in (
-        ("create_run", {"model_file": ledger}),
-        ("restore_run", {"run_key": run_key}),
-        ("restore_run", {"run_key": run_key, "ephemeral": True}),
-        ("rewind_run", {"run_key": run_key, "rewind_count": 1}),
-    ):
-        error = peer.error(kind, model_context=context, **fields)
-        assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "restorations.assembly")
-        assert "clone_run" in error["message"]
+    error = peer.error("rewind_run", run_key=run_key, rewind_count=1, model_context=context)
+    assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "restorations.assembly")
     assert read(peer, run_key, "count") == 3
 
 

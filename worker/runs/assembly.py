@@ -4,7 +4,7 @@ A ``replay`` applies the recorded actions. A ``snapshot`` assigns what the archi
 head of the history. So a replay behind a snapshot has nothing left to apply, and a snapshot has nothing to give
 where an earlier moment is asked for (a rewind, a clone at an earlier seq or with replay filters): these replay.
 
-Replay filters leave recorded actions out for good: ``stop_before`` all from the first action that fits it,
+Replay filters take recorded actions back for good: ``stop_before`` all from the first action that fits it,
 ``exclude`` those that fit it. A filter fits recorded actions only; gets are not recorded.
 """
 
@@ -172,20 +172,42 @@ def wanted(part: SnapshotPart, archive: Mapping[str, bytes]) -> tuple[dict[str, 
     return found, [name for name in names if name not in archive]
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What filters take back of a history: all after ``to_seq``, but for the actions ``kept`` (as they stand there)."""
+
+    to_seq: int
+    kept: tuple[LogEntry, ...]
+
+
+def cut_by(entries: Sequence[LogEntry], filters: Sequence[ReplayFilter]) -> Cut | None:
+    """What filters take back of a whole history; None where they leave out nothing."""
+    applied = effective(entries)
+    kept: list[LogEntry] = []
+    for entry in applied:
+        fitting = [one.kind for one in filters if one.fits(entry)]
+        if FilterKind.STOP_BEFORE in fitting:
+            break
+        if not fitting:
+            kept.append(entry)
+    if len(kept) == len(applied):
+        return None
+    same = next((n for n, entry in enumerate(kept) if entry is not applied[n]), len(kept))
+    return Cut(applied[same].seq - 1, tuple(kept[same:]))
+
+
 def left_by(entries: Sequence[LogEntry], filters: Sequence[ReplayFilter]) -> tuple[list[LogEntry], bool]:
     """The history that filters leave of another, and whether actions were excluded from within it.
 
-    What ``stop_before`` leaves keeps its numbers, and its tails that were taken back. Where ``exclude`` left
-    something out, the rest is the boot entry and the effective actions, numbered anew; their outcomes are those
-    of the history they come from.
+    What is cut off keeps its numbers, and its tails that were taken back. Where something was left out before
+    others, the rest is the boot entry and the effective actions, numbered anew; their outcomes are those of the
+    history they come from.
     """
-    applied = effective(entries)
-    stops = [one for one in filters if one.kind is FilterKind.STOP_BEFORE]
-    stopped = next((entry.seq for entry in applied if any(one.fits(entry) for one in stops)), None)
-    left = [entry for entry in entries if stopped is None or entry.seq < stopped]
-    applied = effective(left)
-    excludes = [one for one in filters if one.kind is FilterKind.EXCLUDE]
-    kept = [entry for entry in applied if not any(one.fits(entry) for one in excludes)]
-    if len(kept) == len(applied):
-        return left, False
-    return [replace(entry, seq=seq) for seq, entry in enumerate([left[0], *kept], 1)], True
+    cut = cut_by(entries, filters)
+    if cut is None:
+        return list(entries), False
+    before = [entry for entry in entries if entry.seq <= cut.to_seq]
+    if not cut.kept:
+        return before, False
+    effective_ones = [before[0], *effective(before), *cut.kept]
+    return [replace(entry, seq=seq) for seq, entry in enumerate(effective_ones, 1)], True

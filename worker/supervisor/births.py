@@ -13,11 +13,12 @@ from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
 from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.assembly import filters_of, left_by, plan_assembly
-from worker.runs.contexts import ModelContext, execution_context
+from worker.runs.contexts import execution_context
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
+from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, refuse_filters
 from worker.supervisor.events import Announcer
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
@@ -45,7 +46,6 @@ class Births:
         """
         model = self.catalog.find(request.model_file)
         context, raw = model.effective_context(request.model_context)
-        _refuse_filters(context)
         execution = request.execution_context or {}
         presets = execution_context("execution_context", execution).presets
         record = new_record(request, model, context, execution)
@@ -119,17 +119,30 @@ class Births:
             stored = StoredRequest(request.request_id, row.run_key, digest, row.seq, row.seq)
             return await store.update(row.run_key, edit, stored, self._rendered, tell)
 
-        return await self._replaying(
+        override = None if request is None else request.model_context
+        context, _ = self.catalog.find(record.model_file).effective_context(override)
+        source = self.stores.durable if shadow else store
+        cut = await find_cut(source, record, context)
+        incarnation = await self._replaying(
             Origin.RECAST if recast else Origin.RESTORE,
             record,
             store,
-            model_override=None if request is None else request.model_context,
+            model_override=override,
             execution=execution,
             plan=ReplayPlan(compare_after_seq=compare_after),
             event="onRestored",
             commit=commit,
             shadow=shadow,
-            at_head=True,
+            at_head=cut is None,
+        )
+        if cut is None:
+            return incarnation
+        return replace(
+            incarnation,
+            origin=Origin.REWIND,
+            plan=cut_plan(cut, compare_after),
+            pages=lambda: cut_pages(source, record.run_key, cut),
+            commit=CutCommit(store, cut, request, digest, execution, self.announcer, self._rendered),
         )
 
     async def rewind(self, record: RunRecord, request: RewindRun, digest: bytes) -> Incarnation:
@@ -140,6 +153,7 @@ class Births:
         """
         model = self.catalog.find(record.model_file)
         context, _ = model.effective_context(request.model_context)
+        refuse_filters(context)
         marker = context.restorations.rewind
         source = self.stores.of(record.run_key)
         to_seq = await rewind_target(source, record, request, marker)
@@ -284,8 +298,6 @@ class Births:
         """
         model = self.catalog.find(record.model_file)
         context, raw = model.effective_context(model_override)
-        if origin is not Origin.CLONE:
-            _refuse_filters(context)
         presets = execution_context("execution_context", execution).presets
         source = self.stores.durable if shadow else store
         if boot is None:
@@ -366,21 +378,6 @@ class Births:
 
     def _view(self, record: RunRecord) -> dict[str, Any]:
         return run_view(record, None, live=True, sandbox=self.sandbox)
-
-
-def _refuse_filters(context: ModelContext) -> None:
-    """Filters are for clones, whose history then is what they leave.
-
-    A run that came up without a part of its own history would contradict it with its next action.
-    """
-    if filters_of(context.restorations.parts()):
-        path = "restorations.assembly"
-        raise RequestError(
-            ErrorCode.INVALID_CONTEXT,
-            f"{path}: replay filters are for clone_run (with ephemeral, if nothing of it shall stay); a run that was "
-            "restored without a part of its history would contradict it",
-            path=path,
-        )
 
 
 def _policy(raw: Mapping[str, Any], name: str, default: str) -> str:

@@ -10,6 +10,7 @@ from worker.channel import pack
 from worker.runs.assembly import (
     REPLAY,
     Assembly,
+    Cut,
     FilterKind,
     FilterTarget,
     ReplayFilter,
@@ -17,6 +18,7 @@ from worker.runs.assembly import (
     SnapshotPart,
     assembly_of,
     assembly_problems,
+    cut_by,
     filters_of,
     left_by,
     plan_assembly,
@@ -161,7 +163,28 @@ def test_an_exclusion_drops_tails_that_were_taken_back_and_a_stop_keeps_them() -
     assert left_by(entries, [ReplayFilter(EXCLUDE, ANY, "step")]) == (entries, False)
     assert left_by(entries, [ReplayFilter(STOP, ANY, "step")]) == (entries, False)
     kept, excluded = left_by(entries, [ReplayFilter(EXCLUDE, ANY, "go")])
-    assert (names(kept), excluded) == (names(story()), True)
+    assert (names(kept), excluded) == (names(story()), False)
+    kept, excluded = left_by(
+        [*entries, entry(7, EntryKind.EXECUTE, "end")], [ReplayFilter(EXCLUDE, ANY, "go")]
+    )
+    assert (names(kept), excluded) == (names(story("end")), True)
+
+
+@pytest.mark.parametrize(
+    ("filters", "to_seq", "kept"),
+    (
+        ([ReplayFilter(STOP, ANY, "step")], 3, []),
+        ([ReplayFilter(EXCLUDE, ANY, "step")], 3, [5]),
+        ([ReplayFilter(EXCLUDE, FilterTarget.SET, "x")], 2, [4, 5, 6]),
+        ([ReplayFilter(EXCLUDE, ANY, "go"), ReplayFilter(STOP, FilterTarget.EXECUTE, "x")], 1, [3, 4]),
+    ),
+)
+def test_a_cut_begins_with_the_first_action_left_out(
+    filters: list[ReplayFilter], to_seq: int, kept: list[int]
+) -> None:
+    entries = story("go", "x=", "step", "x", "step")
+    assert cut_by(entries, filters) == Cut(to_seq, tuple(entries[seq - 1] for seq in kept))
+    assert cut_by(story("a"), filters) is None
 
 
 @given(
