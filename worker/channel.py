@@ -11,6 +11,9 @@ Supervisor to run process (``n`` counts requests from 1, each answered exactly o
     ["read", n, names, ignorable]                    names: list of variable references
     ["introspect", n]                                what the model offers; nothing of the run changes
     ["replay", n, entries]                           entries: list of [seq, at_us, actor, action]
+    ["assign", n, at_us, values, reseed_seq]         a snapshot or a part of it; values: list of [name, msgpack bytes of
+                                                     a JSON value], assigned in order; reseed_seq: the seq it is of,
+                                                     for the random streams that begin anew behind it, or None
     ["settle", n, at_us, event]                      replay is over; event: "onRestored" ... or None
 
 Run process to supervisor::
@@ -22,7 +25,10 @@ Run process to supervisor::
                                                      "introspect": {"functions", "variables"}
     ["replayed", n, digests, done]                   outcome digests in order; several frames may answer one
                                                      "replay", the last has done = True
-    ["settled", n, records, warnings]                records: the last value of every name recorded since boot
+    ["assigned", n, findings]                        warnings; those of code NOT_ASSIGNED, for a value that could not
+                                                     be assigned, have "type" and "message" too
+    ["settled", n, records, warnings]                records: the last value of every name recorded since boot, or
+                                                     since the last "assign"
     ["fault", n, kind, detail]                       the process cannot go on ("memory"); it is ended
 
 ``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``.

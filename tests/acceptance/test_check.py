@@ -343,3 +343,19 @@ def test_what_is_no_model_is_a_usage_error(command: Callable[..., Any], tmp_path
 
 def test_without_a_model_the_usage_is_told(command: Callable[..., Any]) -> None:
     assert command("check").status == 2
+
+
+def test_an_object_that_a_snapshot_flattens_is_a_problem(check: Callable[..., Checked]) -> None:
+    source = """
+    from epicenter import Epicenter
+
+    names = set()
+
+
+    def step():
+        names.add("a")
+        Epicenter.record("names", names)
+    """
+    checked = check(source, ctx2=json.dumps({"restorations": {"assembly": [{"snapshot": {}}]}}))
+    finding = checked.finding("NOT_DECODED", "names")
+    assert (checked.status, finding["severity"], finding["line"]) == (1, "problem", 4)

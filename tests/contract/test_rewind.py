@@ -56,6 +56,28 @@ def test_a_marker_takes_back_what_was_not_taken_back_before(
     on_store(scenario)
 
 
+def test_what_is_kept_of_a_tail_follows_the_marker(
+    on_store: OnStore, appending: Appending, entry: Entry, grown: Grown
+) -> None:
+    async def scenario(store: Store) -> None:
+        await grown(store, 4)
+        marker, kept = entry(5, kind=EntryKind.REWIND), (entry(6), entry(7))
+        with pytest.raises(ValueError, match="where 6 must follow"):
+            await store.rewind(Rewind("run", 1, 4, 2, marker, 60, kept=kept[1:]))
+        with pytest.raises(ValueError, match="without a marker"):
+            await store.rewind(Rewind("run", 1, 4, 2, None, 60, kept=(entry(3),)))
+
+        await store.rewind(Rewind("run", 1, 4, 2, marker, 60, kept=kept))
+        await store.append(appending(7))
+
+        entries = await store.read("run")
+        assert [item.rewound_by for item in entries] == [None, None, 5, 5, None, None, None, None]
+        assert tuple(entries[4:7]) == (marker, *kept)
+        assert [one[0] for one in await store.read_replayable("run")] == [2, 6, 7, 8]
+
+    on_store(scenario)
+
+
 def test_a_replay_reads_the_actions_that_stand_page_by_page(
     on_store: OnStore, appending: Appending, entry: Entry, grown: Grown
 ) -> None:

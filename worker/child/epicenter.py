@@ -12,7 +12,7 @@ Epicenter``) give the same functions:
 | callback(name, arguments) | ignored, returns None: no external function is reachable from a run process |
 | actor() | a new dict of who asks; the five keys of an actor are always there |
 | register_custom_encoder(type, fn) | ``fn(value)`` returns JSON text; see ``encoding`` |
-| register_custom_decoder(type, fn) | ``fn(name, variable, text, mode)`` assigns a value that is set |
+| register_custom_decoder(type, fn) | ``fn(name, variable, text, mode)`` assigns a value; mode: set or restore |
 
 Events a model may subscribe to: onInitialized, onRestored, onRewound, onCloned.
 """

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from worker.child.determinism import Clock, Randomness
-from worker.child.encoding import Encoder, json_text
+from worker.child.encoding import PLAIN, Encoder, json_text
 from worker.child.epicenter import Bridge
 from worker.child.failures import (
     MESSAGE_BYTES,
@@ -104,6 +104,25 @@ class Executor:
         self._randomness.restore(state)
         return outcome
 
+    def assign(self, at_us: int, name: str, packed: bytes) -> dict[str, str] | None:
+        """Give a variable its archived value at a time; what did not work, or None.
+
+        Raises:
+            MemoryError: the model ran out of memory.
+        """
+        self._move_clock(at_us)
+        self._bridge.actor_bytes = None
+        value = _unpack(packed, raw=False, strict_map_key=False)
+        decoded, error = attempt(self._set, name, value, "restore")
+        if error is None:
+            return None if decoded else {"code": "NOT_DECODED", "path": name}
+        if issubclass(type(error), MemoryError):
+            raise error
+        if isinstance(error, RefusedError) and error.code == "UNKNOWN_VARIABLE":
+            return {"code": error.code, "path": name}
+        told = {"type": bounded(type_name(error), 256), "message": bounded(error_text(error), 256)}
+        return {"code": "NOT_ASSIGNED", "path": name, **told}
+
     def introspect(self) -> Outcome:
         """What the model offers: ``{functions, variables}``."""
         found = introspect(self._namespace, self._is_operation, self._encoder.warnings)
@@ -138,14 +157,18 @@ class Executor:
         self._set(name, request["value"])
         return self._variables.get(name)
 
-    def _set(self, name: str, value: Any) -> None:
-        if self._bridge.has_decoders:
+    def _set(self, name: str, value: Any, mode: str = "set") -> bool:
+        """Assign to a variable; False if it held an object, and no decoder made one of the value."""
+        is_plain = True
+        if mode == "restore" or self._bridge.has_decoders:
             current = self._variables.get(name)
             decoder = self._bridge.decoder_for(current)
             if decoder is not None:
-                decoder(name, current, json_text(value), "set")
-                return
+                decoder(name, current, json_text(value), mode)
+                return True
+            is_plain = type(current) in PLAIN
         self._variables.set(name, value)
+        return is_plain
 
     def _find_operation(self, name: str, function: Any) -> Callable[..., Any]:
         if not self._is_operation(name, function):

@@ -36,6 +36,9 @@ __builtins__ = BUILTINS
 BALLAST_BYTES: Final = 1024 * 1024
 ENVELOPE_BYTES: Final = 64 * 1024
 DIGESTS_PER_FRAME: Final = 4096
+FINDINGS: Final = ("NOT_ASSIGNED", "UNKNOWN_VARIABLE", "NOT_DECODED")
+"""What can be wrong with an archived value, the worst first."""
+FINDINGS_PER_FRAME: Final = 100
 REPLAY_REPORT_SECONDS: Final = 0.25
 INITIALIZED: Final = "onInitialized"
 _unpack: Final = msgpack.unpackb
@@ -197,6 +200,9 @@ class RunProcess:
             case ["replay", int(n), list(entries)]:
                 self.request = n
                 self._replay(n, entries)
+            case ["assign", int(n), int(at_us), list(values), reseed_seq]:
+                self.request = n
+                self._assign(n, at_us, values, reseed_seq)
             case ["settle", int(n), int(at_us), event]:
                 self.request = n
                 self._settle(n, at_us, event)
@@ -225,6 +231,19 @@ class RunProcess:
                 due = monotonic() + REPLAY_REPORT_SECONDS
         self._encoder.drain_warnings()
         self._link.send(["replayed", n, digests, True])
+
+    def _assign(self, n: int, at_us: int, values: list[Any], reseed_seq: int | None) -> None:
+        """Take archived values over; what is recorded or drawn meanwhile leaves no trace."""
+        state = self._randomness.save()
+        found = [self._executor.assign(at_us, name, packed) for name, packed in values]
+        findings = [finding for code in FINDINGS for finding in found if finding and finding["code"] == code]
+        if reseed_seq is None:
+            self._randomness.restore(state)
+        else:
+            self._randomness.reseed(self._spec.seed, reseed_seq)
+        self._encoder.drain_warnings()
+        self._bridge.drain_records()
+        self._link.send(["assigned", n, findings[:FINDINGS_PER_FRAME]])
 
     def _settle(self, n: int, at_us: int, event: str | None) -> None:
         """End a restore: the event's handler is the first thing heard again, and draws nothing for good."""

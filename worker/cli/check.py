@@ -200,6 +200,19 @@ class _Check:
                     Severity.PROBLEM, "EVENT_FAILED", message, subject=warning["path"], advice=advice
                 )
 
+            elif warning["code"] == "NOT_DECODED":
+                name = warning["path"]
+                message = f"variable {name} held an object, and holds a plain value after a snapshot"
+                advice = "register a custom decoder for its class, or keep a plain value"
+                yield self._finding(
+                    Severity.PROBLEM,
+                    "NOT_DECODED",
+                    message,
+                    line=self._line_of(name),
+                    subject=name,
+                    advice=advice,
+                )
+
     def _of_variables(self, played: Played) -> Iterator[Finding]:
         for name, reason in played.unreadable.items():
             if self._line_of(name) is None:

@@ -101,7 +101,7 @@ class Rewind:
     ``marker`` is the rewind entry, its seq ``head_seq + 1``: it is appended, and every entry between
     ``to_seq`` and it, unless taken back before, gets ``rewound_by = marker.seq``. With ``marker`` None
     (a destructible rewind) the tail is deleted and the head becomes ``to_seq``; requests answered by deleted
-    entries keep their answers.
+    entries keep their answers. ``kept``: entries that follow the marker, for actions of the tail that stay in effect.
     """
 
     run_key: str
@@ -113,6 +113,7 @@ class Rewind:
     records: Mapping[str, bytes] = field(default_factory=dict)
     request: StoredRequest | None = None
     events: tuple[NewEvent, ...] = ()
+    kept: tuple[LogEntry, ...] = ()
 
 
 class EventLog(Protocol):

@@ -125,7 +125,7 @@ class MemoryStore:
                 entry if entry.rewound_by is not None else replace(entry, rewound_by=rewind.marker.seq)
                 for entry in run.entries[rewind.to_seq :]
             ]
-            run.entries.append(rewind.marker)
+            run.entries += (rewind.marker, *rewind.kept)
         run.variables = dict(rewind.records)
         self._advance(run, len(run.entries), rewind.at_us)
         self._store_request(rewind.request)

@@ -35,11 +35,13 @@ def check_creation(creation: Creation) -> None:
 
 
 def check_rewind(rewind: Rewind) -> None:
-    """The target lies in the history, and the marker is its next entry."""
+    """The target lies in the history, and the marker is its next entry; only a marker is followed by others."""
     if not 1 <= rewind.to_seq <= rewind.head_seq:
         raise ValueError(f"run {rewind.run_key}: rewind to {rewind.to_seq}, head {rewind.head_seq}")
     if rewind.marker is not None:
-        _check_entries(rewind.run_key, (rewind.marker,), rewind.head_seq, rewind.epoch)
+        _check_entries(rewind.run_key, (rewind.marker, *rewind.kept), rewind.head_seq, rewind.epoch)
+    elif rewind.kept:
+        raise ValueError(f"run {rewind.run_key}: a rewind without a marker keeps nothing of the tail")
 
 
 def within_bytes(rows: Iterable[tuple[Any, ...]], max_bytes: int) -> Iterator[tuple[Any, ...]]:

@@ -139,12 +139,12 @@ def rewind(db: sqlite3.Connection, rewind: Rewind) -> Written:
         _keep_answers(db, run_key, rewind.to_seq)
         db.execute("DELETE FROM entry WHERE run_key = ? AND seq > ?", (run_key, rewind.to_seq))
     else:
-        last = _advance(db, rewind, rewind.marker.seq)
+        last = _advance(db, rewind, rewind.marker.seq + len(rewind.kept))
         db.execute(
             "UPDATE entry SET rewound_by = ? WHERE run_key = ? AND seq > ? AND rewound_by IS NULL",
             (rewind.marker.seq, run_key, rewind.to_seq),
         )
-        _insert_entries(db, run_key, (rewind.marker,))
+        _insert_entries(db, run_key, (rewind.marker, *rewind.kept))
     db.execute("DELETE FROM variable WHERE run_key = ?", (run_key,))
     _write_variables(db, run_key, rewind.records)
     if rewind.request is not None:

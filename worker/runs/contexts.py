@@ -11,20 +11,29 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from protocol.errors import ErrorCode
 from worker.errors import RequestError
+from worker.runs.assembly import Assembly, assembly_of, assembly_problems
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 SHOWN_CHARACTERS: Final = 300
 """Of a path and of a reason in a message: names and values are the caller's and may be megabytes long."""
+POSITION: Final = re.compile(r"0|[1-9][0-9]{0,3}")
+"""The place of an argument in a call."""
 Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"]
 Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
+
+
+def _arguments(value: Any) -> Any:
+    if value is None or isinstance(value, (list, dict)):
+        return value
+    raise ValueError("a list of all arguments, or a map from position to argument, is needed")
 
 
 class _Options(BaseModel):
@@ -54,22 +63,39 @@ class Defaults(_Options):
 
 
 class RewindMarker(_Options):
-    """Which operation counts as a step: one call of ``name`` (with ``arguments``, where given, equal).
+    """Which operation counts as a step: one completed call of ``name`` that fits ``arguments``, where given.
 
-    ``destructible``: a rewind deletes the tail of the history instead of marking it.
+    A list must equal the call's arguments. A map names positions, from ``"0"``, and the values there; a call
+    may have more. ``destructible``: a rewind deletes the tail of the history instead of marking it.
     """
 
     name: Annotated[str, Field(min_length=1)] | None = None
-    arguments: list[Any] | None = None
+    arguments: Annotated[list[Any] | dict[str, Any] | None, PlainValidator(_arguments)] = None
     destructible: bool = False
+
+    def fits(self, arguments: list[Any]) -> bool:
+        """Whether a call with these arguments is meant."""
+        asked = self.arguments
+        if not isinstance(asked, dict):
+            return asked is None or arguments == asked
+        return all(
+            int(place) < len(arguments) and arguments[int(place)] == value for place, value in asked.items()
+        )
 
 
 class Restorations(_Options):
-    """How state is rebuilt; ``assembly`` is an ordered list of polymorphic parts."""
+    """How state is rebuilt; ``assembly`` is an ordered list of polymorphic parts.
+
+    ``log`` is kept and shown to the model; no value of it changes anything here.
+    """
 
     assembly: list[dict[str, Any]] | None = None
     rewind: RewindMarker = RewindMarker()
     log: str | None = None
+
+    def parts(self) -> Assembly:
+        """The assembly of a context without problems."""
+        return assembly_of(map(part_kind, self.assembly or ()))
 
 
 class Protections(_Options):
@@ -212,17 +238,20 @@ def _unknown(context: ModelContext) -> Iterable[tuple[str, str]]:
             yield "language", f"{context.language!r} is not served; this worker runs python3"
 
 
+def _restorations(restorations: Restorations) -> Iterable[tuple[str, str]]:
+    """What no state can be put together from, and marks that no call could fit."""
+    if restorations.assembly is not None:
+        for path, reason in assembly_problems([part_kind(part) for part in restorations.assembly]):
+            yield f"restorations.assembly{path}", reason
+    for place in restorations.rewind.arguments or ():
+        if isinstance(restorations.rewind.arguments, dict) and not POSITION.fullmatch(place):
+            path = f"restorations.rewind.arguments.{place}"
+            yield path, 'calls are recorded by position; name an argument by its place: "0", "1", ...'
+
+
 def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
     """Properties that change what a model does and are not served here, with what to do instead."""
-    for index, part in enumerate(context.restorations.assembly or ()):
-        path = f"restorations.assembly[{index}]"
-        kind, options = part_kind(part)
-        if kind == "snapshot":
-            yield path, "snapshot restoration is not served by this worker; use replay"
-        elif kind != "replay":
-            yield path, f"{kind or part!r:.80} is not a known restoration; known: replay"
-        elif options.get("operations"):
-            yield f"{path}.replay.operations", "replay filters are not served by this worker; remove them"
+    yield from _restorations(context.restorations)
     if context.protections.guards:
         yield "protections.guards", "guards are not served by this worker; without them access would be open"
     if context.externalFunctions:

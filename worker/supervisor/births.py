@@ -12,11 +12,13 @@ from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
 from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
+from worker.runs.assembly import filters_of, left_by, plan_assembly
 from worker.runs.contexts import execution_context
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
+from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, refuse_filters
 from worker.supervisor.events import Announcer
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
@@ -117,16 +119,30 @@ class Births:
             stored = StoredRequest(request.request_id, row.run_key, digest, row.seq, row.seq)
             return await store.update(row.run_key, edit, stored, self._rendered, tell)
 
-        return await self._replaying(
+        override = None if request is None else request.model_context
+        context, _ = self.catalog.find(record.model_file).effective_context(override)
+        source = self.stores.durable if shadow else store
+        cut = await find_cut(source, record, context)
+        incarnation = await self._replaying(
             Origin.RECAST if recast else Origin.RESTORE,
             record,
             store,
-            model_override=None if request is None else request.model_context,
+            model_override=override,
             execution=execution,
             plan=ReplayPlan(compare_after_seq=compare_after),
             event="onRestored",
             commit=commit,
             shadow=shadow,
+            at_head=cut is None,
+        )
+        if cut is None:
+            return incarnation
+        return replace(
+            incarnation,
+            origin=Origin.REWIND,
+            plan=cut_plan(cut, compare_after),
+            pages=lambda: cut_pages(source, record.run_key, cut),
+            commit=CutCommit(store, cut, request, digest, execution, self.announcer, self._rendered),
         )
 
     async def rewind(self, record: RunRecord, request: RewindRun, digest: bytes) -> Incarnation:
@@ -137,6 +153,7 @@ class Births:
         """
         model = self.catalog.find(record.model_file)
         context, _ = model.effective_context(request.model_context)
+        refuse_filters(context)
         marker = context.restorations.rewind
         source = self.stores.of(record.run_key)
         to_seq = await rewind_target(source, record, request, marker)
@@ -203,8 +220,13 @@ class Births:
             async for page in pages(source_store, source.run_key, at_seq)
             for entry in page
         ]
+        context, _ = self.catalog.find(source.model_file).effective_context(request.model_context)
+        entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
+        at_seq = len(entries)
         metadata = await source_store.read_metadata(source.run_key)
         record = cloned_record(source, request, execution, at_seq, ephemeral=ephemeral)
+        if excluded:  # what its outcomes depended on is not there any more
+            record = replace(record, compare_after_seq=at_seq)
         store = self.stores.ephemeral if ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, digest, at_seq, at_seq)
 
@@ -238,8 +260,20 @@ class Births:
             event="onCloned",
             commit=commit,
             boot=entries[0],
+            at_head=at_seq == source.seq,
         )
-        return replace(incarnation, begin=begin, pages=history)
+        archive = await source_store.read_variables(source.run_key)
+
+        async def archived() -> Mapping[str, bytes]:
+            return archive
+
+        return replace(
+            incarnation,
+            begin=begin,
+            pages=history,
+            archived=archived,
+            archived_us=source.last_operated_us or 0,
+        )
 
     # Shared by all that replay
 
@@ -256,8 +290,12 @@ class Births:
         commit: Commit,
         shadow: bool = False,
         boot: LogEntry | None = None,
+        at_head: bool = False,
     ) -> Incarnation:
-        """``shadow``: the incarnation works on a copy in memory and leaves the durable run as it is."""
+        """``shadow``: the incarnation works on a copy in memory and leaves the durable run as it is.
+
+        ``at_head``: its state is that of the head of the history, as the archive is.
+        """
         model = self.catalog.find(record.model_file)
         context, raw = model.effective_context(model_override)
         presets = execution_context("execution_context", execution).presets
@@ -272,6 +310,9 @@ class Births:
 
         def history() -> AsyncIterator[Sequence[Replayable]]:
             return replay_pages(source, record.run_key, plan.through_seq)
+
+        async def archived() -> Mapping[str, bytes]:
+            return await source.read_variables(record.run_key)
 
         return Incarnation(
             origin=origin,
@@ -292,6 +333,9 @@ class Births:
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
             warnings=self._judge_fingerprint(record, model, raw),
+            assembly=plan_assembly(context.restorations.parts(), at_head=at_head),
+            archived=archived,
+            archived_us=record.last_operated_us or 0,
         )
 
     def _judge_fingerprint(

@@ -1,22 +1,27 @@
-"""Bringing one run process up: the model loaded, the history replayed, the run settled.
+"""Bringing one run process up: the model loaded, its state put together, the run settled.
 
 A ``BringUp`` is the conversation with the process until it may take requests. It neither starts nor ends the
 process, and writes nothing.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from protocol.errors import ErrorCode
 from worker.channel import ChannelError
 from worker.errors import ModelError, ReplayError, RequestError
 from worker.process.handle import ProcessHandle
+from worker.runs.assembly import ReplayPart, SnapshotPart
 from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor import answers
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.progress import ProgressMeter, Tell
-from worker.supervisor.replay import Replayer
+from worker.supervisor.replay import CAUSES, Replayer
+from worker.supervisor.snapshots import Assigner
+
+LOST: Final = ", or an action depended on random numbers or unrecorded variables that a snapshot had not kept"
 
 
 class BringUp:
@@ -34,6 +39,8 @@ class BringUp:
         self._tell = tell
         self._replayer: Replayer | None = None
         self._meter: ProgressMeter | None = None
+        self._assigner: Assigner | None = None
+        self._last_at_us = incarnation.boot_at_us
         self._is_settling = False
         self.warnings: list[dict[str, Any]] = list(incarnation.warnings)
 
@@ -46,6 +53,8 @@ class BringUp:
     def total(self) -> int:
         """Actions that there are to replay, as far as is known by now; never less than ``applied``."""
         incarnation = self._incarnation
+        if not any(isinstance(part, ReplayPart) for part in incarnation.assembly):
+            return 0
         last = min(incarnation.plan.through_seq, incarnation.record.seq)
         return max(self.applied, last - (0 if self._replayer is None else self._replayer.skipped))
 
@@ -81,24 +90,53 @@ class BringUp:
             ) from None
 
     async def replay(self, handle: ProcessHandle) -> dict[str, bytes]:
-        """Have the history applied and compared; gives the last recorded value of every name.
+        """Have the state put together; gives the archive's or the last recorded value of every name.
 
         Raises:
             ReplayError: REPLAY_DIVERGED, BOOT_TIMEOUT, or PROCESS_EXITED after ``stop``.
         """
         patience = self._settings.operation_timeout_seconds * 2
-        strict = self._incarnation.strict_replay
+        archive: Mapping[str, bytes] = {}
+        for part in self._incarnation.assembly:
+            if isinstance(part, SnapshotPart):
+                archive = await self._incarnation.archived()
+                await self._assign(handle, part, archive, patience)
+            else:
+                await self._apply(handle, patience)
+        records = await self._settle(handle, patience)
+        handle.output.unmute()
+        for finding in self.divergences:
+            self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
+        return {**archive, **records}
+
+    async def _apply(self, handle: ProcessHandle, patience: float) -> None:
+        incarnation = self._incarnation
+        may_lose = any(isinstance(part, SnapshotPart) for part in incarnation.context.restorations.parts())
         self._replayer = Replayer(
-            self._incarnation.plan, handle.send, strict=strict, patience_seconds=patience
+            incarnation.plan,
+            handle.send,
+            strict=incarnation.strict_replay,
+            patience_seconds=patience,
+            causes=CAUSES + LOST if may_lose else CAUSES,
         )
         self._meter = ProgressMeter(self._tell)
         await self._replayer.run(self._incarnation.pages())
         self._meter.end(self.applied)
-        records = await self._settle(handle, self._replayer.last_at_us, patience)
-        handle.output.unmute()
-        for finding in self._replayer.divergences:
-            self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
-        return records
+        self._last_at_us = self._replayer.last_at_us or self._last_at_us
+
+    async def _assign(
+        self, handle: ProcessHandle, part: SnapshotPart, archive: Mapping[str, bytes], patience: float
+    ) -> None:
+        incarnation = self._incarnation
+        strict = incarnation.strict_replay
+        # What a replay drew is where the streams stood; without one nobody knows where.
+        reseed_seq = incarnation.record.seq if self._replayer is None else None
+        self._last_at_us = incarnation.archived_us or self._last_at_us
+        self._assigner = Assigner(part, handle.send, strict=strict, patience_seconds=patience)
+        if self._settled.done():  # stopped while the archive was read
+            self._assigner.abandon()
+        await self._assigner.run(archive, self._last_at_us, reseed_seq)
+        self.warnings += self._assigner.warnings
 
     def on_message(self, message: list[Any]) -> None:
         """Judge one frame of the process.
@@ -116,6 +154,8 @@ class BringUp:
                 self._replayer.on_replayed(number, digests, done)
                 if self._meter is not None:
                     self._meter.report(self.applied, self.total)
+            case ["assigned", number, findings] if self._assigner is not None:
+                self._assigner.on_assigned(number, findings)
             case ["settled", _, records, warnings] if self._is_settling and not self._settled.done():
                 self.warnings += answers.judge_warnings(warnings)
                 self._settled.set_result(answers.judge_records(records))
@@ -132,12 +172,14 @@ class BringUp:
                 waited.exception()  # it may have no reader any more
         if self._replayer is not None:
             self._replayer.abandon()
+        if self._assigner is not None:
+            self._assigner.abandon()
 
-    async def _settle(self, handle: ProcessHandle, last_at_us: int, patience: float) -> dict[str, bytes]:
+    async def _settle(self, handle: ProcessHandle, patience: float) -> dict[str, bytes]:
         incarnation = self._incarnation
         patience = incarnation.context.event_timeout_seconds(incarnation.event) or patience
         self._is_settling = True
-        handle.send(["settle", 1, last_at_us or incarnation.boot_at_us, incarnation.event])
+        handle.send(["settle", 1, self._last_at_us, incarnation.event])
         try:
             return await asyncio.wait_for(self._settled, patience)
         except TimeoutError:

@@ -106,7 +106,7 @@ class Announcer:
         """A run is in memory again, at ``seq``."""
         return (NewEvent(EventKind.RESTORED, at_us, pack({"seq": seq})),)
 
-    def rewound(self, to_seq: int, seq: int, request_id: str, at_us: int) -> tuple[NewEvent, ...]:
+    def rewound(self, to_seq: int, seq: int, request_id: str | None, at_us: int) -> tuple[NewEvent, ...]:
         """A run has the state that it had at ``to_seq``; its head is ``seq`` now."""
         body = {"to_seq": to_seq, "seq": seq, "request_id": request_id}
         return (NewEvent(EventKind.REWOUND, at_us, pack(body)),)

@@ -57,8 +57,7 @@ async def rewind_target(store: Store, record: RunRecord, request: RewindRun, mar
 
     def is_step(entry: LogEntry) -> bool:
         action = msgpack.unpackb(entry.action, raw=False)
-        fits = marker.arguments is None or action.get("arguments") == marker.arguments
-        return bool(action.get("name") == marker.name and fits)
+        return bool(action.get("name") == marker.name and marker.fits(action.get("arguments") or []))
 
     if request.to_seq is None and marker.name is None:
         raise RequestError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.log.base import Store
+from worker.runs.assembly import REPLAY, Assembly
 from worker.runs.contexts import ModelContext
 from worker.runs.history import Replayable, ReplayPlan
 from worker.runs.record import RunRecord
@@ -13,7 +14,13 @@ from worker.runs.stimuli import Origin
 from worker.supervisor.models import ModelSource
 
 Pages = Callable[[], AsyncIterator[Sequence[Replayable]]]
+Archived = Callable[[], Awaitable[Mapping[str, bytes]]]
 Commit = Callable[[RunRecord, Mapping[str, bytes], int], Awaitable[RunRecord]]
+
+
+async def nothing_archived() -> Mapping[str, bytes]:
+    """The archive of a run that no snapshot is assigned to."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,8 @@ class Incarnation:
     ``record`` is the run's row as last seen; ``begin`` gives it claimed for this host; ``pages`` what to replay of the
     history, in order; ``commit`` makes durable what this incarnation begins with: it takes the row, the records of boot
     and replay, and the time of the boot, and returns the row as it then is. ``event`` is the life-cycle
-    event fired in the model, after boot (create) or after the replay.
+    event fired in the model, after boot (create) or after the replay. ``assembly`` is what is done in between, in
+    order; a snapshot in it assigns what ``archived`` gives, as of ``archived_us``.
     """
 
     origin: Origin
@@ -44,6 +52,9 @@ class Incarnation:
     boot_at_us: int
     boot_actor: dict[str, Any] | None = None
     warnings: tuple[dict[str, Any], ...] = ()
+    assembly: Assembly = REPLAY
+    archived: Archived = nothing_archived
+    archived_us: int = 0
 
     @property
     def run_key(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from protocol.entities import Scope, ScopeBoundary
-from protocol.messages import CloneRun, CreateRun, RewindRun, UpdateRun
+from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import outcome_digest, pack
 from worker.clock import now_us
 from worker.runs.contexts import ModelContext
@@ -103,11 +103,12 @@ def boot_entry(
     return replace(entry, actor=None if actor is None else pack(actor), request_id=request_id)
 
 
-def rewind_entry(row: RunRecord, request: RewindRun, to_seq: int, at_us: int) -> LogEntry:
+def rewind_entry(row: RunRecord, request: RewindRun | RestoreRun | None, to_seq: int, at_us: int) -> LogEntry:
     """The marker behind the head of ``row`` that takes back everything after ``to_seq``."""
-    body = {"to_seq": to_seq, "rewind_count": request.rewind_count}
+    count = request.rewind_count if isinstance(request, RewindRun) else None
+    body = {"to_seq": to_seq, "rewind_count": count}
     entry = _plain_entry(EntryKind.REWIND, row.seq + 1, row.epoch, at_us, body)
-    return replace(entry, request_id=request.request_id)
+    return replace(entry, request_id=None if request is None else request.request_id)
 
 
 def _plain_entry(kind: EntryKind, seq: int, epoch: int, at_us: int, body: dict[str, Any]) -> LogEntry:

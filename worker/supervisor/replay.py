@@ -21,6 +21,8 @@ BATCH_BYTES: Final = 1024 * 1024
 WINDOW: Final = 2
 MAX_FINDINGS: Final = 100
 """Divergences described one by one; a model that never repeats itself would fill reply and log with them."""
+CAUSES: Final = "The model is not deterministic or was changed"
+"""Why a replay may not repeat what was recorded; for people."""
 
 
 class Replayer:
@@ -37,10 +39,12 @@ class Replayer:
         *,
         strict: bool,
         patience_seconds: float,
+        causes: str = CAUSES,
     ) -> None:
         self._plan = plan
         self._send = send
         self._strict = strict
+        self._causes = causes
         self._patience_seconds = patience_seconds
         self._pending: deque[tuple[int, list[Replayable]]] = deque()
         self._sent = 0
@@ -138,8 +142,7 @@ class Replayer:
             self._error = ReplayError(
                 ErrorCode.REPLAY_DIVERGED,
                 f"seq {seq}: {action.get('kind')} {action.get('name')!r} did not repeat the outcome in the history "
-                f"({recorded}, digest {expected.hex()}, now {got}). The model is not deterministic or was "
-                "changed; the history is intact",
+                f"({recorded}, digest {expected.hex()}, now {got}). {self._causes}; the history is intact",
                 **finding,
                 applied="no",
             )

@@ -111,11 +111,16 @@ def test_what_is_unknown_is_kept() -> None:
     ("raw", "path", "words"),
     (
         ({"version": "V3"}, "version", "V3 is not known"),
-        ({"restorations": {"assembly": [{"snapshot": {}}]}}, "restorations.assembly[0]", "use replay"),
+        ({"restorations": {"assembly": []}}, "restorations.assembly", "restore nothing"),
         (
-            {"restorations": {"assembly": [{"replay": {}}, {"objectType": "snapshot"}]}},
+            {"restorations": {"assembly": [{"replay": {}}, {"objectType": "replay"}]}},
             "restorations.assembly[1]",
-            "use replay",
+            "nothing to apply",
+        ),
+        (
+            {"restorations": {"assembly": [{"snapshot": {"variables": "x"}}]}},
+            "restorations.assembly[0].snapshot.variables",
+            "a list of 1 to",
         ),
         (
             {"restorations": {"assembly": [{"dream": {}}]}},
@@ -125,8 +130,13 @@ def test_what_is_unknown_is_kept() -> None:
         ({"restorations": {"assembly": [{}]}}, "restorations.assembly[0]", "{} is not a known"),
         (
             {"restorations": {"assembly": [{"replay": {"operations": [{"operationType": "exclude"}]}}]}},
-            "restorations.assembly[0].replay.operations",
-            "replay filters",
+            "restorations.assembly[0].replay.operations[0]",
+            "a filter has exactly operationType, targetKey, targetType",
+        ),
+        (
+            {"restorations": {"rewind": {"arguments": {"by": 1}}}},
+            "restorations.rewind.arguments.by",
+            "by position",
         ),
         ({"protections": {"guards": [{"role": {}}]}}, "protections.guards", "guards are not served"),
         ({"externalFunctions": {"leaderboard": {}}}, "externalFunctions", "external functions"),
@@ -151,6 +161,7 @@ def test_what_is_known_and_not_served_is_refused_by_name(raw: dict[str, Any], pa
         {"dependencies": []},
         {"variables": {"x": {"save": True}}},
         {"enableStateCache": True, "startDebugger": False},
+        {"restorations": {"log": "temporal"}},
     ),
 )
 def test_what_changes_nothing_is_taken(raw: dict[str, Any]) -> None:
@@ -304,3 +315,20 @@ def test_all_problems_of_a_context_are_told_at_once() -> None:
         "workerImage",
     ]
     assert context_problems({"version": "v2", "unknown": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("marked", "arguments", "fits"),
+    (
+        (None, [1], True),
+        ([1], [1], True),
+        ([1], [1, 2], False),
+        ({}, [], True),
+        ({"1": {"a": 2}}, [1, {"a": 2}, 3], True),
+        ({"0": 1, "1": 3}, [1, 2], False),
+        ({"1": None}, [1], False),
+    ),
+)
+def test_a_marker_fits_calls_by_their_arguments(marked: Any, arguments: list[Any], fits: bool) -> None:
+    context = model_context("model.ctx2", {"restorations": {"rewind": {"arguments": marked}}})
+    assert context.restorations.rewind.fits(arguments) is fits
