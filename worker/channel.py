@@ -12,6 +12,7 @@ Supervisor to run process (``n`` counts requests from 1, each answered exactly o
     ["introspect", n]                                what the model offers; nothing of the run changes
     ["replay", n, entries]                           entries: list of [seq, at_us, actor, action]
     ["settle", n, at_us, event]                      replay is over; event: "onRestored" ... or None
+    ["terminate", at_us]                             last, to a run at rest: onTerminating, then it is killed
 
 Run process to supervisor::
 
@@ -23,6 +24,7 @@ Run process to supervisor::
     ["replayed", n, digests, done]                   outcome digests in order; several frames may answer one
                                                      "replay", the last has done = True
     ["settled", n, records, warnings]                records: the last value of every name recorded since boot
+    ["terminated"]                                   its handler is done; what it printed is in the pipe
     ["fault", n, kind, detail]                       the process cannot go on ("memory"); it is ended
 
 ``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``.

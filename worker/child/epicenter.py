@@ -14,7 +14,7 @@ Epicenter``) give the same functions:
 | register_custom_encoder(type, fn) | ``fn(value)`` returns JSON text; see ``encoding`` |
 | register_custom_decoder(type, fn) | ``fn(name, variable, text, mode)`` assigns a value that is set |
 
-Events a model may subscribe to: onInitialized, onRestored, onRewound, onCloned.
+Events a model may subscribe to: onInitialized, onRestored, onRewound, onCloned, onTerminating.
 """
 
 import sys
@@ -56,6 +56,7 @@ class Bridge:
         self._minimum = 0
         self._room = 0
         self._allowed = 0
+        self._is_leaving = False
         self._sizes: dict[str, int] = {}
         self._records: dict[str, bytes] = {}
         self._handlers: dict[str, Callable[..., Any]] = {}
@@ -68,6 +69,10 @@ class Bridge:
         """
         self._minimum = _rank(minimum_log_level)
         self._room = self._allowed = records_bytes
+
+    def leave(self) -> None:
+        """The run leaves memory: what is recorded from now on is not kept, and a log line says so."""
+        self._is_leaving = True
 
     @property
     def records(self) -> dict[str, bytes]:
@@ -100,6 +105,9 @@ class Bridge:
         """
         if not isinstance(name, str) or not 0 < len(name) <= RECORD_NAME_CHARACTERS:
             raise ValueError(f"record: the name must be a string of 1 to {RECORD_NAME_CHARACTERS} characters")
+        if self._is_leaving:
+            self._output.log("WARN", f"record {name!r} in onTerminating is not kept: record it when it changes")
+            return
         try:
             packed = self._encoder.encode(value, name)
         except RefusedError as error:

@@ -20,6 +20,9 @@ LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 SHOWN_CHARACTERS: Final = 300
 """Of a path and of a reason in a message: names and values are the caller's and may be megabytes long."""
 Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"]
+TERMINATING: Final = "onTerminating"
+TERMINATING_SECONDS_MAX: Final = 5.0
+"""A run that leaves memory may be making room for another one, which waits for it."""
 Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -223,6 +226,10 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
             yield path, f"{kind or part!r:.80} is not a known restoration; known: replay"
         elif options.get("operations"):
             yield f"{path}.replay.operations", "replay filters are not served by this worker; remove them"
+    farewell = context.events.get(TERMINATING, EventOptions()).timeoutSeconds or 0
+    if farewell > TERMINATING_SECONDS_MAX:
+        path = f"events.{TERMINATING}.timeoutSeconds"
+        yield path, f"a run that leaves memory may take {TERMINATING_SECONDS_MAX:g} s at most; write less"
     if context.protections.guards:
         yield "protections.guards", "guards are not served by this worker; without them access would be open"
     if context.externalFunctions:
