@@ -106,7 +106,9 @@ class Bridge:
         if not isinstance(name, str) or not 0 < len(name) <= RECORD_NAME_CHARACTERS:
             raise ValueError(f"record: the name must be a string of 1 to {RECORD_NAME_CHARACTERS} characters")
         if self._is_leaving:
-            self._output.log("WARN", f"record {name!r} in onTerminating is not kept: record it when it changes")
+            self._output.log(
+                "WARN", f"record {name!r} in onTerminating is not kept: record it when it changes"
+            )
             return
         try:
             packed = self._encoder.encode(value, name)

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,3 +132,9 @@ def test_what_is_registered_must_be_a_class_and_a_function() -> None:
 
 def test_types_travel_with_it() -> None:
     assert (HOME / "epicenter" / "py.typed").is_file()
+
+
+def test_the_readme_lists_all_functions() -> None:
+    table = (REPOSITORY / "README.md").read_text().partition("| function | in a run |")[2].partition("\n\n")[0]
+    cells = [line.split(" | ")[0] for line in table.strip().splitlines()[1:]]
+    assert {name for cell in cells for name in re.findall(r"`(\w+)", cell)} == set(in_a_run())

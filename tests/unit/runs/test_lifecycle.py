@@ -562,7 +562,9 @@ def test_a_run_asked_to_leave_finishes_all_steps_of_its_request() -> None:
 
 def test_the_first_reason_to_leave_is_kept() -> None:
     run = restored(work(read()))
-    assert play(run, EvictAsked("first"), EvictAsked("second"), Performed(DONE))[-1] == Stop("first", orderly=True)
+    assert play(run, EvictAsked("first"), EvictAsked("second"), Performed(DONE))[-1] == Stop(
+        "first", orderly=True
+    )
 
 
 def test_the_session_timeout_ends_a_resting_run() -> None:
