@@ -23,6 +23,7 @@ Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"]
 TERMINATING: Final = "onTerminating"
 TERMINATING_SECONDS_MAX: Final = 5.0
 """A run that leaves memory may be making room for another one, which waits for it."""
+Policy = Literal["fail", "warn"]
 Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -68,11 +69,16 @@ class RewindMarker(_Options):
 
 
 class Restorations(_Options):
-    """How state is rebuilt; ``assembly`` is an ordered list of polymorphic parts."""
+    """How state is rebuilt; ``assembly`` is an ordered list of polymorphic parts.
+
+    ``divergence`` and ``modelChanged``: what becomes of a replay that comes out differently, or of another model.
+    """
 
     assembly: list[dict[str, Any]] | None = None
     rewind: RewindMarker = RewindMarker()
     log: str | None = None
+    divergence: Policy | None = None
+    modelChanged: Policy | None = None
 
 
 class Protections(_Options):

@@ -135,6 +135,8 @@ def test_types_travel_with_it() -> None:
 
 
 def test_the_readme_lists_all_functions() -> None:
-    table = (REPOSITORY / "README.md").read_text().partition("| function | in a run |")[2].partition("\n\n")[0]
+    table = (
+        (REPOSITORY / "README.md").read_text().partition("| function | in a run |")[2].partition("\n\n")[0]
+    )
     cells = [line.split(" | ")[0] for line in table.strip().splitlines()[1:]]
     assert {name for cell in cells for name in re.findall(r"`(\w+)", cell)} == set(in_a_run())
