@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,11 @@ def test_what_is_registered_must_be_a_class_and_a_function() -> None:
         registered.register_custom_decoder(dict, None)
 
 
-def test_types_travel_with_it() -> None:
+def test_it_is_installed_under_its_name_and_no_other_with_its_types() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"][str((HOME / "epicenter").relative_to(REPOSITORY))] == "epicenter"
+    assert str(HOME.relative_to(REPOSITORY)) in wheel["exclude"]
     assert (HOME / "epicenter" / "py.typed").is_file()
 
 
