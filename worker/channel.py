@@ -15,6 +15,7 @@ Supervisor to run process (``n`` counts requests from 1, each answered exactly o
                                                      a JSON value], assigned in order; reseed_seq: the seq it is of,
                                                      for the random streams that begin anew behind it, or None
     ["settle", n, at_us, event]                      replay is over; event: "onRestored" ... or None
+    ["terminate", at_us]                             last, to a run at rest: onTerminating, then it is killed
 
 Run process to supervisor::
 
@@ -29,6 +30,7 @@ Run process to supervisor::
                                                      be assigned, have "type" and "message" too
     ["settled", n, records, warnings]                records: the last value of every name recorded since boot, or
                                                      since the last "assign"
+    ["terminated"]                                   its handler is done; what it printed is in the pipe
     ["fault", n, kind, detail]                       the process cannot go on ("memory"); it is ended
 
 ``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``.

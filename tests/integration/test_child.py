@@ -573,8 +573,10 @@ def test_a_run_cannot_record_more_than_a_frame_holds(child: Child) -> None:
     assert child.call("record", names[0], text).records == {names[0]: text}
 
 
-def test_callbacks_are_ignored(child: Child) -> None:
-    assert child.result("callback") is None
+def test_a_callback_is_refused_by_name(child: Child) -> None:
+    error = child.error("callback")
+    assert (error["code"], error["information"]["type"]) == ("OPERATION_FAILED", "CallbackError")
+    assert "callback 'leaderboard': external functions are not served" in error["message"]
 
 
 # Determinism

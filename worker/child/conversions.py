@@ -6,6 +6,7 @@ the modules that are loaded; they are never imported here.
 """
 
 import sys
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
@@ -186,7 +187,8 @@ class Conversion:
         if issubclass(type(key), Enum):
             return self._key(key.value)
         if not issubclass(type(key), KEY_TYPES) and _foreign_rule(key) not in KEY_RULES:
-            raise self.refused(key, f"a key of type {type_name(key)} has no string form")
+            advice = KEY_HINTS.get(type_name(key), "")
+            raise self.refused(key, f"a key of type {type_name(key)} has no string form{advice}")
         if issubclass(type(key), float) and not isfinite(key):
             return float.__repr__(key)
         form = self.convert(key)
@@ -209,6 +211,10 @@ HINTS: Final[Mapping[str, str]] = {
     "zip": "; make it a list",
     "coroutine": "; operations are plain functions, not async ones",
     "complex": "; return its parts",
+}
+
+KEY_HINTS: Final[Mapping[str, str]] = {
+    "tuple": "; join its parts to a string, or reset_index() what pandas grouped",
 }
 
 
@@ -266,6 +272,7 @@ BY_CLASS: Final[Mapping[type, Rule]] = {
     tuple: _tagged(tuple),
     deque: _tagged(deque),
     range: _tagged(range),
+    array: _tagged(array),
     type({}.keys()): lambda conversion, value: conversion.sequence(value, value, len(value)),
     type({}.values()): lambda conversion, value: conversion.sequence(value, value, len(value)),
     type({}.items()): lambda conversion, value: conversion.sequence(value, value, len(value)),

@@ -4,7 +4,7 @@
 |---|---|
 | None, bool, str, int (-2^63 ... 2^64-1), finite float | itself |
 | NaN, +-Infinity, also as Decimal or numpy scalar | null, with a warning ``NON_FINITE`` (at most 100) |
-| list, tuple (named ones too), deque, range, dict views | list |
+| list, tuple (named ones too), deque, array.array, range, dict views | list |
 | set, frozenset | list: numbers or strings sorted, anything else ordered by its packed bytes |
 | dict and other mappings | map; OrderedDict in its own order |
 | map keys: int, float, bool, None, Enum | as JSON text (``1``, ``1.5``, ``true``, ``null``, the value's form) |

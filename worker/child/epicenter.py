@@ -9,12 +9,12 @@ Epicenter``) give the same functions:
 | subscribe(name, function) | one handler per event, the last one counts; what cannot be called is ignored |
 | publish(name, *args, **kwargs) | calls that handler and returns its result; None without one |
 | log(level, message), scribble | one log line, if the level reaches the minimum; an unknown level is INFO |
-| callback(name, arguments) | ignored, returns None: no external function is reachable from a run process |
+| callback(name, arguments) | raises CallbackError: no external function is reachable from a run process |
 | actor() | a new dict of who asks; the five keys of an actor are always there |
 | register_custom_encoder(type, fn) | ``fn(value)`` returns JSON text; see ``encoding`` |
 | register_custom_decoder(type, fn) | ``fn(name, variable, text, mode)`` assigns a value; mode: set or restore |
 
-Events a model may subscribe to: onInitialized, onRestored, onRewound, onCloned.
+Events a model may subscribe to: onInitialized, onRestored, onRewound, onCloned, onTerminating.
 """
 
 import sys
@@ -37,6 +37,12 @@ RECORD_NAME_CHARACTERS: Final = 256
 _unpack: Final = msgpack.unpackb
 
 
+class CallbackError(RuntimeError):
+    """An external function was called, and none can be reached."""
+
+    __module__ = "epicenter"
+
+
 class Bridge:
     """What a model said through ``Epicenter`` and the host has not heard yet.
 
@@ -50,6 +56,7 @@ class Bridge:
         self._minimum = 0
         self._room = 0
         self._allowed = 0
+        self._is_leaving = False
         self._sizes: dict[str, int] = {}
         self._records: dict[str, bytes] = {}
         self._handlers: dict[str, Callable[..., Any]] = {}
@@ -62,6 +69,10 @@ class Bridge:
         """
         self._minimum = _rank(minimum_log_level)
         self._room = self._allowed = records_bytes
+
+    def leave(self) -> None:
+        """The run leaves memory: what is recorded from now on is not kept, and a log line says so."""
+        self._is_leaving = True
 
     @property
     def records(self) -> dict[str, bytes]:
@@ -94,6 +105,11 @@ class Bridge:
         """
         if not isinstance(name, str) or not 0 < len(name) <= RECORD_NAME_CHARACTERS:
             raise ValueError(f"record: the name must be a string of 1 to {RECORD_NAME_CHARACTERS} characters")
+        if self._is_leaving:
+            self._output.log(
+                "WARN", f"record {name!r} in onTerminating is not kept: record it when it changes"
+            )
+            return
         try:
             packed = self._encoder.encode(value, name)
         except RefusedError as error:
@@ -123,8 +139,16 @@ class Bridge:
         if _rank(name) >= self._minimum:
             self._output.log(name, str(message))
 
-    def callback(self, _name: str, _arguments: Any = None) -> None:
-        """Nothing: a name that is not declared is ignored, and none is reachable."""
+    def callback(self, name: str, arguments: Any = None) -> Any:  # noqa: ARG002 - models may name their arguments
+        """Call an external function.
+
+        Raises:
+            CallbackError: always: none is reachable from a run process.
+        """
+        raise CallbackError(
+            f"callback {name!r:.80}: external functions are not served by this worker; "
+            "return what the caller should pass on, or record it"
+        )
 
     def actor(self) -> dict[str, Any]:
         """Who asks, as the host recorded it."""
@@ -148,9 +172,9 @@ class Bridge:
         self._decoders[kind] = function
 
 
-def publish_module(bridge: Bridge) -> None:
-    """Put the package into ``sys.modules``, under its name and the older one."""
-    functions: dict[str, Callable[..., Any]] = {
+def functions(bridge: Bridge) -> dict[str, Callable[..., Any]]:
+    """What the package offers a model, by name."""
+    return {
         "record": bridge.record,
         "subscribe": bridge.subscribe,
         "publish": bridge.publish,
@@ -161,11 +185,16 @@ def publish_module(bridge: Bridge) -> None:
         "register_custom_encoder": bridge.register_custom_encoder,
         "register_custom_decoder": bridge.register_custom_decoder,
     }
-    methods = {name: staticmethod(function) for name, function in functions.items()}
+
+
+def publish_module(bridge: Bridge) -> None:
+    """Put the package into ``sys.modules``, under its name and the older one."""
+    offered = functions(bridge)
+    methods = {name: staticmethod(function) for name, function in offered.items()}
     epicenter = type("Epicenter", (), {"__module__": "epicenter", **methods})
     for name in ("epicenter", "Epicenter"):
         module = ModuleType(name)
-        vars(module).update(functions, Epicenter=epicenter)
+        vars(module).update(offered, Epicenter=epicenter, CallbackError=CallbackError)
         sys.modules[name] = module
 
 

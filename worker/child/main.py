@@ -41,6 +41,7 @@ FINDINGS: Final = ("NOT_ASSIGNED", "UNKNOWN_VARIABLE", "NOT_DECODED")
 FINDINGS_PER_FRAME: Final = 100
 REPLAY_REPORT_SECONDS: Final = 0.25
 INITIALIZED: Final = "onInitialized"
+TERMINATING: Final = "onTerminating"
 _unpack: Final = msgpack.unpackb
 _unpackable: Final = (ValueError, TypeError, msgpack.UnpackException)
 STDERR_FD: Final = 2
@@ -206,6 +207,8 @@ class RunProcess:
             case ["settle", int(n), int(at_us), event]:
                 self.request = n
                 self._settle(n, at_us, event)
+            case ["terminate", int(at_us)]:
+                self._terminate(at_us)
             case _:
                 raise ChannelError(f"unknown message {message[0]!r:.40} of {len(message)} parts")
 
@@ -259,6 +262,14 @@ class RunProcess:
         self._output.flush()
         warnings += self._encoder.drain_warnings()
         self._link.send(["settled", n, self._bridge.drain_records(), warnings])
+
+    def _terminate(self, at_us: int) -> None:
+        """Let the model know that it leaves memory; what comes of it is printed or logged, and nothing else."""
+        self._bridge.actor_bytes = None
+        self._bridge.leave()
+        self._event_warnings(TERMINATING, self._executor.fire(TERMINATING, at_us))
+        self._output.flush()
+        self._link.send(["terminated"])
 
     def _event_warnings(self, event: str, error: BaseException | None) -> list[dict[str, str]]:
         """A handler that failed does not end the run; it is told as a warning and in the run's log."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from epicenter import Epicenter  # type: ignore[import-not-found]  # the zygote publishes it
+from epicenter import Epicenter  # the zygote publishes it
 
 count = 0
 values = {"list": [1, 2.5], "text": "a"}

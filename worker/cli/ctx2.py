@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from protocol.errors import ProtocolError
 from protocol.values import check_value
+from worker.cli.advice import advice_for, value_at
 from worker.cli.findings import Finding, Severity
 from worker.runs.contexts import (
     Defaults,
@@ -28,7 +29,6 @@ ALIKE: Final = 0.75
 # Properties that are known besides those that are typed: read elsewhere, or Epicenter's and only echoed.
 _ALSO_KNOWN: Final[Mapping[type[BaseModel], frozenset[str]]] = {
     ModelContext: frozenset({"control"}),
-    Restorations: frozenset({"divergence", "modelChanged"}),
     Defaults: frozenset({"variables"}),
 }
 _INSIDE: Final[Mapping[tuple[type[BaseModel], str], type[BaseModel]]] = {
@@ -66,7 +66,8 @@ class ContextFile:
         """What the worker would refuse, and what looks misspelled."""
         yield from self._unreadable
         for path, reason in context_problems(self.raw):
-            yield self._finding(Severity.PROBLEM, "INVALID_CONTEXT", path, f"{path}: {reason}", "")
+            advice = advice_for(value_at(self.raw, path), reason)
+            yield self._finding(Severity.PROBLEM, "INVALID_CONTEXT", path, f"{path}: {reason}", advice)
         for path, key, known in _misspelled(ModelContext, self.raw, ""):
             message = f"{path} is no property that the worker knows"
             advice = f"did you mean {known}? As it is, {key} has no effect"

@@ -7,6 +7,7 @@ import typer
 from worker.cli.call import call
 from worker.cli.check import check
 from worker.cli.demo import demo
+from worker.cli.schema import schema
 from worker.cli.serve import serve
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(call)
 app.command()(check)
+app.command()(schema)
 app.command()(demo)
 
 

@@ -23,6 +23,10 @@ SHOWN_CHARACTERS: Final = 300
 POSITION: Final = re.compile(r"0|[1-9][0-9]{0,3}")
 """The place of an argument in a call."""
 Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"]
+TERMINATING: Final = "onTerminating"
+TERMINATING_SECONDS_MAX: Final = 5.0
+"""A run that leaves memory may be making room for another one, which waits for it."""
+Policy = Literal["fail", "warn"]
 Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -86,12 +90,15 @@ class RewindMarker(_Options):
 class Restorations(_Options):
     """How state is rebuilt; ``assembly`` is an ordered list of polymorphic parts.
 
+    ``divergence`` and ``modelChanged``: what becomes of a replay that comes out differently, or of another model.
     ``log`` is kept and shown to the model; no value of it changes anything here.
     """
 
     assembly: list[dict[str, Any]] | None = None
     rewind: RewindMarker = RewindMarker()
     log: str | None = None
+    divergence: Policy | None = None
+    modelChanged: Policy | None = None
 
     def parts(self) -> Assembly:
         """The assembly of a context without problems."""
@@ -252,6 +259,10 @@ def _restorations(restorations: Restorations) -> Iterable[tuple[str, str]]:
 def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
     """Properties that change what a model does and are not served here, with what to do instead."""
     yield from _restorations(context.restorations)
+    farewell = context.events.get(TERMINATING, EventOptions()).timeoutSeconds or 0
+    if farewell > TERMINATING_SECONDS_MAX:
+        path = f"events.{TERMINATING}.timeoutSeconds"
+        yield path, f"a run that leaves memory may take {TERMINATING_SECONDS_MAX:g} s at most; write less"
     if context.protections.guards:
         yield "protections.guards", "guards are not served by this worker; without them access would be open"
     if context.externalFunctions:

@@ -157,9 +157,9 @@ class Run:
             case EvictAsked(reason):
                 self._ending = self._ending or reason
                 if self.state is ProcessState.IDLE:
-                    self._stop(reason)
+                    self._stop(reason, orderly=True)
             case IdleExpired():
-                self._stop("session timeout")
+                self._stop("session timeout", orderly=True)
             case Stopped():
                 self._gone()
             case _:
@@ -223,7 +223,7 @@ class Run:
                 return
             self._settle(work)
         if self._ending is not None:
-            self._stop(self._ending)
+            self._stop(self._ending, orderly=True)
         else:
             self._effects.append(Rested())
 
@@ -306,10 +306,10 @@ class Run:
             self._effects.append(Reject(self.current, error))
             self.current = None
 
-    def _stop(self, reason: str) -> None:
+    def _stop(self, reason: str, *, orderly: bool = False) -> None:
         self.state = ProcessState.STOPPING
         self._ending = reason
-        self._effects.append(Stop(reason))
+        self._effects.append(Stop(reason, orderly))
 
     def _gone(self) -> None:
         self._is_gone = True

@@ -280,9 +280,13 @@ class Reroute:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the process; answered by ``Stopped``."""
+    """End the process; answered by ``Stopped``.
+
+    ``orderly``: it is at rest and all it did is durable, so the model may be told (onTerminating).
+    """
 
     reason: str
+    orderly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
 from worker.supervisor.chronicle import Chronicle
 from worker.supervisor.events import Announcer
+from worker.supervisor.farewell import Farewell
 from worker.supervisor.head import Head
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
@@ -76,7 +77,7 @@ class RunHost:
         self._stimuli: deque[s.Stimulus] = deque()
         self._feeding = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._rests_until = Alarm(self._feed_idle_expired)
+        self._rests_until = Alarm(lambda: self._feed(s.IdleExpired()))
         self._step_ends = Alarm(self._timed_out)
         self._asked = 0
         self._step: s.Step | None = None
@@ -85,6 +86,7 @@ class RunHost:
         self._waits_for_slot = False
         self._is_writing = False
         self._is_over = False
+        self._farewell = Farewell(incarnation.context)
         self._coming_up = BringUp(incarnation, services.settings, self._tell_progress)
         self._chronicle = Chronicle(incarnation, self._coming_up, self.log)
         self.teller = RunTeller(incarnation, services.announcer, self._spawn_task, self.log)
@@ -187,14 +189,14 @@ class RunHost:
                 self._asking.pop(work)(error)
             case s.Reroute(work):
                 self._asking.pop(work)(ReroutedError())
-            case s.Stop(reason):
-                self._stop(reason)
+            case s.Stop(reason, orderly):
+                self._stop(reason, orderly=orderly)
             case s.Rested():
                 self._rest()
             case s.Released(reason, lost):
                 self._is_over = True
-                self._rests_until.close()
-                self._step_ends.close()
+                for held in (self._rests_until, self._step_ends, self._farewell):
+                    held.close()
                 self._chronicle.ended(reason, self.record, lost=lost, came_up=self.run.came_up)
                 if self.run.came_up:
                     self.teller.evicted(self.seq, reason)
@@ -273,9 +275,8 @@ class RunHost:
     async def _commit(self, records: dict[str, bytes]) -> None:
         if not self._is_writing:
             return
-        incarnation = self.incarnation
         try:
-            self.record = await incarnation.commit(self.record, records, incarnation.boot_at_us)
+            self.record = await self.incarnation.commit(self.record, records, self.incarnation.boot_at_us)
         except WorkerError as error:
             self._written(error)
         else:
@@ -329,6 +330,8 @@ class RunHost:
     def on_message(self, message: list[Any]) -> None:
         """Judge one frame of the run process (``ProcessHandle`` calls this)."""
         match message:
+            case _ if self._farewell.hears(message):
+                pass
             case ["outcome", number, status, value, records, warnings] if (
                 number == self._asked and self._step
             ):
@@ -370,16 +373,17 @@ class RunHost:
 
     def _lose(self, error: WorkerError) -> None:
         if self.run.state in (s.ProcessState.STOPPING, s.ProcessState.COLD):
+            self._farewell.cut_short()
             return
         self._chronicle.failed(error, self.run.current)
         self._end_step()
         self._feed(s.Lost(error))
 
-    def _stop(self, reason: str) -> None:
+    def _stop(self, reason: str, *, orderly: bool) -> None:
         self._end_step()
         self._coming_up.stop(reason)
         if self._handle is not None:
-            self._handle.kill(reason)
+            self._farewell.end(self._handle, reason, orderly=orderly)
         elif self._bringing_up is None:
             self._feed(s.Stopped())
         elif self._waits_for_slot:
@@ -389,9 +393,6 @@ class RunHost:
         self._services.memory.rests(self)
         if not self._head.attributes.perpetual:
             self._rests_until.set(self._settings.session_timeout_seconds)
-
-    def _feed_idle_expired(self) -> None:
-        self._feed(s.IdleExpired())
 
     def _live_handle(self) -> ProcessHandle:
         if self._handle is None:

@@ -105,6 +105,7 @@ def test_a_misspelled_property_is_a_warning(
 
 def test_properties_that_are_known_or_unlike_all_known_ones_are_left_alone(tmp_path: Path) -> None:
     raw = {
+        "$schema": "ctx2.json",
         "control": {},
         "myOwnThing": 1,
         "operations": {"operation": {"inert": True}},
@@ -125,3 +126,26 @@ def test_what_cannot_be_read_is_one_problem(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     (finding,) = ContextFile(path).findings()
     assert (finding.severity, finding.code) == (Severity.PROBLEM, "INVALID_CONTEXT")
+
+
+@pytest.mark.parametrize(
+    ("raw", "line", "advice"),
+    (
+        ({"operations": {"step": {"timeoutSeconds": "5"}}}, 4, "write 5 without quotation marks"),
+        ({"operations": {"a.b": {"timeoutSeconds": "soon"}}}, 4, "write a number, for example 5"),
+        ({"operations": {"step": {"inert": "true"}}}, 4, "write true or false, without quotation marks"),
+        ({"operations": ["step"]}, 2, "write an object: { ... }"),
+        ({"dependencies": ["numpy"]}, 3, "write an object: { ... }"),
+        ({"restorations": {"assembly": {"replay": {}}}}, 3, "write a list: [ ... ]"),
+        ({"language": 3}, 2, 'write a text: "..."'),
+        ({"minimumLogLevel": "WARNING"}, 2, "did you mean WARN?"),
+        ({"restorations": {"divergence": "failing"}}, 3, "did you mean fail?"),
+        ({"restorations": {"modelChanged": 1}}, 3, "write fail, for example"),
+    ),
+)
+def test_a_value_of_the_wrong_kind_is_told_with_its_line_and_what_to_write(
+    tmp_path: Path, raw: dict[str, Any], line: int, advice: str
+) -> None:
+    (finding,) = file(tmp_path, json.dumps(raw, indent=1)).findings()
+    assert (finding.severity, finding.code) == (Severity.PROBLEM, "INVALID_CONTEXT")
+    assert (finding.file, finding.line, finding.advice) == ("model.ctx2", line, advice)

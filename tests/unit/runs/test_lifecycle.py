@@ -246,7 +246,7 @@ def test_a_run_asked_to_leave_while_it_starts_finishes_what_it_was_started_for()
     first, second = presence(begun=True), work()
     run = Run(Origin.CLONE, inbox_limit=8)
     play(run, Requested(first), Requested(second), EvictAsked("drain"), Booted(), Replayed())
-    assert run.handle(Appended()) == [Resolve(first), Stop("drain")]
+    assert run.handle(Appended()) == [Resolve(first), Stop("drain", orderly=True)]
     assert run.handle(Stopped()) == [Released("drain", lost=False), Reroute(second)]
 
 
@@ -254,7 +254,7 @@ def test_a_run_asked_to_leave_while_it_is_restored_hands_its_requests_back() -> 
     first = work()
     run = Run(Origin.RESTORE, inbox_limit=8)
     play(run, Requested(first), Booted(), EvictAsked("capacity"))
-    assert run.handle(Replayed()) == [Stop("capacity")]
+    assert run.handle(Replayed()) == [Stop("capacity", orderly=True)]
     assert run.handle(Stopped()) == [Released("capacity", lost=False), Reroute(first)]
 
 
@@ -340,7 +340,7 @@ def test_a_ritual_that_ends_the_run_is_answered_when_the_process_is_gone(outcome
     run = restored(last)
     run.handle(Requested(waiting))
     run.handle(Performed(outcome))
-    assert run.handle(Appended()) == [Stop("ritual")]
+    assert run.handle(Appended()) == [Stop("ritual", orderly=True)]
     assert not run.usable
     assert run.handle(Stopped()) == [Resolve(last), Released("ritual", lost=False), Reroute(waiting)]
 
@@ -348,7 +348,7 @@ def test_a_ritual_that_ends_the_run_is_answered_when_the_process_is_gone(outcome
 def test_a_read_that_ends_the_run_is_answered_when_the_process_is_gone() -> None:
     last = work(read(), ends=True)
     run = restored(last)
-    assert run.handle(Performed(DONE)) == [Stop("ritual")]
+    assert run.handle(Performed(DONE)) == [Stop("ritual", orderly=True)]
     assert run.handle(Stopped()) == [Resolve(last), Released("ritual", lost=False)]
 
 
@@ -356,14 +356,14 @@ def test_a_request_for_the_end_waits_its_turn() -> None:
     first, last, late = work(), presence(ends=True), presence(ends=True)
     run = restored(first)
     play(run, Requested(last), Requested(late), Performed(DONE))
-    assert run.handle(Appended()) == [Resolve(first), Stop("request")]
+    assert run.handle(Appended()) == [Resolve(first), Stop("request", orderly=True)]
     assert run.handle(Stopped()) == [Resolve(last), Released("request", lost=False), Reroute(late)]
 
 
 def test_a_resting_run_is_ended_at_once() -> None:
     last = presence(ends=True)
     run = restored()
-    assert run.handle(Requested(last)) == [Stop("request")]
+    assert run.handle(Requested(last)) == [Stop("request", orderly=True)]
     assert run.handle(Stopped()) == [Resolve(last), Released("request", lost=False)]
 
 
@@ -549,7 +549,7 @@ def test_a_run_asked_to_leave_finishes_its_request_first(state: ProcessState) ->
     else:
         run.handle(Performed(DONE))
         assert run.handle(EvictAsked("capacity")) == []
-    assert run.handle(Appended()) == [Resolve(first), Stop("capacity")]
+    assert run.handle(Appended()) == [Resolve(first), Stop("capacity", orderly=True)]
     assert run.handle(Stopped()) == [Released("capacity", lost=False), Reroute(second)]
 
 
@@ -562,10 +562,12 @@ def test_a_run_asked_to_leave_finishes_all_steps_of_its_request() -> None:
 
 def test_the_first_reason_to_leave_is_kept() -> None:
     run = restored(work(read()))
-    assert play(run, EvictAsked("first"), EvictAsked("second"), Performed(DONE))[-1] == Stop("first")
+    assert play(run, EvictAsked("first"), EvictAsked("second"), Performed(DONE))[-1] == Stop(
+        "first", orderly=True
+    )
 
 
 def test_the_session_timeout_ends_a_resting_run() -> None:
     run = restored()
-    assert run.handle(IdleExpired()) == [Stop("session timeout")]
+    assert run.handle(IdleExpired()) == [Stop("session timeout", orderly=True)]
     assert run.handle(Stopped()) == [Released("session timeout", lost=False)]

@@ -1,0 +1,116 @@
+"""``model-worker schema``: the JSON Schema of a model's context file, for editors.
+
+The schema follows the types that the worker judges contexts with. What it cannot say (which properties the worker
+refuses to serve, whether a package is installed) is told by ``check`` and by the worker.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from worker.runs.contexts import LOG_LEVELS, TERMINATING, TERMINATING_SECONDS_MAX, ModelContext
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "ModelContext": {
+        "version": "Version of this format: V2.",
+        "language": "python3; from the file's extension where it is left out.",
+        "modelVersion": "The author's own version number of the model.",
+        "workerImage": "A named environment for the model.",
+        "dependencies": 'Packages that the model needs, for example {"pypi": {"package": "numpy"}}.',
+        "mappedFiles": "Alternative files by name.",
+        "variables": "Options of variables. Of a Python model, what Epicenter.record got is archived, nothing else.",
+        "operations": "Options of operations, by name.",
+        "events": "Limits of the handlers of life-cycle events, by name.",
+        "defaults": "What operations and events have that are not named, or leave an option out.",
+        "restorations": "How a run that is not in memory gets its state back.",
+        "protections": "Who may do what.",
+        "externalFunctions": "Functions that a model may reach with Epicenter.callback.",
+        "enableStateCache": "Kept and echoed; nothing depends on it.",
+        "redirectStandardOut": "Whether what the model prints is kept; what it logs is.",
+        "startDebugger": "Kept and echoed; nothing depends on it.",
+        "inceptionGracePeriodSeconds": "Seconds that the model has to load.",
+        "minimumLogLevel": "The lowest level of Epicenter.log that is kept.",
+    },
+    "OperationOptions": {
+        "timeoutSeconds": "Seconds a call may take; its process is ended then, the run is what it was before.",
+        "inert": "Calls change nothing: they are not recorded, and not replayed.",
+    },
+    "EventOptions": {"timeoutSeconds": "Seconds the handler may take."},
+    "Defaults": {
+        "operations": "Options of all operations that do not say otherwise.",
+        "events": "Limits of all handlers that do not say otherwise.",
+    },
+    "Restorations": {
+        "assembly": "Ways to rebuild the state, in order.",
+        "rewind": "Which operation is one step of a rewind.",
+        "log": "Kept and echoed; nothing depends on it.",
+        "divergence": "What becomes of a replay that comes out differently than recorded.",
+        "modelChanged": "What becomes of a replay by another model than the one that made the history.",
+    },
+    "RewindMarker": {
+        "name": "The operation; one recorded call of it is one step.",
+        "arguments": "Only calls with these arguments count.",
+        "destructible": "What is rewound is deleted from the history, not marked.",
+    },
+    "Protections": {"guards": "Rules, in order."},
+}
+EVENTS: Final = ("onInitialized", "onRestored", "onRewound", "onCloned", TERMINATING)
+
+
+def schema() -> None:
+    """Print the JSON Schema of context files (ctx2), for editors."""
+    sys.stdout.write(json.dumps(context_schema(), indent=2) + "\n")
+
+
+def context_schema() -> dict[str, Any]:
+    """The JSON Schema of a ctx2 file."""
+    told = _without_titles(ModelContext.model_json_schema())
+    parts = {**told.pop("$defs"), "ModelContext": told}
+    for kind, descriptions in DESCRIPTIONS.items():
+        for name, text in descriptions.items():
+            place = parts[kind]["properties"][name]
+            place["description"] = text
+            if place.get("default", 0) is None:
+                del place["default"]
+    _tell_more(parts)
+    top = parts.pop("ModelContext")
+    top["properties"]["$schema"] = {"type": "string", "description": "Where this schema is, for editors."}
+    heading = {
+        "$schema": DIALECT,
+        "title": "Model context (ctx2)",
+        "description": "Options of one model; a file beside it, named as the model with the extension .ctx2.",
+    }
+    return {**top, **heading, "$defs": parts}
+
+
+def _tell_more(parts: dict[str, Any]) -> None:
+    """What the worker reads without a type of its own."""
+    top = parts["ModelContext"]["properties"]
+    top["version"] = {**top["version"], "type": "string", "pattern": "^[Vv][12]$", "examples": ["V2"]}
+    top["language"]["examples"] = ["python3"]
+    level = top["minimumLogLevel"]
+    del level["enum"]
+    level["anyOf"] = [{"enum": list(LOG_LEVELS)}, {"pattern": f"^({'|'.join(map(_any_case, LOG_LEVELS))})$"}]
+    top["events"]["properties"] = {name: {"$ref": "#/$defs/EventOptions"} for name in EVENTS}
+    top["events"]["properties"][TERMINATING] = {
+        "allOf": [{"$ref": "#/$defs/EventOptions"}],
+        "properties": {"timeoutSeconds": {"maximum": TERMINATING_SECONDS_MAX}},
+    }
+    parts["Defaults"]["properties"].setdefault("variables", {"type": "object"})
+
+
+def _any_case(word: str) -> str:
+    return "".join(f"[{letter}{letter.lower()}]" for letter in word)
+
+
+def _without_titles(value: Any) -> Any:
+    """The generated titles only repeat the names."""
+    if isinstance(value, dict):
+        return {
+            key: _without_titles(inner)
+            for key, inner in value.items()
+            if not (key == "title" and isinstance(inner, str))
+        }
+    return [_without_titles(inner) for inner in value] if isinstance(value, list) else value
