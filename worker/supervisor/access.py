@@ -9,7 +9,7 @@ import msgpack
 from protocol.actions import Execute, Get, Set, encode_action, encode_execute
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
-from protocol.messages import CallOperation, PerformActions, ReadVariables, WriteVariables
+from protocol.messages import CallOperation, PerformActions, ReadVariables, Request, WriteVariables
 from worker.channel import pack
 from worker.errors import RequestError, WorkerError
 from worker.log.base import StoredRequest
@@ -18,7 +18,7 @@ from worker.runs.record import RunRecord
 from worker.runs.rituals import POLICIES, Access, route
 from worker.runs.stimuli import Step, StepKind, Work
 from worker.settings import Settings
-from worker.supervisor import answers
+from worker.supervisor import answers, permission
 from worker.supervisor.births import Births
 from worker.supervisor.flights import Come, Flight, reused
 from worker.supervisor.host import ReroutedError, RunHost
@@ -60,6 +60,7 @@ class StateAccess:
         host = None if request.run_key is None else self.table.at_hand(request.run_key)
         if host is None or host.incarnation.store.in_outage or self._is_known(request):
             return False
+        permission.check(request, host.record, self.settings)
         work = self._work(flight, request, host, ritual)
 
         def ended(error: Exception | None) -> None:
@@ -101,7 +102,7 @@ class StateAccess:
                 if stored is not None:
                     return await self._repeat(request, stored, ritual)
                 await self.table.settled(run_key)
-                host, record = await self.locate(run_key)
+                host, record = await self.locate(request, run_key)
                 access = route(ritual, live=host is not None, closed=record.closed, needs_process=needs)
                 if access is Access.ARCHIVE:
                     return await self._from_archive(request, record, ritual)
@@ -126,14 +127,16 @@ class StateAccess:
                 raise
             return self._performed(request, host, work, ritual, was_live=was_live)
 
-    async def locate(self, run_key: str) -> tuple[RunHost | None, RunRecord]:
+    async def locate(self, request: Request, run_key: str) -> tuple[RunHost | None, RunRecord]:
         """The host, if the run is in memory, coming into it or leaving it, and the row of a run.
 
         Raises:
-            RequestError: RUN_NOT_FOUND.
+            RequestError: RUN_NOT_FOUND, PERMIT_VIOLATION.
         """
         host = self.table.get(run_key)
-        return (host, host.record) if host is not None else (None, await self.stores.get(run_key))
+        record = host.record if host is not None else await self.stores.get(run_key)
+        permission.check(request, record, self.settings)
+        return host, record
 
     def stored(self, flight: Flight, run_key: str | None) -> StoredRequest | None:
         """What is recorded for this request (and this run, where it names one).
