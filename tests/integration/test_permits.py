@@ -81,7 +81,7 @@ def traces(peer: Any, run_key: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("kind", "fields"), [*READS, *PLAYS, *WRITES])
+@pytest.mark.parametrize(("kind", "fields"), (*READS, *PLAYS, *WRITES))
 def test_a_stranger_is_refused_on_every_route_and_leaves_no_trace(
     peer: Any, counter_model: str, place: str, kind: str, fields: dict[str, Any]
 ) -> None:
@@ -100,7 +100,7 @@ def test_a_stranger_is_refused_on_every_route_and_leaves_no_trace(
 @pytest.mark.parametrize(
     "actor", (OWNER, TEACHER, None, {"user_key": "bob"}, {**STRANGER, "is_system": True})
 )
-@pytest.mark.parametrize(("kind", "fields"), [*READS, *PLAYS, *WRITES])
+@pytest.mark.parametrize(("kind", "fields"), (*READS, *PLAYS, *WRITES))
 def test_its_user_who_is_above_and_who_has_no_role_are_served(
     peer: Any, counter_model: str, kind: str, fields: dict[str, Any], actor: dict[str, Any] | None
 ) -> None:

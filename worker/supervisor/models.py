@@ -23,7 +23,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
 from worker.errors import RequestError
-from worker.runs.contexts import ModelContext, model_context, overlay, pypi_packages
+from worker.runs.contexts import ModelContext, model_context, override_context, pypi_packages
 
 HASHED_BYTES: Final = 64 * 1024 * 1024
 """Of one folder; of what goes beyond, the fingerprint holds names and sizes only."""
@@ -64,7 +64,7 @@ class ModelSource:
             RequestError: INVALID_CONTEXT naming file or request, and property.
         """
         model_context(self.context_name, self.context)
-        raw = overlay(self.context, override or {})
+        raw = override_context(self.context, override or {})
         context = model_context("model_context" if override else self.context_name, raw)
         for package, wanted in pypi_packages(context):
             found = _installed(package)

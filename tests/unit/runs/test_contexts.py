@@ -128,7 +128,11 @@ def test_what_is_unknown_is_kept() -> None:
             "restorations.assembly[0].replay.operations",
             "replay filters",
         ),
-        ({"protections": {"guards": [{"role": {}}]}}, "protections.guards", "guards are not served"),
+        (
+            {"protections": {"guards": [{"mystery": {}}]}},
+            "protections.guards[0]",
+            "'mystery' is not a known guard",
+        ),
         ({"externalFunctions": {"leaderboard": {}}}, "externalFunctions", "external functions"),
         ({"mappedFiles": {"a": "b"}}, "mappedFiles", "mapped files"),
         ({"workerImage": "big"}, "workerImage", "named environments"),
