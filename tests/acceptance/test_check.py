@@ -343,3 +343,26 @@ def test_what_is_no_model_is_a_usage_error(command: Callable[..., Any], tmp_path
 
 def test_without_a_model_the_usage_is_told(command: Callable[..., Any]) -> None:
     assert command("check").status == 2
+
+
+def test_guards_do_not_keep_the_author_out(check: Callable[..., Checked]) -> None:
+    source = """
+    from epicenter import Epicenter
+
+    count = 0
+
+
+    def step():
+        global count
+        count += 1
+        Epicenter.record("count", count)
+        return count
+    """
+    context = """{"protections": {"guards": [
+        {"privilege": {"regex": "^count$", "domain": "variable", "grant": "allow", "read": "AUTHOR"}},
+        {"role": {"regex": "^step$", "domain": "operation", "grant": "allow", "role": "Chief"}}
+    ]}}"""
+    checked = check(source, context=context)
+
+    assert (checked.status, checked.codes) == (0, set())
+    assert checked.report["round_trip"]["equal"] is True

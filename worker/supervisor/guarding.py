@@ -8,7 +8,6 @@ from protocol.actions import Set
 from protocol.errors import ErrorCode
 from protocol.messages import CallOperation, PerformActions, ReadVariables, WriteVariables
 from worker.errors import RequestError
-from worker.runs.contexts import model_context
 from worker.runs.guards import Access, Guard, asker_of, conditions_of, judge
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Step, StepKind
@@ -68,11 +67,8 @@ def guards_in_file(catalog: ModelCatalog, model_file: str) -> tuple[Guard, ...]:
         RequestError: INVALID_CONTEXT; guards that cannot be read hold everything.
     """
     try:
-        model = catalog.find(model_file)
+        return catalog.guards(model_file)
     except RequestError as error:
         if error.code is ErrorCode.MODEL_NOT_FOUND:
             return ()
         raise
-    if "protections" not in model.context:
-        return ()
-    return model_context(model.context_name, model.context).guards
