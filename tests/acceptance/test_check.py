@@ -362,7 +362,7 @@ def test_guards_do_not_keep_the_author_out(check: Callable[..., Checked]) -> Non
         {"privilege": {"regex": "^count$", "domain": "variable", "grant": "allow", "read": "AUTHOR"}},
         {"role": {"regex": "^step$", "domain": "operation", "grant": "allow", "role": "Chief"}}
     ]}}"""
-    checked = check(source, context=context)
+    checked = check(source, context)
 
     assert (checked.status, checked.codes) == (0, set())
     assert checked.report["round_trip"]["equal"] is True
