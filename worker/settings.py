@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     max_requests: Positive = 10_000
     inbox_limit: Positive = 256
     default_ritual: Ritual = Ritual.REANIMATE
+    permits: Literal["enforce", "ignore"] = "enforce"
 
     # Runs
     live_run_limit: Positive = 1000

@@ -359,3 +359,26 @@ def test_an_object_that_a_snapshot_flattens_is_a_problem(check: Callable[..., Ch
     checked = check(source, ctx2=json.dumps({"restorations": {"assembly": [{"snapshot": {}}]}}))
     finding = checked.finding("NOT_DECODED", "names")
     assert (checked.status, finding["severity"], finding["line"]) == (1, "problem", 4)
+
+
+def test_guards_do_not_keep_the_author_out(check: Callable[..., Checked]) -> None:
+    source = """
+    from epicenter import Epicenter
+
+    count = 0
+
+
+    def step():
+        global count
+        count += 1
+        Epicenter.record("count", count)
+        return count
+    """
+    context = """{"protections": {"guards": [
+        {"privilege": {"regex": "^count$", "domain": "variable", "grant": "allow", "read": "AUTHOR"}},
+        {"role": {"regex": "^step$", "domain": "operation", "grant": "allow", "role": "Chief"}}
+    ]}}"""
+    checked = check(source, context)
+
+    assert (checked.status, checked.codes) == (0, set())
+    assert checked.report["round_trip"]["equal"] is True

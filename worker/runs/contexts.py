@@ -8,7 +8,8 @@ Polymorphic values come in two encodings and both are accepted: a wrapper whose 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
@@ -16,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from protocol.errors import ErrorCode
 from worker.errors import RequestError
 from worker.runs.assembly import Assembly, assembly_of, assembly_problems
+from worker.runs.guards import MAX_GUARDS, Guard, guard_of
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 SHOWN_CHARACTERS: Final = 300
@@ -133,6 +135,15 @@ class ModelContext(_Options):
     inceptionGracePeriodSeconds: Timeout | None = None
     minimumLogLevel: Annotated[Level, BeforeValidator(_upper)] = "INFO"
 
+    @cached_property
+    def guards(self) -> tuple[Guard, ...]:
+        """The guards, judged.
+
+        Raises:
+            ValueError: one is not as it must be; never once the context is judged.
+        """
+        return tuple(guard_of(*part_kind(part)) for part in self.protections.guards)
+
     def operation(self, name: str) -> OperationOptions:
         """Options of an operation with the defaults filled in."""
         own, fallback = self.operations.get(name), self.defaults.operations
@@ -166,6 +177,20 @@ def overlay(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, A
             overlay(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
         )
     return merged
+
+
+def override_context(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``overlay``, but guards of ``override`` come on top of those of ``base``: no request takes guards away."""
+    merged = overlay(base, override)
+    kept, given = _guard_parts(base), _guard_parts(override)
+    if kept and isinstance(given, list):
+        merged["protections"] = {**merged["protections"], "guards": [*kept, *given]}
+    return merged
+
+
+def _guard_parts(raw: Mapping[str, Any]) -> Any:
+    protections = raw.get("protections")
+    return protections.get("guards") if isinstance(protections, Mapping) else None
 
 
 def model_context(source: str, raw: Mapping[str, Any]) -> ModelContext:
@@ -263,8 +288,7 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
     if farewell > TERMINATING_SECONDS_MAX:
         path = f"events.{TERMINATING}.timeoutSeconds"
         yield path, f"a run that leaves memory may take {TERMINATING_SECONDS_MAX:g} s at most; write less"
-    if context.protections.guards:
-        yield "protections.guards", "guards are not served by this worker; without them access would be open"
+    yield from _wrong_guards(context.protections.guards)
     if context.externalFunctions:
         yield "externalFunctions", "external functions are not served by this worker; remove the property"
     if context.mappedFiles:
@@ -275,6 +299,17 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
         kind, _ = part_kind(dependency)
         if kind != "pypi":
             yield f"dependencies[{index}]", f"{kind or 'this'} dependencies are not served; only pypi ones"
+
+
+def _wrong_guards(parts: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
+    """A guard that is not understood is never ignored: without it access would be open."""
+    if len(parts) > MAX_GUARDS:
+        yield "protections.guards", f"{len(parts)} guards, allowed are {MAX_GUARDS}"
+    for index, part in enumerate(parts):
+        try:
+            guard_of(*part_kind(part))
+        except ValueError as error:
+            yield f"protections.guards[{index}]", str(error)
 
 
 def pypi_packages(context: ModelContext) -> list[tuple[str, str | None]]:

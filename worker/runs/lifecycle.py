@@ -228,7 +228,7 @@ class Run:
             self._effects.append(Rested())
 
     def _advance(self, work: Work) -> None:
-        if not work.finished:
+        if not work.finished and not work.refuse_next():
             self._effects.append(Send(work, work.steps[len(work.outcomes)]))
         elif work.leaves_trace:
             self._write(Append(work))

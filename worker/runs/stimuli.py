@@ -5,7 +5,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from protocol.errors import ErrorCode
+from worker.channel import pack, unpack
 from worker.errors import WorkerError
+from worker.runs.guards import Condition, GuardViolation, judge_current
 from worker.runs.history import EntryKind, OutcomeStatus
 
 
@@ -58,7 +60,9 @@ _ENTRY_KINDS: Final = {StepKind.EXECUTE: EntryKind.EXECUTE, StepKind.SET: EntryK
 class Step:
     """One thing to ask of the process. ``action``: canonical action bytes (empty for READ).
 
-    ``names`` and ``ignorable`` belong to READ. ``timeout_seconds`` is the operation's own limit.
+    ``names`` and ``ignorable`` belong to READ. ``timeout_seconds`` is the operation's own limit. A guard's
+    ``refusal`` is the step's outcome. ``conditions`` are judged by the values that the step before it, which
+    ``is_look``, has read; a look is no step of the request.
     """
 
     kind: StepKind
@@ -68,6 +72,9 @@ class Step:
     inert: bool = False
     names: tuple[str, ...] = ()
     ignorable: bool = False
+    refusal: GuardViolation | None = None
+    conditions: tuple[Condition, ...] = ()
+    is_look: bool = False
 
     @property
     def recorded(self) -> bool:
@@ -98,6 +105,13 @@ class Outcome:
     error_code: ErrorCode | None = None
     error_type: str = ""
 
+    @classmethod
+    def refused(cls, violation: GuardViolation, at_us: int = 0) -> "Outcome":
+        """The outcome of a step that a guard does not let through; the process is not asked."""
+        code = ErrorCode.GUARD_VIOLATION
+        body = {"code": code.value, "message": violation.message, "information": violation.information}
+        return cls(OutcomeStatus.ERROR, pack(body), at_us, error_code=code)
+
     @property
     def recorded(self) -> bool:
         """Whether model code ran, so that the outcome belongs to the history."""
@@ -125,9 +139,23 @@ class Work:
     @property
     def finished(self) -> bool:
         """Whether no further step is to be performed."""
-        if len(self.outcomes) == len(self.steps):
+        done = len(self.outcomes)
+        if done == len(self.steps):
             return True
-        return bool(self.outcomes) and self.outcomes[-1].status is OutcomeStatus.ERROR
+        return (
+            done > 0 and self.outcomes[-1].status is OutcomeStatus.ERROR and not self.steps[done - 1].is_look
+        )
+
+    def refuse_next(self) -> bool:
+        """Whether a guard does not let the next step through; its outcome is that, then."""
+        step, last = self.steps[len(self.outcomes)], self.outcomes[-1]
+        violation = step.refusal
+        if violation is None and step.conditions:
+            is_read = last.status is OutcomeStatus.COMPLETED
+            violation = judge_current(step.conditions, unpack(last.value) if is_read else None)
+        if violation is not None:
+            self.outcomes.append(Outcome.refused(violation, last.at_us))
+        return violation is not None
 
     @property
     def leaves_trace(self) -> bool:

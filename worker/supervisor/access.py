@@ -9,19 +9,22 @@ import msgpack
 from protocol.actions import Execute, Get, Set, encode_action, encode_execute
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
-from protocol.messages import CallOperation, PerformActions, ReadVariables, WriteVariables
+from protocol.messages import CallOperation, PerformActions, ReadVariables, Request, WriteVariables
 from worker.channel import pack
 from worker.errors import RequestError, WorkerError
 from worker.log.base import StoredRequest
 from worker.runs.contexts import ModelContext
+from worker.runs.guards import GuardViolation
 from worker.runs.record import RunRecord
 from worker.runs.rituals import POLICIES, Access, route
 from worker.runs.stimuli import Step, StepKind, Work
 from worker.settings import Settings
-from worker.supervisor import answers
+from worker.supervisor import answers, permission
 from worker.supervisor.births import Births
 from worker.supervisor.flights import Come, Flight, reused
+from worker.supervisor.guarding import guarded, guards_in_file
 from worker.supervisor.host import ReroutedError, RunHost
+from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.table import RunTable, Stores, never_came_up
 
 StateRequest = CallOperation | ReadVariables | WriteVariables | PerformActions
@@ -60,7 +63,8 @@ class StateAccess:
         host = None if request.run_key is None else self.table.at_hand(request.run_key)
         if host is None or host.incarnation.store.in_outage or self._is_known(request):
             return False
-        work = self._work(flight, request, host, ritual)
+        permission.check(request, host.head.attributes, self.settings)
+        work = self._work(flight, request, host.incarnation, host.head.attributes, ritual)
 
         def ended(error: Exception | None) -> None:
             done(lambda: self._come(request, host, work, ritual, error))
@@ -78,11 +82,21 @@ class StateAccess:
             raise error
         return self._performed(request, host, work, ritual, was_live=True).body()
 
-    def _work(self, flight: Flight, request: StateRequest, host: RunHost, ritual: Ritual) -> Work:
-        actor = request.actor
+    def _work(
+        self,
+        flight: Flight,
+        request: StateRequest,
+        incarnation: Incarnation,
+        record: RunRecord,
+        ritual: Ritual,
+    ) -> Work:
+        actor, context = request.actor, incarnation.context
+        steps = guarded(request, steps_of(request, context, self.settings), context.guards, record)
+        if steps[0].refusal is not None:  # nothing needs to be started, or ended, for that
+            raise _violated(request, steps[0].refusal)
         return Work(
             request_id=request.request_id,
-            steps=steps_of(request, host.incarnation.context, self.settings),
+            steps=steps,
             actor=None if actor is None else pack(actor.model_dump(mode="json", exclude_none=True)),
             digest=flight.digest,
             ends=POLICIES[ritual].ends,
@@ -101,16 +115,17 @@ class StateAccess:
                 if stored is not None:
                     return await self._repeat(request, stored, ritual)
                 await self.table.settled(run_key)
-                host, record = await self.locate(run_key)
+                host, record = await self.locate(request, run_key)
                 access = route(ritual, live=host is not None, closed=record.closed, needs_process=needs)
                 if access is Access.ARCHIVE:
                     return await self._from_archive(request, record, ritual)
                 if access is not Access.PROCESS:
                     raise _refused(access, record, ritual)
                 was_live = host is not None and host.live
+                incarnation = await self.births.restore(record) if host is None else host.incarnation
+                work = self._work(flight, request, incarnation, record, ritual)
                 if host is None:
-                    host = await self.table.start(await self.births.restore(record), flight.check)
-                work = self._work(flight, request, host, ritual)
+                    host = await self.table.start(incarnation, flight.check)
                 if host.incarnation.store.in_outage and any(step.recorded for step in work.steps):
                     # What cannot be recorded must not be performed: it would cost the run its process.
                     await host.incarnation.store.check()
@@ -126,14 +141,16 @@ class StateAccess:
                 raise
             return self._performed(request, host, work, ritual, was_live=was_live)
 
-    async def locate(self, run_key: str) -> tuple[RunHost | None, RunRecord]:
+    async def locate(self, request: Request, run_key: str) -> tuple[RunHost | None, RunRecord]:
         """The host, if the run is in memory, coming into it or leaving it, and the row of a run.
 
         Raises:
-            RequestError: RUN_NOT_FOUND.
+            RequestError: RUN_NOT_FOUND, PERMIT_VIOLATION.
         """
         host = self.table.get(run_key)
-        return (host, host.record) if host is not None else (None, await self.stores.get(run_key))
+        record = host.record if host is not None else await self.stores.get(run_key)
+        permission.check(request, record, self.settings)
+        return host, record
 
     def stored(self, flight: Flight, run_key: str | None) -> StoredRequest | None:
         """What is recorded for this request (and this run, where it names one).
@@ -179,6 +196,11 @@ class StateAccess:
 
     async def _from_archive(self, request: StateRequest, record: RunRecord, ritual: Ritual) -> Served:
         names = _names_read(request)
+        guards = guards_in_file(self.births.catalog, record.model_file)
+        steps = guarded(request, steps_of(request, ModelContext(), self.settings), guards, record)
+        refusal = steps[-1].refusal
+        if refusal is not None:
+            names = names[: len(steps) - 1]
         values = await self.stores.of(record.run_key).read_variables(record.run_key, names)
         decoded = {name: msgpack.unpackb(value, raw=False) for name, value in values.items()}
         missing = [name for name in dict.fromkeys(names) if name not in decoded]
@@ -191,6 +213,8 @@ class StateAccess:
                 index = names.index(missing[0])
                 error.information.update(index=index, completed=result[:index])
             raise error
+        if refusal is not None:
+            raise _violated(request, refusal, result)
         run = {"run_key": record.run_key, "served_from": "archive", "ritual": ritual.value, "seq": record.seq}
         return Served(result, run)
 
@@ -254,6 +278,16 @@ def result_of(request: StateRequest, outcomes: list[tuple[str, bytes, bytes]]) -
     if isinstance(request, WriteVariables):
         return {item["name"]: item["value"] for item in results}
     return results[0]["result" if isinstance(request, CallOperation) else "value"]
+
+
+def _violated(
+    request: StateRequest, violation: GuardViolation, completed: list[dict[str, Any]] | None = None
+) -> RequestError:
+    """A guard's refusal of a request; of its list of actions, those ``completed`` came before."""
+    information = violation.information
+    if isinstance(request, PerformActions | WriteVariables):
+        information |= {"index": len(completed or ()), "completed": completed or []}
+    return RequestError(ErrorCode.GUARD_VIOLATION, violation.message, **information)
 
 
 def _unrecorded(run_key: str, missing: list[str]) -> RequestError:

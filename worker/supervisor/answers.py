@@ -14,7 +14,7 @@ from worker.channel import ChannelError, outcome_digest, pack, unpack
 from worker.errors import ModelError, RequestError, WorkerError
 from worker.log.base import StoredRequest
 from worker.runs.history import LogEntry, OutcomeStatus
-from worker.runs.stimuli import Outcome, StepKind, Work
+from worker.runs.stimuli import UNRECORDED_ERRORS, Outcome, StepKind, Work
 
 MODEL_ERRORS: Final = frozenset(
     {
@@ -25,6 +25,8 @@ MODEL_ERRORS: Final = frozenset(
         ErrorCode.UNKNOWN_VARIABLE,
     }
 )
+ANSWERED_ERRORS: Final = MODEL_ERRORS | {ErrorCode.GUARD_VIOLATION}
+"""What an outcome may be; a guard's refusal is the worker's, no process may claim it."""
 MAX_RECORDS: Final = 10_000
 MAX_WARNINGS: Final = 100
 MAX_ERROR_BYTES: Final = 64 * 1024
@@ -66,7 +68,7 @@ def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
             _judge_value(information)
         case _:
             raise ChannelError("an error must have code, message and information")
-    kind = RequestError if code in (ErrorCode.UNKNOWN_OPERATION, ErrorCode.UNKNOWN_VARIABLE) else ModelError
+    kind = RequestError if code in UNRECORDED_ERRORS else ModelError
     return kind(ErrorCode(code), message, **information)
 
 
@@ -142,10 +144,11 @@ def pack_outcomes(work: Work) -> bytes:
 
 
 def outcomes_of(work: Work) -> list[tuple[str, bytes, bytes]]:
-    """``(status, action, outcome)`` of every step that was performed, in order."""
+    """``(status, action, outcome)`` of every step that was performed, in order; looks are no steps of it."""
     return [
         (outcome.status.value, step.action, outcome.value)
         for step, outcome in zip(work.steps, work.outcomes, strict=False)
+        if not step.is_look
     ]
 
 
@@ -162,7 +165,7 @@ def action_results(
     for status, action, value in outcomes:
         body = msgpack.unpackb(action, raw=False) if action else {"kind": StepKind.READ.value, "name": ""}
         if status == OutcomeStatus.ERROR:
-            error = judge_error(msgpack.unpackb(value, raw=False), MODEL_ERRORS)
+            error = judge_error(msgpack.unpackb(value, raw=False), ANSWERED_ERRORS)
             if not single:
                 error.information.update(index=len(results), completed=results)
             raise error

@@ -59,7 +59,7 @@ class HostServices:
 class RunHost:
     """One incarnation of one run; see the module's docstring.
 
-    ``last_used`` is the loop's time of the last request. ``teller`` tells others of the run.
+    ``head`` is the run's row. ``last_used`` is the loop's time of the last request. ``teller`` tells others.
     """
 
     def __init__(self, incarnation: Incarnation, services: HostServices) -> None:
@@ -70,7 +70,7 @@ class RunHost:
         self._settings = services.settings
         self.log = services.log.bind(run_key=incarnation.run_key)
         self.run = Run(incarnation.origin, inbox_limit=services.settings.inbox_limit)
-        self._head = Head(incarnation.record)
+        self.head = Head(incarnation.record)
         self.last_used = self._loop.time()
         self._handle: ProcessHandle | None = None
         self._asking: dict[s.Work, Done] = {}
@@ -116,16 +116,16 @@ class RunHost:
     @property
     def seq(self) -> int:
         """The number of the last durable entry."""
-        return self._head.seq
+        return self.head.seq
 
     @property
     def record(self) -> RunRecord:
         """The run's row as of the last durable write."""
-        return self._head.record
+        return self.head.record
 
     @record.setter
     def record(self, record: RunRecord) -> None:
-        self._head.record = record
+        self.head.record = record
 
     def submit(self, work: s.Work, done: Done) -> None:
         """Queue work; ``done`` may be called before this returns, with ReroutedError where the work did not begin."""
@@ -314,11 +314,11 @@ class RunHost:
             self._lose(mishaps.timed_out(self._step))
 
     def _append(self, work: s.Work) -> None:
-        append = self._head.append_of(work, self.teller)
+        append = self.head.append_of(work, self.teller)
 
         def ended(error: Exception | None) -> None:
             if error is None:
-                self._head.move(append)
+                self.head.move(append)
                 self._written(None)
             else:
                 self._written(mishaps.unrecorded(error))
@@ -391,7 +391,7 @@ class RunHost:
 
     def _rest(self) -> None:
         self._services.memory.rests(self)
-        if not self._head.attributes.perpetual:
+        if not self.head.attributes.perpetual:
             self._rests_until.set(self._settings.session_timeout_seconds)
 
     def _live_handle(self) -> ProcessHandle:

@@ -19,7 +19,7 @@ async def read_metadata(access: StateAccess, request: ReadMetadata, run_key: str
     Raises:
         RequestError: RUN_NOT_FOUND, or UNRECORDED_VARIABLE listing all names that have none.
     """
-    await access.locate(run_key)
+    await access.locate(request, run_key)
     values = await access.stores.of(run_key).read_metadata(run_key, request.names)
     missing = [name for name in request.names if name not in values]
     if missing and not request.ignorable:
@@ -44,7 +44,7 @@ async def update_metadata(
         stored = access.stored(flight, run_key)
         if stored is not None:
             return stored_answer(stored)
-        host, record = await access.locate(run_key)
+        host, record = await access.locate(request, run_key)
         edit = metadata_edit(request.set or {}, request.push or {}, request.pop or {})
         at_us = now_us()
 

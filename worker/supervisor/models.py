@@ -23,7 +23,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
 from worker.errors import RequestError
-from worker.runs.contexts import ModelContext, model_context, overlay, pypi_packages
+from worker.runs.contexts import ModelContext, model_context, override_context, pypi_packages
+from worker.runs.guards import Guard
 
 HASHED_BYTES: Final = 64 * 1024 * 1024
 """Of one folder; of what goes beyond, the fingerprint holds names and sizes only."""
@@ -64,7 +65,7 @@ class ModelSource:
             RequestError: INVALID_CONTEXT naming file or request, and property.
         """
         model_context(self.context_name, self.context)
-        raw = overlay(self.context, override or {})
+        raw = override_context(self.context, override or {})
         context = model_context("model_context" if override else self.context_name, raw)
         for package, wanted in pypi_packages(context):
             found = _installed(package)
@@ -85,6 +86,7 @@ class ModelCatalog:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._cache: dict[str, tuple[_Stamps, ModelSource]] = {}
+        self._guards: dict[str, tuple[list[tuple[int, int, int]], tuple[Guard, ...]]] = {}
 
     def find(self, model_file: str) -> ModelSource:
         """The model at ``model_file``, relative to the root.
@@ -105,6 +107,25 @@ class ModelCatalog:
         if max(changed_ns for changed_ns, _, _ in stamps) < time.time_ns() - SETTLED_NS:
             self._cache[model_file] = ((places, stamps), source)
         return source
+
+    def guards(self, model_file: str) -> tuple[Guard, ...]:
+        """The guards in a model's ctx2 file; looks at no more than two files where they were read before.
+
+        Raises:
+            RequestError: as ``find``, and INVALID_CONTEXT for a context that cannot be served.
+        """
+        path = self.root / model_file
+        known = self._guards.get(model_file)
+        if known is not None and known[0] == [_stamp(path), _stamp(path.with_suffix(".ctx2"))]:
+            return known[1]
+        model = self.find(model_file)
+        guards = (
+            model_context(model.context_name, model.context).guards if "protections" in model.context else ()
+        )
+        stamps = [_stamp(path), _stamp(path.with_suffix(".ctx2"))]
+        if max(changed_ns for changed_ns, _, _ in stamps) < time.time_ns() - SETTLED_NS:
+            self._guards[model_file] = (stamps, guards)
+        return guards
 
     def _path(self, model_file: str) -> tuple[Path, Path]:
         """Where the file is, and where links lead from there; the second is what was judged."""

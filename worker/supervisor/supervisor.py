@@ -157,7 +157,8 @@ class Supervisor:
             case CreateRun():
                 return await self._create(flight, request)
             case GetRun():
-                return {"result": await self._get(request.run_key)}
+                host, record = await self._access.locate(request, request.run_key)
+                return {"result": self._view(record, host)}
             case RestoreRun():
                 return await self._restore(flight, request)
             case RewindRun():
@@ -165,15 +166,15 @@ class Supervisor:
             case CloneRun():
                 return await self._clone(flight, request)
             case ReadHistory():
-                _, record = await self._access.locate(request.run_key)
+                _, record = await self._access.locate(request, request.run_key)
                 return {"result": await history_page(self._stores.of(record.run_key), request, record.seq)}
             case IntrospectModel():
                 return await self._introspector.of_model(request, flight.check)
             case IntrospectRun():
-                _, record = await self._access.locate(request.run_key)
+                _, record = await self._access.locate(request, request.run_key)
                 return await self._introspector.of_run(request, record, flight.check)
             case ReadEvents():
-                await self._access.locate(request.run_key)
+                await self._access.locate(request, request.run_key)
                 store = self._stores.with_events_of(request.run_key)
                 return {"result": await events_page(store, request, self._settings.max_message_bytes)}
             case _:
@@ -262,10 +263,6 @@ class Supervisor:
         run = {"run_key": host.run_key, "served_from": served_from, "seq": host.seq}
         return Served(self._view(host.record, host), run, host.warnings).body()
 
-    async def _get(self, run_key: str) -> dict[str, Any]:
-        host, record = await self._access.locate(run_key)
-        return self._view(record, host)
-
     async def _create(self, flight: Flight, request: CreateRun) -> dict[str, Any]:
         stored = self._access.stored(flight, None)
         if stored is not None:
@@ -285,7 +282,7 @@ class Supervisor:
                 if stored is not None:
                     return stored_answer(stored)
                 await self._table.settled(request.run_key)
-                host, record = await self._access.locate(request.run_key)
+                host, record = await self._access.locate(request, request.run_key)
                 if record.closed:
                     raise closed(request.run_key)
                 served_from = "memory" if host is not None and host.live else "restored"
@@ -331,7 +328,7 @@ class Supervisor:
         """The run's row when all that was asked of it before is done. The caller holds the run's gate."""
         while True:
             await self._table.settled(run_key)
-            host, record = await self._access.locate(run_key)
+            host, record = await self._access.locate(flight.request, run_key)
             if host is None:
                 return record
             try:
@@ -351,9 +348,10 @@ class Supervisor:
             if stored is not None:
                 return stored_answer(stored)
             if request.closed is True:
+                await self._access.locate(request, run_key)
                 await self._stores.of(run_key).check()
                 await self._end(flight, run_key)
-            host, _ = await self._access.locate(run_key)
+            host, _ = await self._access.locate(request, run_key)
             state, live = (None, False) if host is None else (host.run.state, host.live)
 
             def edit(current: RunRecord) -> RunRecord:
@@ -382,7 +380,7 @@ class Supervisor:
 
     async def _evict(self, flight: Flight, run_key: str) -> dict[str, Any]:
         async with self._table.gate(run_key):
-            await self._access.locate(run_key)
+            await self._access.locate(flight.request, run_key)
             await self._end(flight, run_key)
             # An ephemeral run whose process was lost is kept for who restores it; not any longer.
             await self._table.forget(run_key)

@@ -138,7 +138,11 @@ def test_what_is_unknown_is_kept() -> None:
             "restorations.rewind.arguments.by",
             "by position",
         ),
-        ({"protections": {"guards": [{"role": {}}]}}, "protections.guards", "guards are not served"),
+        (
+            {"protections": {"guards": [{"mystery": {}}]}},
+            "protections.guards[0]",
+            "'mystery' is not a known guard",
+        ),
         ({"externalFunctions": {"leaderboard": {}}}, "externalFunctions", "external functions"),
         ({"mappedFiles": {"a": "b"}}, "mappedFiles", "mapped files"),
         ({"workerImage": "big"}, "workerImage", "named environments"),

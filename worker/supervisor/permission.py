@@ -1,0 +1,57 @@
+"""Whether the actor of a request may do what it asks of a run: the one place where permits are judged."""
+
+from typing import Final
+
+from protocol.actions import Get
+from protocol.errors import ErrorCode
+from protocol.messages import (
+    CloneRun,
+    GetRun,
+    IntrospectRun,
+    PerformActions,
+    ReadEvents,
+    ReadHistory,
+    ReadMetadata,
+    ReadVariables,
+    Request,
+    UpdateRun,
+)
+from worker.errors import RequestError
+from worker.runs.permits import Right, denial
+from worker.runs.record import RunRecord
+from worker.settings import Settings
+
+_READS: Final = (GetRun, ReadVariables, ReadMetadata, ReadHistory, ReadEvents, IntrospectRun, CloneRun)
+
+
+def right_of(request: Request) -> Right:
+    """What a request to a run needs; a clone only looks at its source."""
+    if isinstance(request, _READS):
+        return Right.READ
+    if isinstance(request, PerformActions) and all(isinstance(action, Get) for action in request.actions):
+        return Right.READ
+    return Right.WRITE if isinstance(request, UpdateRun) else Right.PLAY
+
+
+def check(request: Request, record: RunRecord, settings: Settings) -> None:
+    """Judge a request to the run of ``record`` before anything of it is done.
+
+    Raises:
+        RequestError: PERMIT_VIOLATION; nothing happened.
+    """
+    actor = request.actor
+    if actor is None or actor.role is None or settings.permits == "ignore":
+        return
+    right = right_of(request)
+    found = denial(actor, right, record.permit, record.scope)
+    if found is not None:
+        raise RequestError(
+            ErrorCode.PERMIT_VIOLATION,
+            f"run {record.run_key}: its {found.lock} is {found.needed}, and the actor counts as {found.role}; "
+            f"ask as {found.needed} or above",
+            run_key=record.run_key,
+            right=right.value,
+            lock=found.lock,
+            needed=found.needed.value,
+            role=found.role.value,
+        )
