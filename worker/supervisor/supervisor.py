@@ -20,6 +20,7 @@ from protocol.messages import (
     ManyRunRequest,
     PerformActions,
     Ping,
+    QueryRuns,
     ReadEvents,
     ReadHistory,
     ReadMetadata,
@@ -27,7 +28,6 @@ from protocol.messages import (
     Request,
     RestoreRun,
     RewindRun,
-    RitualRequest,
     UpdateMetadata,
     UpdateRun,
     WorkerStatus,
@@ -35,7 +35,7 @@ from protocol.messages import (
 )
 from worker import VERSION
 from worker.channel import pack
-from worker.errors import InternalError, RequestError, WorkerError
+from worker.errors import InternalError, WorkerError
 from worker.log.base import NewEvent, StoredRequest
 from worker.process.pool import ZygotePool
 from worker.runs.record import RunRecord
@@ -49,6 +49,7 @@ from worker.supervisor.introspection import Introspector
 from worker.supervisor.metadata import read_metadata, update_metadata
 from worker.supervisor.pages import events_page, history_page
 from worker.supervisor.publisher import Publisher
+from worker.supervisor.queries import runs_page
 from worker.supervisor.records import live_record, updated_record
 from worker.supervisor.table import draining, never_came_up
 from worker.supervisor.views import run_view
@@ -139,7 +140,7 @@ class Supervisor:
     def _serve_at_once(self, flight: Flight, done: Callable[[Come], None]) -> bool:
         request = flight.request
         if isinstance(request, CallOperation | ReadVariables | WriteVariables | PerformActions):
-            return self._access.serve_at_once(flight, request, self._ritual(request), done)
+            return self._access.serve_at_once(flight, request, self._access.ritual_of(request), done)
         if isinstance(request, Ping):
             done(lambda: {"result": self._pong()})
             return True
@@ -156,6 +157,8 @@ class Supervisor:
                 return await self._drain(request)
             case CreateRun():
                 return await self._create(flight, request)
+            case QueryRuns():
+                return {"result": await self._query(request)}
             case GetRun():
                 return {"result": await self._get(request.run_key)}
             case RestoreRun():
@@ -191,7 +194,7 @@ class Supervisor:
     def _for_one(self, flight: Flight, request: ManyRunRequest) -> One:
         match request:
             case CallOperation() | ReadVariables() | WriteVariables() | PerformActions():
-                ritual = self._ritual(request)
+                ritual = self._access.ritual_of(request)
                 state: StateRequest = request
                 return lambda run_key: self._state(flight, state, run_key, ritual)
             case UpdateRun():
@@ -210,17 +213,6 @@ class Supervisor:
             return {"ok": True, "result": (await one(run_key))["result"]}
         except WorkerError as error:
             return {"ok": False, "error": error.to_wire()}
-
-    def _ritual(self, request: RitualRequest) -> Ritual:
-        if request.run_key is not None:
-            return request.ritual or self._settings.default_ritual
-        if request.ritual not in (None, Ritual.EXORCISE):
-            raise RequestError(
-                ErrorCode.RITUAL_NOT_ALLOWED,
-                f"a request to many runs is served with EXORCISE; leave {request.ritual} out, or ask run by run",
-                ritual=str(request.ritual),
-            )
-        return Ritual.EXORCISE
 
     async def _state(
         self, flight: Flight, request: StateRequest, run_key: str, ritual: Ritual
@@ -265,6 +257,12 @@ class Supervisor:
     async def _get(self, run_key: str) -> dict[str, Any]:
         host, record = await self._access.locate(run_key)
         return self._view(record, host)
+
+    async def _query(self, request: QueryRuns) -> dict[str, Any]:
+        def view(row: RunRecord) -> dict[str, Any]:
+            return self._view(row, self._table.get(row.run_key))
+
+        return await runs_page(self._stores.durable, request, view, self._settings.max_message_bytes)
 
     async def _create(self, flight: Flight, request: CreateRun) -> dict[str, Any]:
         stored = self._access.stored(flight, None)
