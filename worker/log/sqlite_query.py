@@ -42,8 +42,9 @@ def search(db: sqlite3.Connection, query: RunQuery) -> RunPage:
     """The page that a query asks for, and the number of all matches, both of one moment."""
     db.execute("BEGIN")
     try:
-        where, values = where_of(query.where, few=_leaves_few(db, query.where))
-        runs = _runs(db, query, where, values)
+        few = _leaves_few(db, query.where)
+        where, values = where_of(query.where, few=few)
+        runs = _rows(db, page_sql(query, where, few=few), [*values, query.count, query.first])
         found = tuple(rules.page_within_bytes(_with_values(db, query, runs), query.max_bytes))
         if len(runs) < query.count and (runs or query.first == 0):
             return RunPage(query.first + len(runs), found)
@@ -53,10 +54,14 @@ def search(db: sqlite3.Connection, query: RunQuery) -> RunPage:
         db.execute("COMMIT")
 
 
-def page_sql(query: RunQuery, where: str) -> str:
-    """The statement that gives a page of runs; its last two parameters are limit and offset."""
-    order = [f"{_COLUMNS[key.attribute]} {'DESC' if key.descending else 'ASC'}" for key in query.sort]
-    by = ", ".join([*order, "run.run_key"])
+def page_sql(query: RunQuery, where: str, *, few: bool) -> str:
+    """The statement that gives a page of runs; its last two parameters are limit and offset.
+
+    Few runs are found by the index that makes them few and sorted then (``+``), not found in the order of the sort.
+    """
+    sign = "+" if few else ""
+    order = [f"{sign}{_COLUMNS[key.attribute]} {'DESC' if key.descending else 'ASC'}" for key in query.sort]
+    by = ", ".join([*order, f"{sign}run.run_key"])
     return f"SELECT run.* FROM run WHERE {where} ORDER BY {by} LIMIT ? OFFSET ?"  # noqa: S608 - of our own texts
 
 
@@ -80,10 +85,10 @@ def _joined(word: str, parts: Sequence[Node], *, few: bool) -> _Sql:
     return f"({text})", [value for _, values in conditions for value in values]
 
 
-def _runs(db: sqlite3.Connection, query: RunQuery, where: str, values: list[Any]) -> list[Any]:
+def _rows(db: sqlite3.Connection, sql: str, values: list[Any]) -> list[sqlite3.Row]:
     cursor = db.cursor()
     cursor.row_factory = sqlite3.Row
-    return cursor.execute(page_sql(query, where), [*values, query.count, query.first]).fetchall()
+    return cursor.execute(sql, values).fetchall()
 
 
 def _with_values(db: sqlite3.Connection, query: RunQuery, runs: Sequence[Any]) -> Iterator[FoundRun]:

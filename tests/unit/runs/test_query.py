@@ -9,7 +9,7 @@ from worker.channel import pack
 from worker.errors import RequestError
 from worker.runs.comparison import MAX_TEXT, OPAQUE, comparable_of, instant_ms, like
 from worker.runs.filters import MAX_CONDITIONS, MAX_NESTING, parse_filter, parse_sort
-from worker.runs.query import ATTRIBUTES, SortKey, Subject, holds, sort_runs
+from worker.runs.query import ATTRIBUTES, Some, SortKey, Subject, holds, sort_runs
 from worker.runs.record import RunRecord
 
 TIME_US = 1_780_000_000_123_456
@@ -197,9 +197,11 @@ def test_an_error_tells_position_token_and_what_was_expected(
 
 
 def test_nesting_and_the_number_of_conditions_are_limited() -> None:
-    assert parse_filter("(" * MAX_NESTING + "var.a=1" + ")" * MAX_NESTING)
+    assert parse_filter("(" * MAX_NESTING + "var.a=1" + ")" * MAX_NESTING) == parse_filter("var.a=1")
     assert "groups" in refused("(" * (MAX_NESTING + 1)).information["expected"]
-    assert parse_filter("var.a|=" + "|".join(["1"] * MAX_CONDITIONS))
+    listed = parse_filter("var.a|=" + "|".join(["1"] * MAX_CONDITIONS))
+    assert isinstance(listed, Some)
+    assert len(listed.parts) == MAX_CONDITIONS
     assert str(MAX_CONDITIONS) in refused(";".join(["var.a=1"] * (MAX_CONDITIONS + 1))).message
 
 
