@@ -67,7 +67,9 @@ async def _milliseconds(store: SqliteStore, where: str, sort: str, rounds: int) 
 def fill(path: Path, runs: int) -> None:
     """Runs of ``GROUPS`` groups, a half of them marked, each with a score of 0 to 999 and a text."""
     draw = random.Random(7)
-    with sqlite3.connect(path) as db:
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA cache_size = -500000")
+    with db:
         for first in range(0, runs, BATCH):
             numbers = range(first, min(first + BATCH, runs))
             rows = [run_to_row(_run(number, marked=draw.random() < 0.5)) for number in numbers]

@@ -28,6 +28,9 @@ JOURNAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 ALWAYS_CHECKED_BYTES: Final = 256 * 1024 * 1024
 """A quarter of a second, where its pages are in memory."""
 
+SEARCH_CACHE_KIB: Final = 64 * 1024
+"""Pages that queries over all runs keep: they visit thousands of places each."""
+
 OnCheck = Callable[[Path, int], None]
 """Takes the database's path and its size in bytes."""
 
@@ -132,6 +135,8 @@ def open_files(folder: Path, on_check: OnCheck | None = None) -> StoreFiles:
             finder = _connect_to_read(path)
             undo.callback(finder.close)
             searcher = _connect_to_read(path)
+            searcher.execute(f"PRAGMA cache_size = -{SEARCH_CACHE_KIB}")
+            searcher.execute("PRAGMA temp_store = MEMORY")
         return StoreFiles(path, lock, writer, reader, finder, searcher)
 
 
