@@ -28,8 +28,8 @@ JOURNAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 ALWAYS_CHECKED_BYTES: Final = 256 * 1024 * 1024
 """A quarter of a second, where its pages are in memory."""
 
-SEARCH_CACHE_KIB: Final = 64 * 1024
-"""Pages that queries over all runs keep: they visit thousands of places each."""
+SEARCH_CACHE_KIB: Final = 128 * 1024
+"""Pages that queries over all runs keep: one that looks at 10,000 of a million runs visits 80 MB of them."""
 
 OnCheck = Callable[[Path, int], None]
 """Takes the database's path and its size in bytes."""
