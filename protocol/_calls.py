@@ -1,100 +1,19 @@
 """What a client can ask, once for both clients: each function builds one request and knows its result.
 
-A ``Call`` holds the request's own fields and turns the reply's ``result`` into what the caller gets. None of
-this knows how a request travels. Functions whose request takes many runs accept ``run_keys`` instead of
-``run_key``; the result is then a map from run key to a result, or to the ``ProtocolError`` of that run.
+Functions whose request takes many runs accept ``run_keys`` instead of ``run_key``; the result is then a map from
+run key to a result, or to the ``ProtocolError`` of that run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack
+from collections.abc import Sequence
+from typing import Any, Final, Unpack
 
-from pydantic import BaseModel, ValidationError
-
+from protocol._call import Call, Fields, Options, to_wire
+from protocol._call import as_is as _as_is
+from protocol._call import call as _call
+from protocol._call import nothing as _nothing
+from protocol._call import run as _run
 from protocol.actions import Execute, Get, Set
-from protocol.entities import Actor, Address, Morphology, Permit, Ritual, Run, Scope
-from protocol.errors import ErrorCode, ProtocolError
-
-T = TypeVar("T")
-Fields = Mapping[str, Any]
-"""A map of JSON values with string keys."""
-
-
-class Options(TypedDict, total=False):
-    """What every request takes besides its own fields.
-
-    ``request_id``: 1 to 64 characters, unique per intent; absent, a new one is made. ``actor``: who asks,
-    instead of the client's own. ``deadline_seconds``: how long the worker may let the caller wait.
-    ``timeout_seconds``: how long this client waits for a reply in all, instead of its own setting.
-    ``traceparent``: the W3C trace context of the caller.
-    """
-
-    request_id: str | None
-    actor: Actor | Fields | None
-    deadline_seconds: float | None
-    timeout_seconds: float | None
-    traceparent: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
-    """One request as the caller means it; ``decode`` makes the caller's value of the reply's result."""
-
-    type: str
-    fields: dict[str, Any]
-    options: Options
-    decode: Callable[[Any], T]
-
-
-def _as_is(result: Any) -> Any:
-    return result
-
-
-def _nothing(_result: Any) -> None:
-    return None
-
-
-def _unexpected(what: str) -> ProtocolError:
-    return ProtocolError(ErrorCode.INTERNAL_ERROR, f"the worker answered with {what}")
-
-
-def _run(result: Any) -> Run:
-    try:
-        return Run.model_validate(result)
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]
-        raise _unexpected(f"what is no run: {reason['msg']} {reason['loc']}") from error
-
-
-def to_wire(value: Any) -> Any:
-    """A field as it travels: entities become maps, and sequences of them lists."""
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    if isinstance(value, (list, tuple)):
-        return [to_wire(item) for item in value]
-    return value
-
-
-def _call(type_: str, decode: Callable[[Any], T], options: Options, **fields: Any) -> Call[T]:
-    """A field that is None is absent: no request gives null a meaning of its own at its top level."""
-    sent = {name: to_wire(value) for name, value in fields.items() if value is not None}
-    return Call(type_, sent, options, _per_run(decode) if "run_keys" in sent else decode)
-
-
-def _per_run(decode: Callable[[Any], T]) -> Callable[[Any], Any]:
-    def decode_one(answer: Any) -> T | ProtocolError:
-        if not isinstance(answer, dict):
-            return _unexpected("no answer for this run")
-        if answer.get("ok"):
-            return decode(answer.get("result"))
-        return ProtocolError.from_wire(answer.get("error") or {})
-
-    def decode_all(result: Any) -> dict[str, T | ProtocolError]:
-        if not isinstance(result, dict):
-            raise _unexpected("no map from run key to result")
-        return {run_key: decode_one(answer) for run_key, answer in result.items()}
-
-    return decode_all
+from protocol.entities import Address, Morphology, Permit, Ritual, Run, Scope
 
 
 def ping(**options: Unpack[Options]) -> Call[dict[str, Any]]:
@@ -153,6 +72,43 @@ def create_run(
 def get_run(run_key: str, **options: Unpack[Options]) -> Call[Run]:
     """The run's record; never starts a process."""
     return _call("get_run", _run, options, run_key=run_key)
+
+
+def query_runs(
+    *,
+    model_file: str | None = None,
+    scope: Scope | Fields | None = None,
+    group_name: str | None = None,
+    episode_name: str | None = None,
+    include_episodes: bool | None = None,
+    filter: str | None = None,  # noqa: A002 - the protocol's own name for it
+    sort: str | None = None,
+    variables: Sequence[str] | None = None,
+    metadata: Sequence[str] | None = None,
+    first: int | None = None,
+    max: int | None = None,  # noqa: A002 - the protocol's own name for it
+    **options: Unpack[Options],
+) -> Call[dict[str, Any]]:
+    """Find runs: ``{first_result, max_results, total_results, values}``, where ``values`` are maps like a Run.
+
+    The next page begins at ``first_result + max_results``.
+    """
+    return _call(
+        "query_runs",
+        _as_is,
+        options,
+        model_file=model_file,
+        scope=scope,
+        group_name=group_name,
+        episode_name=episode_name,
+        include_episodes=include_episodes,
+        filter=filter,
+        sort=sort,
+        variables=variables,
+        metadata=metadata,
+        first=first,
+        max=max,
+    )
 
 
 def update_run(

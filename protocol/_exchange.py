@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from protocol._calls import Call, Fields, to_wire
+from protocol._call import Call, Fields, to_wire
 from protocol.codec import MAX_MESSAGE_BYTES, REQUEST_TYPES, encode
 from protocol.entities import Actor
 from protocol.errors import ErrorCode, ProtocolError

@@ -21,7 +21,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 import zmq
 
 from protocol import _calls
-from protocol._calls import Call, Fields
+from protocol._call import Call, Fields
 from protocol._exchange import ClientSettings, Exchange, match
 from protocol._link import Link
 from protocol.codec import MAX_MESSAGE_BYTES
@@ -126,6 +126,7 @@ class Client(_Worker):
     drain = _blocking(_calls.drain)
     create_run = _blocking(_calls.create_run)
     get_run = _blocking(_calls.get_run)
+    query_runs = _blocking(_calls.query_runs)
     update_run = _blocking(_calls.update_run)
     evict_run = _blocking(_calls.evict_run)
     restore_run = _blocking(_calls.restore_run)
@@ -253,6 +254,7 @@ class AsyncClient(_Worker):
     drain = _awaitable(_calls.drain)
     create_run = _awaitable(_calls.create_run)
     get_run = _awaitable(_calls.get_run)
+    query_runs = _awaitable(_calls.query_runs)
     update_run = _awaitable(_calls.update_run)
     evict_run = _awaitable(_calls.evict_run)
     restore_run = _awaitable(_calls.restore_run)

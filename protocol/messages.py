@@ -108,6 +108,33 @@ class GetRun(RunRequest):
     type: Literal["get_run"]
 
 
+class QueryRuns(Request):
+    """Find runs by where they are and what is stored of them; never starts a process."""
+
+    type: Literal["query_runs"]
+    model_file: ModelFile | None = None
+    scope: Scope | None = None
+    group_name: Key | None = None
+    episode_name: Key | None = None
+    include_episodes: bool = False
+    filter: Annotated[str, Field(max_length=8192)] | None = None
+    sort: Annotated[str, Field(max_length=1024)] | None = None
+    variables: Names | None = None
+    metadata: Names | None = None
+    first: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    max: Annotated[int, Field(ge=1)] = 100
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "QueryRuns":
+        if self.scope is not None and self.group_name is not None:
+            raise ValueError("at most one of scope and group_name may be given")
+        if self.episode_name is not None and self.group_name is None:
+            raise ValueError("episode_name needs group_name")
+        if self.include_episodes and (self.group_name is None or self.episode_name is not None):
+            raise ValueError("include_episodes needs group_name without episode_name")
+        return self
+
+
 class UpdateRun(ManyRunRequest):
     """Change attributes of a run; closing ends it for good."""
 
@@ -265,6 +292,7 @@ AnyRequest = Annotated[
     | Drain
     | CreateRun
     | GetRun
+    | QueryRuns
     | UpdateRun
     | EvictRun
     | RestoreRun

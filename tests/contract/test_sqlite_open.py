@@ -63,8 +63,7 @@ def test_the_migrations_of_an_empty_file_make_the_schema(tmp_path: Path) -> None
     (tmp_path / "worker.db").touch()
     files = open_files(tmp_path)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as plain:
-        for step in migrations():
-            plain.executescript(step.script)
+        migrate(plain, migrations())
 
         assert schema(files.writer) == schema(plain)
     tables = {name for kind, name, _ in schema(files.writer) if kind == "table"}

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from protocol.events import EventKind
 from worker.runs.history import NEVER, LogEntry, Replayable
+from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
 from worker.waiting import Done
 
@@ -114,6 +115,23 @@ class Rewind:
     request: StoredRequest | None = None
     events: tuple[NewEvent, ...] = ()
     kept: tuple[LogEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run that a query found, with the values (msgpack) it asked for of those names that have one."""
+
+    run: RunRecord
+    variables: Mapping[str, bytes] = field(default_factory=dict)
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """The part of what a query found that it asked for, and how many runs match in all."""
+
+    total: int
+    found: tuple[FoundRun, ...]
 
 
 class EventLog(Protocol):
@@ -216,6 +234,9 @@ class RunDirectory(Protocol):
 
     async def count(self) -> int:
         """How many runs there are."""
+
+    async def query(self, query: RunQuery) -> RunPage:
+        """The runs that match, as they are at one moment; never waits for other reads, nor holds them up."""
 
 
 class Archive(Protocol):

@@ -8,14 +8,27 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from worker.channel import pack, unpack
 from worker.errors import DuplicateRequestError, WorkerError
 from worker.log import rules
-from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
+from worker.log.base import (
+    Append,
+    Creation,
+    EventListener,
+    FoundRun,
+    NewEvent,
+    Rewind,
+    RunPage,
+    StoredEvent,
+    StoredRequest,
+)
 from worker.log.rows import numbered
+from worker.runs.comparison import Comparable, comparable_of
 from worker.runs.history import NEVER, LogEntry, Replayable, replayable
+from worker.runs.query import RunQuery, Subject, holds, sort_runs
 from worker.runs.record import RunRecord
 from worker.waiting import Done
 
@@ -231,6 +244,22 @@ class MemoryStore:
         self._refuse_closed()
         return len(self._runs)
 
+    async def query(self, query: RunQuery) -> RunPage:
+        """The runs that match: each is looked at."""
+        self._refuse_closed()
+        matching = [run.record for run in self._runs.values() if holds(query.where, _subject(run))]
+        page = sort_runs(matching, query.sort)[query.first : query.first + query.count]
+        found = (self._found(record.run_key, query) for record in page)
+        return RunPage(len(matching), tuple(rules.page_within_bytes(found, query.max_bytes)))
+
+    def _found(self, run_key: str, query: RunQuery) -> FoundRun:
+        run = self._runs[run_key]
+        return FoundRun(
+            deepcopy(run.record),
+            _chosen(run.variables, query.variables or ()),
+            _chosen(run.metadata, query.metadata or ()),
+        )
+
     async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
         """Recorded values by name."""
         self._refuse_closed()
@@ -312,6 +341,13 @@ class MemoryStore:
         if run is None:
             return []
         return rules.outcomes_of(run.entries[max(request.first_seq, 1) - 1 : request.last_seq])
+
+
+def _subject(run: _Run) -> Subject:
+    def value(values: dict[str, bytes], name: str) -> Comparable:
+        return comparable_of(values[name]) if name in values else None
+
+    return Subject(run.record, partial(value, run.variables), partial(value, run.metadata))
 
 
 def _chosen(values: Mapping[str, bytes], names: Sequence[str] | None) -> dict[str, bytes]:

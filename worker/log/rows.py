@@ -11,12 +11,19 @@ from typing import Any, Final
 
 from protocol.events import EventKind
 from worker.log.base import NewEvent, StoredEvent, StoredRequest
+from worker.runs.comparison import Opaque, comparable_of, instant_ms
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
 from worker.runs.record import RunRecord
 
 RUN_FIELDS: Final = tuple(field.name for field in fields(RunRecord))
 SCOPE_COLUMNS: Final = ("scope_boundary", "scope_key", "user_key")
 """Derived from ``scope`` at every write, for queries only."""
+ADDRESS_COLUMNS: Final = ("group_name", "episode_name")
+"""Derived from ``address``, as these."""
+
+FALSE: Final = b"\0"
+TRUE: Final = b"\1"
+OPAQUE_VALUE: Final = b"\2"
 
 _MAPS: Final = ("scope", "permit", "execution_context", "address", "user")
 _FLAGS: Final = ("marked", "hidden", "closed", "allow_channel", "ephemeral", "perpetual")
@@ -25,13 +32,15 @@ _STATUSES: Final = {status.value: status for status in OutcomeStatus}
 
 
 def run_to_row(run: RunRecord) -> dict[str, Any]:
-    """The row of a run by column, ``SCOPE_COLUMNS`` included."""
+    """The row of a run by column, ``SCOPE_COLUMNS`` and ``ADDRESS_COLUMNS`` included."""
     row = {name: getattr(run, name) for name in RUN_FIELDS}
     for name in _MAPS:
         if row[name] is not None:
             row[name] = json.dumps(row[name], ensure_ascii=False, separators=(",", ":"))
     for name in SCOPE_COLUMNS:
         row[name] = run.scope.get(name)
+    for name in ADDRESS_COLUMNS:
+        row[name] = (run.address or {}).get(name)
     return row
 
 
@@ -97,6 +106,26 @@ def event_from_row(run_key: str, row: Sequence[Any]) -> StoredEvent:
     """An event from its number, kind, time and body."""
     event, kind, at_us, body = row
     return StoredEvent(run_key, event, EventKind(kind), at_us, body)
+
+
+def value_to_row(run_key: str, name: str, value: bytes) -> tuple[Any, ...]:
+    """A recorded variable or metadata value, with what queries compare: ``scalar_of`` and ``at_ms_of``."""
+    scalar = scalar_of(value)
+    return (run_key, name, value, scalar, instant_ms(scalar) if type(scalar) is str else None)
+
+
+def scalar_of(value: bytes) -> int | float | str | bytes | None:
+    """What a msgpack value counts as: numbers and texts as they are, the rest as bytes, which sort behind them."""
+    found = comparable_of(value)
+    if found is True or found is False:
+        return TRUE if found else FALSE
+    return OPAQUE_VALUE if isinstance(found, Opaque) else found
+
+
+def at_ms_of(value: bytes) -> int | None:
+    """Milliseconds since 1970 of a msgpack text that is an ISO-8601 time."""
+    scalar = scalar_of(value)
+    return instant_ms(scalar) if isinstance(scalar, str) else None
 
 
 def numbered(run_key: str, events: Sequence[NewEvent], last: int) -> tuple[StoredEvent, ...]:

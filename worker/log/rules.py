@@ -9,7 +9,7 @@ from typing import Any
 from protocol.errors import ErrorCode
 from worker.channel import pack, unpack
 from worker.errors import FencedError, LogUnavailableError, RequestError
-from worker.log.base import Append, Creation, Rewind, StoredRequest
+from worker.log.base import Append, Creation, FoundRun, Rewind, StoredRequest
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
 
@@ -52,6 +52,18 @@ def within_bytes(rows: Iterable[tuple[Any, ...]], max_bytes: int) -> Iterator[tu
         if size > max_bytes and size > len(row[-1]):
             return
         yield row
+
+
+def page_within_bytes(runs: Iterable[FoundRun], max_bytes: int) -> Iterator[FoundRun]:
+    """Runs until what they carry of the caller's and the model's exceeds ``max_bytes``; the first in any case."""
+    size = 0
+    for found in runs:
+        carried = sum(map(len, found.variables.values())) + sum(map(len, found.metadata.values()))
+        carried += len(pack(found.run.execution_context))
+        size += carried
+        if size > max_bytes and size > carried:
+            return
+        yield found
 
 
 def _check_entries(run_key: str, entries: Sequence[LogEntry], head_seq: int, epoch: int | None) -> None:

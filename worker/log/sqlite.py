@@ -1,7 +1,7 @@
 """The durable store: one SQLite database per worker, in the worker's data folder.
 
-Three connections, each with one thread: writes go through the group writer, reads through a reader thread,
-and the look-up of request ids runs on the event loop's own thread, because it is a point look-up in memory
+Four connections, each with one thread: writes go through the group writer, reads through a reader thread,
+queries over all runs, which may take long, through another, and the look-up of request ids runs on the event loop's own thread, because it is a point look-up in memory
 or in the page cache that would cost more to hand over than to make.
 """
 
@@ -15,12 +15,22 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from worker.errors import LogUnavailableError, WorkerError
-from worker.log import rules, sqlite_reads, sqlite_writes
-from worker.log.base import Append, Creation, EventListener, NewEvent, Rewind, StoredEvent, StoredRequest
+from worker.log import rules, sqlite_query, sqlite_reads, sqlite_writes
+from worker.log.base import (
+    Append,
+    Creation,
+    EventListener,
+    NewEvent,
+    Rewind,
+    RunPage,
+    StoredEvent,
+    StoredRequest,
+)
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors, translate
 from worker.log.sqlite_files import OnCheck, StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
 from worker.runs.history import NEVER, LogEntry, Replayable
+from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
 from worker.telemetry import Logger
 from worker.waiting import Done, awaited
@@ -38,6 +48,7 @@ class SqliteStore:
         self._writer = GroupWriter(files.writer, files.path, log)
         self._health = self._writer.health
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
+        self._searcher = ThreadPoolExecutor(1, thread_name_prefix="log-searcher")
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -77,6 +88,9 @@ class SqliteStore:
 
     async def _close(self) -> None:
         await self._writer.stop()
+        # Those behind the one under way find the store closed.
+        self._files.searcher.interrupt()
+        await asyncio.to_thread(self._searcher.shutdown)
         await asyncio.to_thread(self._reader.shutdown)
         await asyncio.to_thread(self._files.close, closed_cleanly=not self._health.is_suspect)
 
@@ -183,6 +197,14 @@ class SqliteStore:
         """How many runs there are."""
         return await self._read(sqlite_reads.count_runs)
 
+    async def query(self, query: RunQuery) -> RunPage:
+        """The runs that match; one query at a time."""
+        return await self._on(self._searcher, self._files.searcher, partial(self._search, query))
+
+    def _search(self, query: RunQuery, db: sqlite3.Connection) -> RunPage:
+        self._refuse_closed()
+        return sqlite_query.search(db, query)
+
     async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
         """Recorded values by name."""
         return await self._read(lambda db: sqlite_reads.read_variables(db, run_key, names))
@@ -213,17 +235,25 @@ class SqliteStore:
         return changed
 
     async def _read(self, query: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        return await self._on(self._reader, self._files.reader, query)
+
+    async def _on(
+        self,
+        thread: ThreadPoolExecutor,
+        db: sqlite3.Connection,
+        query: Callable[[sqlite3.Connection], _Answer],
+    ) -> _Answer:
         self._refuse_closed()
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._reader, self._query, query)
+            return await loop.run_in_executor(thread, self._query, db, query)
         except LogUnavailableError as error:
             self._health.read_failed(error)
             raise
 
-    def _query(self, query: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+    def _query(self, db: sqlite3.Connection, query: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         with driver_errors(self._files.path):
-            return query(self._files.reader)
+            return query(db)
 
     def _refuse_closed(self) -> None:
         if self._closing is not None:

@@ -14,7 +14,7 @@ from worker.channel import pack
 from worker.errors import DuplicateRequestError
 from worker.log import rules
 from worker.log.base import Append, Creation, NewEvent, Rewind, StoredEvent, StoredRequest
-from worker.log.rows import entry_to_row, event_to_row, numbered, request_to_row, run_to_row
+from worker.log.rows import entry_to_row, event_to_row, numbered, request_to_row, run_to_row, value_to_row
 from worker.log.sqlite_bulk import BulkStatement
 from worker.log.sqlite_reads import entry_outcomes, first_run, get_run, read_metadata
 from worker.runs.history import LogEntry
@@ -49,24 +49,25 @@ _INSERT_REQUESTS = BulkStatement(
     columns=6,
 )
 _WRITE_VARIABLES = BulkStatement(
-    "INSERT INTO variable (run_key, name, value) VALUES {rows}"
-    " ON CONFLICT DO UPDATE SET value = excluded.value",
-    columns=3,
+    "INSERT INTO variable (run_key, name, value, scalar, at_ms) VALUES {rows}"
+    " ON CONFLICT DO UPDATE SET value = excluded.value, scalar = excluded.scalar, at_ms = excluded.at_ms",
+    columns=5,
 )
 _WRITE_METADATA = BulkStatement(
-    "INSERT INTO metadata (run_key, name, value) VALUES {rows}"
-    " ON CONFLICT DO UPDATE SET value = excluded.value",
-    columns=3,
+    "INSERT INTO metadata (run_key, name, value, scalar, at_ms) VALUES {rows}"
+    " ON CONFLICT DO UPDATE SET value = excluded.value, scalar = excluded.scalar, at_ms = excluded.at_ms",
+    columns=5,
 )
 _INSERT_RUN: Final = (
     "INSERT INTO run (run_key, seq, epoch, last_operated_us, last_modified_us, created_us, seed, model_file,"
     " model_language, model_version, model_fingerprint, morphology, scope_boundary, scope_key, user_key,"
     " tracking_key, marked, hidden, closed, allow_channel, ephemeral, perpetual, grammar, cloned_from,"
-    " compare_after_seq, scope, permit, execution_context, address, user) VALUES (:run_key, :seq, :epoch, :last_operated_us,"
+    " compare_after_seq, scope, permit, execution_context, address, user, group_name,"
+    " episode_name) VALUES (:run_key, :seq, :epoch, :last_operated_us,"
     " :last_modified_us, :created_us, :seed, :model_file, :model_language, :model_version, :model_fingerprint,"
     " :morphology, :scope_boundary, :scope_key, :user_key, :tracking_key, :marked, :hidden, :closed,"
     " :allow_channel, :ephemeral, :perpetual, :grammar, :cloned_from, :compare_after_seq, :scope, :permit, :execution_context,"
-    " :address, :user) ON CONFLICT DO NOTHING"
+    " :address, :user, :group_name, :episode_name) ON CONFLICT DO NOTHING"
 )
 _UPDATE_RUN: Final = (
     "UPDATE run SET last_operated_us = :last_operated_us, last_modified_us = :last_modified_us,"
@@ -76,7 +77,7 @@ _UPDATE_RUN: Final = (
     " tracking_key = :tracking_key, marked = :marked, hidden = :hidden, closed = :closed,"
     " allow_channel = :allow_channel, ephemeral = :ephemeral, perpetual = :perpetual, grammar = :grammar,"
     " cloned_from = :cloned_from, compare_after_seq = :compare_after_seq, scope = :scope, permit = :permit, execution_context = :execution_context,"
-    " address = :address, user = :user WHERE run_key = :run_key"
+    " address = :address, user = :user, group_name = :group_name, episode_name = :episode_name WHERE run_key = :run_key"
 )
 
 
@@ -110,7 +111,8 @@ def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> list[Writte
         raise NotAllApplicableError
     _INSERT_ENTRIES(db, [entry_to_row(item.run_key, entry) for item in appends for entry in item.entries])
     _WRITE_VARIABLES(
-        db, [(item.run_key, name, value) for item in appends for name, value in item.records.items()]
+        db,
+        [value_to_row(item.run_key, name, value) for item in appends for name, value in item.records.items()],
     )
     last = _event_heads(db, [item.run_key for item in appends if item.events])
     events = [numbered(item.run_key, item.events, last.get(item.run_key, 0)) for item in appends]
@@ -288,11 +290,11 @@ def _insert_entries(db: sqlite3.Connection, run_key: str, entries: tuple[LogEntr
 
 
 def _write_variables(db: sqlite3.Connection, run_key: str, records: Mapping[str, bytes]) -> None:
-    _WRITE_VARIABLES(db, [(run_key, name, value) for name, value in records.items()])
+    _WRITE_VARIABLES(db, [value_to_row(run_key, name, value) for name, value in records.items()])
 
 
 def _write_metadata(db: sqlite3.Connection, run_key: str, values: Mapping[str, Any]) -> None:
-    _WRITE_METADATA(db, [(run_key, name, pack(value)) for name, value in values.items()])
+    _WRITE_METADATA(db, [value_to_row(run_key, name, pack(value)) for name, value in values.items()])
 
 
 def _keep_answers(db: sqlite3.Connection, run_key: str, to_seq: int) -> None:

@@ -34,6 +34,11 @@ def at_least(role: Role, needed: Role) -> bool:
     return _HEIGHT[role] >= _HEIGHT[needed]
 
 
+def opened_by(role: Role) -> tuple[Role, ...]:
+    """The locks that a role opens."""
+    return tuple(lock for lock in Role if at_least(role, lock))
+
+
 def standing(role: Role, user_key: str | None, scope: Mapping[str, Any]) -> Role:
     """The role that an actor counts as for a run: its user is USER or above, and nobody else is USER.
 

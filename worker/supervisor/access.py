@@ -9,7 +9,14 @@ import msgpack
 from protocol.actions import Execute, Get, Set, encode_action, encode_execute
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
-from protocol.messages import CallOperation, PerformActions, ReadVariables, Request, WriteVariables
+from protocol.messages import (
+    CallOperation,
+    PerformActions,
+    ReadVariables,
+    Request,
+    RitualRequest,
+    WriteVariables,
+)
 from worker.channel import pack
 from worker.errors import RequestError, WorkerError
 from worker.log.base import StoredRequest
@@ -140,6 +147,22 @@ class StateAccess:
                     continue
                 raise
             return self._performed(request, host, work, ritual, was_live=was_live)
+
+    def ritual_of(self, request: RitualRequest) -> Ritual:
+        """The ritual that a request is served with.
+
+        Raises:
+            RequestError: RITUAL_NOT_ALLOWED.
+        """
+        if request.run_key is not None:
+            return request.ritual or self.settings.default_ritual
+        if request.ritual not in (None, Ritual.EXORCISE):
+            raise RequestError(
+                ErrorCode.RITUAL_NOT_ALLOWED,
+                f"a request to many runs is served with EXORCISE; leave {request.ritual} out, or ask run by run",
+                ritual=str(request.ritual),
+            )
+        return Ritual.EXORCISE
 
     async def locate(self, request: Request, run_key: str) -> tuple[RunHost | None, RunRecord]:
         """The host, if the run is in memory, coming into it or leaving it, and the row of a run.

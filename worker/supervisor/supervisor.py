@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from protocol.entities import Ritual
@@ -20,6 +21,7 @@ from protocol.messages import (
     ManyRunRequest,
     PerformActions,
     Ping,
+    QueryRuns,
     ReadEvents,
     ReadHistory,
     ReadMetadata,
@@ -27,7 +29,6 @@ from protocol.messages import (
     Request,
     RestoreRun,
     RewindRun,
-    RitualRequest,
     UpdateMetadata,
     UpdateRun,
     WorkerStatus,
@@ -35,7 +36,7 @@ from protocol.messages import (
 )
 from worker import VERSION
 from worker.channel import pack
-from worker.errors import InternalError, RequestError, WorkerError
+from worker.errors import InternalError, WorkerError
 from worker.log.base import NewEvent, StoredRequest
 from worker.process.pool import ZygotePool
 from worker.runs.record import RunRecord
@@ -43,12 +44,14 @@ from worker.runs.stimuli import Work
 from worker.settings import Settings
 from worker.supervisor.access import Served, StateAccess, StateRequest, closed, stored_answer
 from worker.supervisor.flights import ALWAYS_SERVED, Answer, Come, Flight, Flights, failure
+from worker.supervisor.guarding import guards_in_file
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.metadata import read_metadata, update_metadata
 from worker.supervisor.pages import events_page, history_page
 from worker.supervisor.publisher import Publisher
+from worker.supervisor.queries import runs_page
 from worker.supervisor.records import live_record, updated_record
 from worker.supervisor.table import draining, never_came_up
 from worker.supervisor.views import run_view
@@ -139,7 +142,7 @@ class Supervisor:
     def _serve_at_once(self, flight: Flight, done: Callable[[Come], None]) -> bool:
         request = flight.request
         if isinstance(request, CallOperation | ReadVariables | WriteVariables | PerformActions):
-            return self._access.serve_at_once(flight, request, self._ritual(request), done)
+            return self._access.serve_at_once(flight, request, self._access.ritual_of(request), done)
         if isinstance(request, Ping):
             done(lambda: {"result": self._pong()})
             return True
@@ -156,6 +159,8 @@ class Supervisor:
                 return await self._drain(request)
             case CreateRun():
                 return await self._create(flight, request)
+            case QueryRuns():
+                return {"result": await self._query(request)}
             case GetRun():
                 host, record = await self._access.locate(request, request.run_key)
                 return {"result": self._view(record, host)}
@@ -192,7 +197,7 @@ class Supervisor:
     def _for_one(self, flight: Flight, request: ManyRunRequest) -> One:
         match request:
             case CallOperation() | ReadVariables() | WriteVariables() | PerformActions():
-                ritual = self._ritual(request)
+                ritual = self._access.ritual_of(request)
                 state: StateRequest = request
                 return lambda run_key: self._state(flight, state, run_key, ritual)
             case UpdateRun():
@@ -211,17 +216,6 @@ class Supervisor:
             return {"ok": True, "result": (await one(run_key))["result"]}
         except WorkerError as error:
             return {"ok": False, "error": error.to_wire()}
-
-    def _ritual(self, request: RitualRequest) -> Ritual:
-        if request.run_key is not None:
-            return request.ritual or self._settings.default_ritual
-        if request.ritual not in (None, Ritual.EXORCISE):
-            raise RequestError(
-                ErrorCode.RITUAL_NOT_ALLOWED,
-                f"a request to many runs is served with EXORCISE; leave {request.ritual} out, or ask run by run",
-                ritual=str(request.ritual),
-            )
-        return Ritual.EXORCISE
 
     async def _state(
         self, flight: Flight, request: StateRequest, run_key: str, ritual: Ritual
@@ -262,6 +256,13 @@ class Supervisor:
     def _shown(self, host: RunHost, served_from: str) -> dict[str, Any]:
         run = {"run_key": host.run_key, "served_from": served_from, "seq": host.seq}
         return Served(self._view(host.record, host), run, host.warnings).body()
+
+    async def _query(self, request: QueryRuns) -> dict[str, Any]:
+        def view(row: RunRecord) -> dict[str, Any]:
+            return self._view(row, self._table.get(row.run_key))
+
+        guards = partial(guards_in_file, self._births.catalog)
+        return await runs_page(self._stores.durable, request, view, guards, self._settings)
 
     async def _create(self, flight: Flight, request: CreateRun) -> dict[str, Any]:
         stored = self._access.stored(flight, None)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from protocol import _calls
-from protocol._calls import Call
+from protocol._call import Call
 from protocol.actions import Execute, Set
 from protocol.client import AsyncClient, Client
 from protocol.codec import REQUEST_TYPES
