@@ -51,8 +51,9 @@ def test_spent_cpu_time_ends_the_process_by_sigxcpu(workspace: Path, isolation: 
             assert await run.ask("while True: pass") == ["gone"]
             report = await run.child.exited
             assert report.wait_status & 0x7F == signal.SIGXCPU
-            # The kernel stops by ticks, each counted for whoever runs when it comes, and reports what was really used.
-            assert report.cpu_seconds >= 0.5
+            # The kernel counts the limit in ticks, each for whoever runs when it comes, and reports what was really
+            # used: 1.0 s where nothing else runs, 0.6 beside four processes that work in bursts of milliseconds.
+            assert 0.1 < report.cpu_seconds < 1.5
             await run.end()
 
     asyncio.run(main())
