@@ -35,26 +35,20 @@ from protocol.messages import (
     WriteVariables,
 )
 from worker import VERSION
-from worker.channel import pack
 from worker.errors import InternalError, WorkerError
-from worker.log.base import NewEvent, StoredRequest
 from worker.process.pool import ZygotePool
 from worker.runs.record import RunRecord
-from worker.runs.stimuli import Work
 from worker.settings import Settings
-from worker.supervisor.access import Served, StateAccess, StateRequest, closed, stored_answer
+from worker.supervisor.access import StateAccess, StateRequest
 from worker.supervisor.flights import ALWAYS_SERVED, Answer, Come, Flight, Flights, failure
 from worker.supervisor.guarding import guards_in_file
-from worker.supervisor.host import ReroutedError, RunHost
-from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.metadata import read_metadata, update_metadata
 from worker.supervisor.pages import events_page, history_page
 from worker.supervisor.publisher import Publisher
 from worker.supervisor.queries import runs_page
-from worker.supervisor.records import live_record, updated_record
-from worker.supervisor.table import draining, never_came_up
-from worker.supervisor.views import run_view
+from worker.supervisor.run_requests import RunRequests
+from worker.supervisor.table import draining
 from worker.telemetry import Logger
 
 One = Callable[[str], Awaitable[dict[str, Any]]]
@@ -79,6 +73,7 @@ class Supervisor:
     ) -> None:
         self._settings = settings
         self._access = access
+        self._runs = RunRequests(access, sandbox["level"], log)
         self._table = access.table
         self._stores = access.stores
         self._births = access.births
@@ -86,7 +81,6 @@ class Supervisor:
         self._pool = pool
         self._introspector = introspector
         self._publisher = publisher
-        self._announcer = access.births.announcer
         self._sandbox = sandbox
         self._log = log
         self._started = asyncio.get_running_loop().time()
@@ -158,18 +152,17 @@ class Supervisor:
             case Drain():
                 return await self._drain(request)
             case CreateRun():
-                return await self._create(flight, request)
+                return await self._runs.create(flight, request)
             case QueryRuns():
                 return {"result": await self._query(request)}
             case GetRun():
-                host, record = await self._access.locate(request, request.run_key)
-                return {"result": self._view(record, host)}
+                return await self._runs.get(request)
             case RestoreRun():
-                return await self._restore(flight, request)
+                return await self._runs.restore(flight, request)
             case RewindRun():
-                return await self._rewind(flight, request)
+                return await self._runs.rewind(flight, request)
             case CloneRun():
-                return await self._clone(flight, request)
+                return await self._runs.clone(flight, request)
             case ReadHistory():
                 _, record = await self._access.locate(request, request.run_key)
                 return {"result": await history_page(self._stores.of(record.run_key), request, record.seq)}
@@ -201,9 +194,9 @@ class Supervisor:
                 state: StateRequest = request
                 return lambda run_key: self._state(flight, state, run_key, ritual)
             case UpdateRun():
-                return lambda run_key: self._update(flight, request, run_key)
+                return lambda run_key: self._runs.update(flight, request, run_key)
             case EvictRun():
-                return lambda run_key: self._evict(flight, run_key)
+                return lambda run_key: self._runs.evict(flight, run_key)
             case ReadMetadata():
                 return lambda run_key: read_metadata(self._access, request, run_key)
             case UpdateMetadata():
@@ -245,156 +238,9 @@ class Supervisor:
         self.drained.set()
         return {"result": {"evicted": evicted}}
 
-    # Runs as such
-
-    def _view(self, record: RunRecord, host: RunHost | None) -> dict[str, Any]:
-        live = host is not None and host.live
-        return run_view(
-            record, None if host is None else host.run.state, live=live, sandbox=self._sandbox["level"]
-        )
-
-    def _shown(self, host: RunHost, served_from: str) -> dict[str, Any]:
-        run = {"run_key": host.run_key, "served_from": served_from, "seq": host.seq}
-        return Served(self._view(host.record, host), run, host.warnings).body()
-
     async def _query(self, request: QueryRuns) -> dict[str, Any]:
         def view(row: RunRecord) -> dict[str, Any]:
-            return self._view(row, self._table.get(row.run_key))
+            return self._runs.view(row, self._table.get(row.run_key))
 
         guards = partial(guards_in_file, self._births.catalog)
         return await runs_page(self._stores.durable, request, view, guards, self._settings)
-
-    async def _create(self, flight: Flight, request: CreateRun) -> dict[str, Any]:
-        stored = self._access.stored(flight, None)
-        if stored is not None:
-            return stored_answer(stored)
-        return await self._bring_up(flight, self._births.create(request, flight.digest), "memory")
-
-    async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
-        host = await self._table.start(incarnation, flight.check)
-        work = Work(request_id=flight.request.request_id, digest=flight.digest, begun=True)
-        await flight.perform(host, work)
-        return self._shown(host, served_from)
-
-    async def _restore(self, flight: Flight, request: RestoreRun) -> dict[str, Any]:
-        while True:
-            async with self._table.gate(request.run_key):
-                stored = self._access.stored(flight, request.run_key)
-                if stored is not None:
-                    return stored_answer(stored)
-                await self._table.settled(request.run_key)
-                host, record = await self._access.locate(request, request.run_key)
-                if record.closed:
-                    raise closed(request.run_key)
-                served_from = "memory" if host is not None and host.live else "restored"
-                begun = host is None
-                if host is None:
-                    incarnation = await self._births.restore(record, request, flight.digest)
-                    host = await self._table.start(incarnation, flight.check)
-                performed = flight.performing(host, Work(request_id=request.request_id, begun=begun))
-            try:
-                await performed
-            except ReroutedError:
-                continue
-            return self._shown(host, served_from)
-
-    async def _rewind(self, flight: Flight, request: RewindRun) -> dict[str, Any]:
-        async with self._table.gate(request.run_key):
-            stored = self._access.stored(flight, request.run_key)
-            if stored is not None:
-                return stored_answer(stored)
-            record = await self._quiet(flight, request.run_key)
-            if record.closed:
-                raise closed(request.run_key)
-            incarnation = await self._births.rewind(record, request, flight.digest)
-            host = self._table.get(request.run_key)
-            if host is not None:
-                await incarnation.store.check()
-                await self._table.replace(host, "rewind", request.request_id)
-            host = await self._table.start(incarnation, flight.check)
-            performed = flight.performing(host, Work(request_id=request.request_id, begun=True))
-        await performed
-        return self._shown(host, "restored")
-
-    async def _clone(self, flight: Flight, request: CloneRun) -> dict[str, Any]:
-        async with self._table.gate(request.run_key):
-            stored = self._access.stored(flight, None)
-            if stored is not None:
-                return stored_answer(stored)
-            source = await self._quiet(flight, request.run_key)
-            incarnation = await self._births.clone(source, request, flight.digest)
-        return await self._bring_up(flight, incarnation, "restored")
-
-    async def _quiet(self, flight: Flight, run_key: str) -> RunRecord:
-        """The run's row when all that was asked of it before is done. The caller holds the run's gate."""
-        while True:
-            await self._table.settled(run_key)
-            host, record = await self._access.locate(flight.request, run_key)
-            if host is None:
-                return record
-            try:
-                await flight.perform(host, Work(flight.request.request_id))
-            except ReroutedError:
-                continue
-            except WorkerError as error:
-                if never_came_up(host, error):
-                    continue
-                raise
-            return host.record
-
-    async def _update(self, flight: Flight, request: UpdateRun, run_key: str) -> dict[str, Any]:
-        began = asyncio.get_running_loop().time()
-        async with self._table.gate(run_key):
-            stored = self._access.stored(flight, run_key)
-            if stored is not None:
-                return stored_answer(stored)
-            if request.closed is True:
-                await self._access.locate(request, run_key)
-                await self._stores.of(run_key).check()
-                await self._end(flight, run_key)
-            host, _ = await self._access.locate(request, run_key)
-            state, live = (None, False) if host is None else (host.run.state, host.live)
-
-            def edit(current: RunRecord) -> RunRecord:
-                return updated_record(current, request)
-
-            def view(row: RunRecord) -> dict[str, Any]:
-                return run_view(row, state, live=live, sandbox=self._sandbox["level"])
-
-            def tell(old: RunRecord, new: RunRecord) -> tuple[NewEvent, ...]:
-                return self._announcer.closed(old, new, request.request_id)
-
-            stored = StoredRequest(request.request_id, run_key, flight.digest)
-            store = self._stores.of(run_key)
-            row = await store.update(run_key, edit, stored, lambda row: pack(view(row)), tell)
-            if host is not None:
-                host.record = live_record(host.record, row)
-            if request.closed is True:
-                self._log.info(
-                    "run closed",
-                    run_key=run_key,
-                    seq=row.seq,
-                    request_id=request.request_id,
-                    duration_seconds=round(asyncio.get_running_loop().time() - began, 4),
-                )
-        return {"result": view(row)}
-
-    async def _evict(self, flight: Flight, run_key: str) -> dict[str, Any]:
-        async with self._table.gate(run_key):
-            await self._access.locate(flight.request, run_key)
-            await self._end(flight, run_key)
-            # An ephemeral run whose process was lost is kept for who restores it; not any longer.
-            await self._table.forget(run_key)
-        return {"result": None}
-
-    async def _end(self, flight: Flight, run_key: str) -> None:
-        """Take a run out of memory after what was asked of it before. The caller holds the run's gate."""
-        while (host := self._table.get(run_key)) is not None:
-            try:
-                await flight.perform(host, Work(flight.request.request_id, ends=True))
-            except ReroutedError:
-                await self._table.gone(run_key)
-            except WorkerError as error:
-                if not never_came_up(host, error):
-                    raise
-                await self._table.gone(run_key)

@@ -1,0 +1,190 @@
+"""Requests about runs as such: what they are shown as, how they begin, come back, change and end."""
+
+import asyncio
+from typing import Any
+
+from protocol.messages import CloneRun, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
+from worker.channel import pack
+from worker.errors import WorkerError
+from worker.log.base import NewEvent, StoredRequest
+from worker.runs.record import RunRecord
+from worker.runs.stimuli import Work
+from worker.supervisor.access import Served, StateAccess, closed, stored_answer
+from worker.supervisor.flights import Flight
+from worker.supervisor.host import ReroutedError, RunHost
+from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.records import live_record, updated_record
+from worker.supervisor.table import never_came_up
+from worker.supervisor.views import run_view
+from worker.telemetry import Logger
+
+
+class RunRequests:
+    """Serves them, each in its order among the requests to its run; one object for the whole worker.
+
+    ``sandbox``: the level that runs are shown with.
+    """
+
+    def __init__(self, access: StateAccess, sandbox: str, log: Logger) -> None:
+        self._access = access
+        self._table = access.table
+        self._stores = access.stores
+        self._births = access.births
+        self._announcer = access.births.announcer
+        self._sandbox = sandbox
+        self._log = log
+
+    def view(self, record: RunRecord, host: RunHost | None) -> dict[str, Any]:
+        """The run as its clients see it; ``host`` where it has one."""
+        live = host is not None and host.live
+        return run_view(record, None if host is None else host.run.state, live=live, sandbox=self._sandbox)
+
+    def _shown(self, host: RunHost, served_from: str) -> dict[str, Any]:
+        run = {"run_key": host.run_key, "served_from": served_from, "seq": host.seq}
+        return Served(self.view(host.record, host), run, host.warnings).body()
+
+    async def get(self, request: GetRun) -> dict[str, Any]:
+        """The run's record."""
+        host, record = await self._access.locate(request, request.run_key)
+        return {"result": self.view(record, host)}
+
+    async def create(self, flight: Flight, request: CreateRun) -> dict[str, Any]:
+        """A new run in memory, durable when answered."""
+        stored = self._access.stored(flight, None)
+        if stored is not None:
+            return stored_answer(stored)
+        return await self._bring_up(flight, self._births.create(request, flight.digest), "memory")
+
+    async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
+        host = await self._table.start(incarnation, flight.check)
+        work = Work(request_id=flight.request.request_id, digest=flight.digest, begun=True)
+        await flight.perform(host, work)
+        return self._shown(host, served_from)
+
+    async def restore(self, flight: Flight, request: RestoreRun) -> dict[str, Any]:
+        """The run, brought into memory from its log where it is not there."""
+        while True:
+            async with self._table.gate(request.run_key):
+                stored = self._access.stored(flight, request.run_key)
+                if stored is not None:
+                    return stored_answer(stored)
+                await self._table.settled(request.run_key)
+                host, record = await self._access.locate(request, request.run_key)
+                if record.closed:
+                    raise closed(request.run_key)
+                served_from = "memory" if host is not None and host.live else "restored"
+                begun = host is None
+                if host is None:
+                    incarnation = await self._births.restore(record, request, flight.digest)
+                    host = await self._table.start(incarnation, flight.check)
+                performed = flight.performing(host, Work(request_id=request.request_id, begun=begun))
+            try:
+                await performed
+            except ReroutedError:
+                continue
+            return self._shown(host, served_from)
+
+    async def rewind(self, flight: Flight, request: RewindRun) -> dict[str, Any]:
+        """The run as it was some steps ago, in a new process; its tail is taken back once that is up."""
+        async with self._table.gate(request.run_key):
+            stored = self._access.stored(flight, request.run_key)
+            if stored is not None:
+                return stored_answer(stored)
+            record = await self._quiet(flight, request.run_key)
+            if record.closed:
+                raise closed(request.run_key)
+            incarnation = await self._births.rewind(record, request, flight.digest)
+            host = self._table.get(request.run_key)
+            if host is not None:
+                await incarnation.store.check()
+                await self._table.replace(host, "rewind", request.request_id)
+            host = await self._table.start(incarnation, flight.check)
+            performed = flight.performing(host, Work(request_id=request.request_id, begun=True))
+        await performed
+        return self._shown(host, "restored")
+
+    async def clone(self, flight: Flight, request: CloneRun) -> dict[str, Any]:
+        """A new run with the state that another has or had."""
+        async with self._table.gate(request.run_key):
+            stored = self._access.stored(flight, None)
+            if stored is not None:
+                return stored_answer(stored)
+            source = await self._quiet(flight, request.run_key)
+            incarnation = await self._births.clone(source, request, flight.digest)
+        return await self._bring_up(flight, incarnation, "restored")
+
+    async def _quiet(self, flight: Flight, run_key: str) -> RunRecord:
+        """The run's row when all that was asked of it before is done. The caller holds the run's gate."""
+        while True:
+            await self._table.settled(run_key)
+            host, record = await self._access.locate(flight.request, run_key)
+            if host is None:
+                return record
+            try:
+                await flight.perform(host, Work(flight.request.request_id))
+            except ReroutedError:
+                continue
+            except WorkerError as error:
+                if never_came_up(host, error):
+                    continue
+                raise
+            return host.record
+
+    async def update(self, flight: Flight, request: UpdateRun, run_key: str) -> dict[str, Any]:
+        """The run with attributes changed; closing it ends it first."""
+        began = asyncio.get_running_loop().time()
+        async with self._table.gate(run_key):
+            stored = self._access.stored(flight, run_key)
+            if stored is not None:
+                return stored_answer(stored)
+            if request.closed is True:
+                await self._access.locate(request, run_key)
+                await self._stores.of(run_key).check()
+                await self._end(flight, run_key)
+            host, _ = await self._access.locate(request, run_key)
+            state, live = (None, False) if host is None else (host.run.state, host.live)
+
+            def edit(current: RunRecord) -> RunRecord:
+                return updated_record(current, request)
+
+            def view(row: RunRecord) -> dict[str, Any]:
+                return run_view(row, state, live=live, sandbox=self._sandbox)
+
+            def tell(old: RunRecord, new: RunRecord) -> tuple[NewEvent, ...]:
+                return self._announcer.closed(old, new, request.request_id)
+
+            stored = StoredRequest(request.request_id, run_key, flight.digest)
+            store = self._stores.of(run_key)
+            row = await store.update(run_key, edit, stored, lambda row: pack(view(row)), tell)
+            if host is not None:
+                host.record = live_record(host.record, row)
+            if request.closed is True:
+                self._log.info(
+                    "run closed",
+                    run_key=run_key,
+                    seq=row.seq,
+                    request_id=request.request_id,
+                    duration_seconds=round(asyncio.get_running_loop().time() - began, 4),
+                )
+        return {"result": view(row)}
+
+    async def evict(self, flight: Flight, run_key: str) -> dict[str, Any]:
+        """Nothing, once the run has left memory; so too where it was not there."""
+        async with self._table.gate(run_key):
+            await self._access.locate(flight.request, run_key)
+            await self._end(flight, run_key)
+            # An ephemeral run whose process was lost is kept for who restores it; not any longer.
+            await self._table.forget(run_key)
+        return {"result": None}
+
+    async def _end(self, flight: Flight, run_key: str) -> None:
+        """Take a run out of memory after what was asked of it before. The caller holds the run's gate."""
+        while (host := self._table.get(run_key)) is not None:
+            try:
+                await flight.perform(host, Work(flight.request.request_id, ends=True))
+            except ReroutedError:
+                await self._table.gone(run_key)
+            except WorkerError as error:
+                if not never_came_up(host, error):
+                    raise
+                await self._table.gone(run_key)
