@@ -8,13 +8,14 @@ zygote could have prepared: ``Walls`` is built there, once.
 import os
 import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from worker.channel import CHANNEL_FD, EXIT_PARENT_GONE
 from worker.child import kernel, mounts
+from worker.child.exposure import expose
 from worker.child.landlock import READ, SCRATCH, WRITE_DEVICE, Landlock, open_rule
 from worker.child.readable import WRITABLE_DEVICE, outermost, read_paths
 from worker.child.seccomp import Program
@@ -73,16 +74,21 @@ class Order:
 class Walls:
     """What all children of a zygote use for their lock-down, prepared before the first fork.
 
-    ``missing`` names, by step, the walls this kernel does not offer; an order that needs one fails there.
+    ``exposed``: folders to make reachable for children with user ids of their own. ``missing`` names, by step,
+    what this kernel does not offer; an order that needs one fails there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, exposed: Sequence[str] = ()) -> None:
         self.zygote_pid = os.getpid()
+        self.missing: dict[str, str] = {}
+        try:
+            expose(exposed)  # first, so that the rules name what is seen from now on
+        except OSError as error:
+            self.missing["namespaces"] = str(error)
         self.null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.read_paths = read_paths()
         self.rules = [open_rule(path, READ) for path in outermost(self.read_paths)]
         self.rules.append(open_rule(WRITABLE_DEVICE, READ | WRITE_DEVICE))
-        self.missing: dict[str, str] = {}
         self.landlock: Landlock | None = None
         self.program: Program | None = None
         try:
@@ -152,6 +158,8 @@ class Lockdown:
     def _leave_namespaces(self) -> None:
         if self._order.identity == "userns":
             mounts.enter_user_namespace()
+        elif "namespaces" in self._walls.missing:
+            raise OSError(self._walls.missing["namespaces"])
         else:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
         mounts.make_private()
@@ -164,7 +172,7 @@ class Lockdown:
     def _build_jail(self) -> None:
         order = self._order
         devices = (WRITABLE_DEVICE,)
-        mounts.build_jail(
+        mounts.build_skeleton(
             self._scratch(), [*self._walls.read_paths, *devices, *order.read_paths, order.model_folder]
         )
 

@@ -1,6 +1,7 @@
 """Starts run processes: the zygote that fits the model, a user id, limits, and where its output goes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from worker.process.handle import Listener, ProcessHandle
@@ -36,6 +37,7 @@ class Spawner:
     isolation: Isolation
     limits: Limits
     settings: Settings
+    exposed: tuple[str, ...] = ()
 
     async def spawn(self, host: RunHost) -> ProcessHandle:
         """A run process for a host; raises as ``spawn_for``."""
@@ -50,7 +52,7 @@ class Spawner:
             ZygoteError: none can be started; nothing is left over.
         """
         # A folder that only the worker's user can reach needs the worker's user, in a name space of its own.
-        isolation = choose_isolation(self.isolation.level, model.folder)
+        isolation = choose_isolation(self.isolation.level, model.folder, exposed=map(Path, self.exposed))
         if self.isolation.identity is not Identity.UID:
             isolation = self.isolation
         uid = self.uids.lease() if isolation.identity is Identity.UID else None
