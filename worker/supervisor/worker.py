@@ -225,7 +225,7 @@ async def _supervisor(
     replays = Slots(settings.replay_limit)
     boots = Slots(settings.boot_limit, oldest_first=True)
     memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
-    spawner = Spawner(pool, UidPool(settings.uid_base), isolation, limits, settings, config.exposed)
+    spawner = Spawner(pool, UidPool(settings.uid_base), isolation, settings, config.exposed)
 
     def make_host(incarnation: Incarnation) -> RunHost:
         return RunHost(incarnation, services)
@@ -274,10 +274,13 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         memory_bytes=settings.memory_bytes,
         cpu_seconds=settings.cpu_seconds,
+        action_cpu_seconds=settings.action_cpu_seconds,
         open_files=settings.open_files,
         threads=settings.threads,
         scratch_bytes=settings.scratch_bytes,
         scratch_inodes=settings.scratch_inodes,
+        max_result_bytes=settings.max_result_bytes,
+        output_bytes=settings.output_bytes,
     )
 
 
