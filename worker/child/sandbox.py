@@ -17,28 +17,12 @@ from worker.channel import CHANNEL_FD, EXIT_PARENT_GONE
 from worker.child import kernel, mounts
 from worker.child.exposure import expose
 from worker.child.landlock import READ, SCRATCH, WRITE_DEVICE, Landlock, open_rule
-from worker.child.readable import WRITABLE_DEVICE, outermost, read_paths
+from worker.child.readable import outermost, read_paths
 from worker.child.seccomp import Program
+from worker.policy import FORBIDDEN_RESOURCES, LAYERS, RESOURCES, WRITABLE_DEVICE, Part
 
 _OOM_SCORE: Final = "500"
 _PRIVATE_UMASK: Final = 0o077
-
-# By name of the limit in an order: the resource, and how far the hard limit lies above the soft one. With
-# soft equal to hard, exhausted CPU time is an unexplained SIGKILL; with a gap, SIGXCPU comes first.
-_RESOURCES: Final = {
-    "memory_bytes": (resource.RLIMIT_AS, 0),
-    "cpu_seconds": (resource.RLIMIT_CPU, 5),
-    "file_bytes": (resource.RLIMIT_FSIZE, 0),
-    "stack_bytes": (resource.RLIMIT_STACK, 0),
-    "pending_signals": (resource.RLIMIT_SIGPENDING, 0),
-}
-_FORBIDDEN_RESOURCES: Final = (
-    resource.RLIMIT_CORE,
-    resource.RLIMIT_MEMLOCK,
-    resource.RLIMIT_MSGQUEUE,
-    resource.RLIMIT_NICE,
-    resource.RLIMIT_RTPRIO,
-)
 
 
 class LockdownError(Exception):
@@ -118,7 +102,7 @@ class Lockdown:
         Raises:
             LockdownError: naming the step; the process is in no defined state and must end.
         """
-        for step, act in self._steps():
+        for step, act in self.steps():
             try:
                 act()
             except (OSError, ValueError) as error:
@@ -127,24 +111,26 @@ class Lockdown:
             raise LockdownError("channel: it was not kept")
         return self._socket
 
-    def _steps(self) -> list[tuple[str, Callable[[], None]]]:
-        order = self._order
-        every: list[tuple[str, Callable[[], None], bool]] = [
-            ("session", self._begin, True),
-            ("namespaces", self._leave_namespaces, order.private_scratch),
-            ("jail", self._build_jail, order.jail),
-            ("scratch", self._mount_scratch, order.private_scratch),
-            ("jail", self._close_jail, order.jail),
-            ("rlimits", self._limit_resources, True),
-            ("identity", self._give_up_identity, order.walls),
-            ("parent", self._bind_to_parent, True),
-            ("no_new_privs", kernel.set_no_new_privileges, order.walls),
-            ("folder", self._enter_folder, True),
-            ("landlock", self._restrict_files, order.walls),
-            ("channel", self._keep_channel, True),
-            ("seccomp", self._load_filter, order.walls),
-        ]
-        return [(step, act) for step, act, wanted in every if wanted]
+    def steps(self) -> list[tuple[str, Callable[[], None]]]:
+        """What is to be done, in order, by the name of the layer."""
+        acts: dict[str, Callable[[], None]] = {
+            "session": self._begin,
+            "namespaces": self._leave_namespaces,
+            "jail": self._build_jail,
+            "scratch": self._mount_scratch,
+            "rlimits": self._limit_resources,
+            "identity": self._give_up_identity,
+            "parent": self._bind_to_parent,
+            "no_new_privs": kernel.set_no_new_privileges,
+            "folder": self._enter_folder,
+            "landlock": self._restrict_files,
+            "channel": self._keep_channel,
+            "seccomp": self._load_filter,
+        }
+        return [(layer.step, acts[layer.step]) for layer in LAYERS if self._wants(layer.part)]
+
+    def _wants(self, part: Part) -> bool:
+        return part is Part.ALWAYS or bool(getattr(self._order, part.value))
 
     def _begin(self) -> None:
         os.setsid()
@@ -185,18 +171,17 @@ class Lockdown:
         mounts.mount_scratch(
             target, owner=self._owner, size_bytes=limits["scratch_bytes"], inodes=limits["scratch_inodes"]
         )
-
-    def _close_jail(self) -> None:
-        mounts.close_jail(self._scratch())
+        if self._order.jail:  # now that its scratch is in it
+            mounts.close_jail(folder)
 
     def _limit_resources(self) -> None:
         limits = self._order.limits
-        for name, (kind, gap) in _RESOURCES.items():
+        for name, (kind, gap) in RESOURCES.items():
             _set_limit(kind, limits[name], limits[name] + gap)
         if self._order.identity != "none":
             # Elsewhere the kernel counts all threads of the user, other runs and the worker included.
             _set_limit(resource.RLIMIT_NPROC, limits["threads"], limits["threads"])
-        for kind in _FORBIDDEN_RESOURCES:
+        for kind in FORBIDDEN_RESOURCES:
             _set_limit(kind, 0, 0)
 
     def _give_up_identity(self) -> None:
