@@ -5,7 +5,7 @@ from typing import Final
 from protocol.actions import Get
 from protocol.errors import ErrorCode
 from protocol.messages import (
-    CloneRun,
+    CopyRequest,
     GetRun,
     IntrospectRun,
     PerformActions,
@@ -22,11 +22,11 @@ from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor.table import not_found
 
-_READS: Final = (GetRun, ReadVariables, ReadMetadata, ReadHistory, ReadEvents, IntrospectRun, CloneRun)
+_READS: Final = (GetRun, ReadVariables, ReadMetadata, ReadHistory, ReadEvents, IntrospectRun, CopyRequest)
 
 
 def right_of(request: Request) -> Right:
-    """What a request to a run needs; a clone only looks at its source."""
+    """What a request to a run needs; a clone or migration only looks at its source."""
     if isinstance(request, _READS):
         return Right.READ
     if isinstance(request, PerformActions) and all(isinstance(action, Get) for action in request.actions):
