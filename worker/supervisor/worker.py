@@ -24,6 +24,7 @@ from worker.process.zygote import ZygoteConfig
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
+from worker.supervisor.curve import curve
 from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
@@ -72,7 +73,8 @@ async def run_worker(
     _log_bugs_in_callbacks(log)
     async with contextlib.AsyncExitStack() as stack:
         # Outlives the store, whose last writes have events too.
-        told = stack.enter_context(publisher(settings.events, log))
+        keys = stack.enter_context(curve(settings, log))
+        told = stack.enter_context(publisher(settings.events, log, keys))
         store = await stack.enter_async_context(_store(settings, log))
         data = None if settings.in_memory else Path(settings.data)
         runtime = stack.enter_context(runtime_folder(data, sockets))
@@ -86,6 +88,7 @@ async def run_worker(
             observed_submit(supervisor.submit, observe),
             max_message_bytes=settings.max_message_bytes,
             log=log,
+            curve=keys,
         )
         stack.callback(router.close)
         _drain_on_signals(supervisor, settings)
