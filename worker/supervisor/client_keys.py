@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,9 @@ from protocol.keys import PUBLIC_SUFFIX, KeyFileError, read_public_key
 from worker.telemetry import Logger
 
 LOOK_SECONDS: Final = 1.0
-"""How long a change of the folder may go unnoticed."""
+"""How long a removed key may go unnoticed."""
+LOOK_AGAIN_SECONDS: Final = 0.1
+"""Between two looks on behalf of keys that are not known: strangers decide when they come."""
 
 Files = dict[str, tuple[int, int, int]]
 """By name what changes when a file does: inode, time of its last change in nanoseconds, bytes."""
@@ -29,6 +32,7 @@ class ClientKeys:
         self._removed: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._unreadable = False
+        self._looked_at = time.monotonic()
         self._names: dict[str, str] = {}
         self._files: Files = {}
         try:
@@ -42,21 +46,31 @@ class ClientKeys:
         """Whether its owner may connect and be served."""
         return public_key in self._names
 
+    def find(self, public_key: str) -> bool:
+        """Whether it is there, or was added just now."""
+        if public_key not in self and time.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS:
+            self._refresh()
+        return public_key in self
+
     def on_removal(self, callback: Callable[[], None]) -> None:
         """Have something done whenever keys were removed."""
         self._removed.append(callback)
 
     def start(self) -> None:
         """Look for changes every second from now on."""
-        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._refresh)
+        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._tick)
 
     def close(self) -> None:
         """Look no more; idempotent."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _refresh(self) -> None:
+    def _tick(self) -> None:
         self.start()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._looked_at = time.monotonic()
         try:
             files = self._look()
         except OSError as error:

@@ -147,7 +147,7 @@ class Door:
             return [version, request_id, _ALLOW, b"", OPEN_USER.encode(), b""]
         if domain == CURVE_DOMAIN and mechanism == b"CURVE" and len(credentials) == 1:
             key = z85.encode(credentials[0])
-            if key.decode() in self._curve.clients:
+            if self._curve.clients.find(key.decode()):
                 return [version, request_id, _ALLOW, b"", key, b""]
             self._tell(address=address.decode("ascii", "replace"), public_key=key.decode())
         return [version, request_id, _IGNORE, b"", b"", b""]
