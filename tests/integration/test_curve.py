@@ -392,3 +392,36 @@ def test_an_address_of_all_machines_can_be_bound_with_keys(
     ) as client:
         assert client.worker_status()["events"]["endpoint"].startswith("tcp://0.0.0.0:")
     assert daemon.stop() == 0
+
+
+def test_keys_are_made_and_used_from_the_shell(site: Site, tmp_path: Path) -> None:
+    def shell(*words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "worker.cli.main", *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **env},
+        )
+
+    made = shell("keygen", str(tmp_path / "ops"))
+    pair = read_key_pair(tmp_path / "ops")
+    assert (made.returncode, made.stdout) == (0, f"{pair.public.decode()}\n")
+    assert pair.secret.decode() not in made.stdout + made.stderr
+    again = shell("keygen", str(tmp_path / "ops"))
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "never overwritten" in again.stderr
+
+    public_path(tmp_path / "ops").rename(site.key_file("ops"))
+    ping = ("call", "ping", "--endpoint", site.daemon.endpoint)
+    server = str(public_path(site.folder / "worker"))
+    options = shell(*ping, "--key", str(tmp_path / "ops"), "--server-key", server)
+    assert json.loads(options.stdout)["worker_id"]
+    variables = shell(*ping, MODEL_WORKER_KEY=str(tmp_path / "ops"), MODEL_WORKER_SERVER_KEY=server)
+    assert json.loads(variables.stdout) | {"uptime_seconds": 0} == json.loads(options.stdout) | {
+        "uptime_seconds": 0
+    }
+    half = shell(*ping, "--key", str(tmp_path / "ops"))
+    assert half.returncode == 1
+    assert "given together" in json.loads(half.stderr)["message"]

@@ -246,3 +246,24 @@ def test_settings_of_events_that_make_no_sense_are_refused(name: str, value: Any
     with pytest.raises(SettingsError, match=words) as raised:
         Settings.load(**{name: value})
     assert f"setting {name}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ("tcp://0.0.0.0:5670", "tcp://*:5670", "tcp://[::]:5670", "tcp://192.168.1.1:5670")
+)
+def test_with_keys_an_endpoint_may_be_anywhere(endpoint: str) -> None:
+    settings = Settings.load(
+        bind=[endpoint], events=endpoint, curve_server_key="worker.key", curve_clients="clients"
+    )
+    assert (settings.bind, settings.events) == ([endpoint], endpoint)
+
+
+@pytest.mark.parametrize("given", ({"curve_server_key": "worker.key"}, {"curve_clients": "clients"}))
+def test_half_of_what_curve_needs_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="given together"):
+        Settings.load(**given)
+
+
+def test_the_refusal_of_an_open_endpoint_says_how_to_make_keys() -> None:
+    with pytest.raises(SettingsError, match="model-worker keygen"):
+        Settings.load(bind=["tcp://0.0.0.0:5670"])

@@ -36,7 +36,7 @@ def test_nothing_is_overwritten_and_no_half_of_a_pair_is_left(tmp_path: Path, th
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match="cannot write .*nowhere"):
+    with pytest.raises(KeyFileError, match=r"cannot write .*nowhere"):
         write_key_pair(tmp_path / "nowhere" / "key")
 
 
