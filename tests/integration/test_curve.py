@@ -277,7 +277,8 @@ def test_a_key_that_is_removed_is_served_no_more_not_even_where_it_is_connected(
         anew.ping(timeout_seconds=1)
     with site.client(known) as client:
         assert client.read_variables(run.run_key, ["counter"]) == {"counter": 0}
-    assert not subscriber.poll(0)
+        client.create_run(counter_model)
+    assert not subscriber.poll(SILENCE_MS)
 
 
 def test_subscribers_that_are_still_known_come_back_when_a_key_is_removed(

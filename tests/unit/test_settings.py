@@ -259,7 +259,7 @@ def test_with_keys_an_endpoint_may_be_anywhere(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("given", ({"curve_server_key": "worker.key"}, {"curve_clients": "clients"}))
-def test_half_of_what_curve_needs_is_refused(given: dict[str, str]) -> None:
+def test_half_of_what_curve_needs_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="given together"):
         Settings.load(**given)
 

@@ -40,7 +40,7 @@ class ClientKeys:
         except OSError as error:
             raise KeyFileError(f"cannot read the folder {folder}: {error.strerror}") from error
         if not self._names:
-            log.warning("no client may connect yet: there is no key in curve_clients", folder=str(folder))
+            log.warning("no client may connect yet", folder=str(folder))
 
     def __contains__(self, public_key: object) -> bool:
         """Whether its owner may connect and be served."""

@@ -6,6 +6,7 @@ every send its events are looked at again.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import zmq
@@ -60,7 +61,9 @@ class Router:
         self._socket.set(zmq.MAXMSGSIZE, 4 * max_message_bytes)
         self._scheduled = False
         self._door = None if curve is None else Door(curve, self._socket, log)
-        self._take = self._receive_any if self._door is None else self._door.receive
+        self._take: Callable[[], list[bytes] | None] = (
+            partial(self._socket.recv_multipart, _AT_ONCE) if self._door is None else self._door.receive
+        )
         self.endpoints = [self._bind(endpoint) for endpoint in endpoints]
         self._loop.add_reader(self._socket.fileno(), self._drain)
         self._schedule()
@@ -112,9 +115,6 @@ class Router:
             if frames is not None:
                 self._receive(frames)
         self._schedule()
-
-    def _receive_any(self) -> list[bytes] | None:
-        return self._socket.recv_multipart(_AT_ONCE)
 
     def _is_readable(self) -> bool:
         return bool(int(self._socket.getsockopt(_EVENTS)) & _READABLE)
