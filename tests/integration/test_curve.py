@@ -329,12 +329,12 @@ def test_a_flood_of_strangers_keeps_no_known_client_out(
     most = 0
     with contextlib.ExitStack() as flood:
         for _ in range(8):
-            for _ in range(125):
+            for _ in range(100):
                 flood.enter_context(socket.create_connection(port(site.daemon.endpoint)))
             with site.client(known) as client:
                 assert client.ping()
             most = max(most, process.num_fds())
-    assert most - before < STRANGERS + 200
+    assert most - before < STRANGERS + 100
     wait_until(lambda: process.num_fds() < before + 50)
 
 
