@@ -9,7 +9,18 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocol.actions import Action
-from protocol.entities import Actor, Address, Entity, Key, Morphology, Permit, Ritual, RunKey, Scope
+from protocol.entities import (
+    Actor,
+    Address,
+    Entity,
+    Key,
+    Morphology,
+    Permit,
+    ProjectName,
+    Ritual,
+    RunKey,
+    Scope,
+)
 
 VERSION = 1
 MAX_RUN_KEYS = 1000
@@ -34,6 +45,12 @@ class Request(Entity):
     deadline_seconds: Seconds | None = None
     actor: Actor | None = None
     traceparent: Annotated[str, Field(max_length=128)] | None = None
+    project: ProjectName | None = None
+
+    @property
+    def project_name(self) -> str:
+        """The project that a request names; "" is the default one, or that of the run it names."""
+        return self.project or ""
 
 
 class RunRequest(Request):
@@ -80,6 +97,12 @@ class Drain(Request):
 
     type: Literal["drain"]
     grace_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Drain":
+        if self.project is not None:
+            raise ValueError("project: a drain is of the whole worker; leave project out")
+        return self
 
 
 class CreateRun(Request):

@@ -11,7 +11,7 @@ import pytest
 from worker.channel import pack
 from worker.log.base import Append, Creation, Rewind, RunPage, Store
 from worker.log.sqlite_files import DATABASE_FILE, Migration, migrate, migrations, open_files
-from worker.log.sqlite_query import page_sql, search, where_of
+from worker.log.sqlite_query import condition_of, page_sql, search
 from worker.runs.filters import parse_filter, parse_sort
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
@@ -146,7 +146,7 @@ def test_what_is_written_later_is_found(
 
 def plan(db: sqlite3.Connection, where: str, *, few: bool, sort: str = "") -> str:
     query = RunQuery(where=parse_filter(where), sort=parse_sort(sort))
-    text, values = where_of(query.where, few=few)
+    text, values = condition_of(query, few=few)
     rows = db.execute(f"EXPLAIN QUERY PLAN {page_sql(query, text, few=few)}", [*values, 10, 0]).fetchall()
     return "\n".join(row[-1] for row in rows if row[-1] != "SCAN matching")
 
@@ -198,7 +198,9 @@ def test_where_runs_are_few_their_values_are_looked_up_by_key(
 
 
 def test_the_newest_runs_are_found_without_sorting_all(db: sqlite3.Connection) -> None:
-    assert "SCAN run USING INDEX run_by_created" in plan(db, "", few=False, sort="-run.created")
+    found = plan(db, "", few=False, sort="-run.created")
+    assert "USING INDEX run_by_created (project=?)" in found
+    assert "B-TREE FOR ORDER BY" not in found
 
 
 def test_rows_of_before_can_be_asked_for(tmp_path: Path) -> None:

@@ -67,7 +67,6 @@ class RunHost:
         self.incarnation = incarnation
         self.run_key = incarnation.run_key
         self._services = services
-        self._settings = services.settings
         self.log = services.log.bind(run_key=incarnation.run_key)
         self.run = Run(incarnation.origin, inbox_limit=services.settings.inbox_limit)
         self.head = Head(incarnation.record)
@@ -341,12 +340,12 @@ class RunHost:
                     records,
                     warnings,
                     at_us=self._step_at_us,
-                    max_result_bytes=self._settings.max_result_bytes,
+                    max_result_bytes=self._services.settings.max_result_bytes,
                 )
                 self._end_step()
                 self._feed(s.Performed(outcome))
             case ["fault", _, "memory", _]:
-                self._lose(mishaps.out_of_memory(self._settings.memory_bytes))
+                self._lose(mishaps.out_of_memory(self._services.settings.memory_bytes))
             case _:
                 self._coming_up.on_message(message)
 
@@ -391,8 +390,9 @@ class RunHost:
 
     def _rest(self) -> None:
         self._services.memory.rests(self)
-        if not self.head.attributes.perpetual:
-            self._rests_until.set(self._settings.session_timeout_seconds)
+        row = self.head.attributes
+        if not row.perpetual:
+            self._rests_until.set(self._services.settings.of_project(row.project).session_timeout_seconds)
 
     def _live_handle(self) -> ProcessHandle:
         if self._handle is None:

@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from protocol.entities import Scope, ScopeBoundary
+from protocol.errors import ErrorCode
 from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import outcome_digest, pack
 from worker.clock import now_us
+from worker.errors import RequestError
 from worker.runs.contexts import ModelContext
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
 from worker.runs.identity import run_key
@@ -24,7 +26,11 @@ NOTHING: Final = pack(None)
 def new_record(
     request: CreateRun, model: ModelSource, context: ModelContext, execution: dict[str, Any]
 ) -> RunRecord:
-    """The row of a run that a request creates."""
+    """The row of a run that a request creates.
+
+    Raises:
+        RequestError: INVALID_REQUEST for an address in another project.
+    """
     at_us = now_us()
     actor = request.actor
     scope = request.scope or DEFAULT_SCOPE
@@ -53,12 +59,25 @@ def new_record(
         ephemeral=request.ephemeral,
         perpetual=request.perpetual,
         grammar=request.grammar,
-        address=None
-        if request.address is None
-        else request.address.model_dump(mode="json", exclude_none=True),
+        address=_address(request),
         user=None if actor is None or actor.user_key is None else {"user_key": actor.user_key},
         epoch=1,
+        project=request.project_name,
     )
+
+
+def _address(request: CreateRun) -> dict[str, Any] | None:
+    """The address of a new run; that of a named project holds its account and project."""
+    given = None if request.address is None else request.address.model_dump(mode="json", exclude_none=True)
+    if request.project is None:
+        return given
+    address = given or {}
+    account, project = request.project.split("/")
+    for name, own in (("account_short_name", account), ("project_short_name", project)):
+        if address.setdefault(name, own) != own:
+            message = f"address.{name}: it must be {own}, as in the run's project, or be left out"
+            raise RequestError(ErrorCode.INVALID_REQUEST, message, path=f"address.{name}")
+    return address
 
 
 def cloned_record(

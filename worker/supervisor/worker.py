@@ -24,12 +24,12 @@ from worker.process.zygote import ZygoteConfig
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
+from worker.supervisor.catalogs import DEFAULT, Catalogs, served_roots
 from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
-from worker.supervisor.models import ModelCatalog
 from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
@@ -63,9 +63,7 @@ async def run_worker(
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    root = settings.models_dir
-    if not root.is_dir():
-        raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
+    roots = served_roots(settings)
     sockets = _ipc_paths([*settings.bind, settings.events])
     _refuse_served_sockets(sockets)
     _raise_open_files(settings, log)
@@ -94,7 +92,9 @@ async def run_worker(
             version=VERSION,
             endpoints=router.endpoints,
             events=told.endpoint,
-            models=str(root),
+            models={name: str(root) for name, root in roots.items()}
+            if settings.projects
+            else str(roots[DEFAULT]),
             data=settings.data,
             sandbox=str(isolation),
             pid=os.getpid(),
@@ -179,8 +179,8 @@ def _zygote_config(runtime: Path) -> ZygoteConfig:
 
 async def _judge_sandbox(settings: Settings, config: ZygoteConfig, log: Logger) -> Isolation:
     level = SandboxLevel(settings.sandbox)
-    folder = settings.models_dir.resolve()
-    isolation = choose_isolation(level, folder, also_needed=(Path(config.scratch_folder).parent,))
+    first, *others = (root.resolve() for root in served_roots(settings).values())
+    isolation = choose_isolation(level, first, also_needed=(*others, Path(config.scratch_folder).parent))
     report = await probe(config, isolation, uid=settings.uid_base)
     if not report.holds:
         lines = "\n  ".join(report.missing)
@@ -243,7 +243,7 @@ async def _supervisor(
         progress=told.progress,
         observe=observe,
     )
-    births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
+    births = Births(Catalogs(settings), stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
