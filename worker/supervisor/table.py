@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from protocol.errors import ErrorCode
 from worker.errors import CapacityError, RequestError, WorkerError
-from worker.log.base import EventListener, Store, StoredEvent
+from worker.log.base import Binding, EventListener, Store, StoredEvent
 from worker.log.memory import MemoryStore
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import ProcessState, Work
@@ -52,6 +52,18 @@ class Stores:
         self._ephemeral_keys.add(run_key)
         if shadow:
             self._shadows.add(run_key)
+
+    def is_ephemeral(self, run_key: str) -> bool:
+        """Whether a run is kept in memory only; a shadow of a stored run is not one."""
+        return run_key in self._ephemeral_keys and run_key not in self._shadows
+
+    async def bound_run(self, binding: Binding) -> str | None:
+        """The run that is bound: a stored one, else an ephemeral one."""
+        found = await self.durable.bound_run(binding)
+        if found is None:
+            found = await self.ephemeral.bound_run(binding)
+            return found if found is not None and self.is_ephemeral(found) else None
+        return found
 
     def unmark(self, run_key: str) -> None:
         """From now on what is kept in memory of the run is hidden; ``forget`` drops it."""
