@@ -145,16 +145,28 @@ class RewindRun(RunRequest):
         return self
 
 
-class CloneRun(RunRequest):
-    """Copy a run, as it is or as it was at ``at_seq``, under a new key."""
+class CopyRequest(RunRequest):
+    """Copy a run, as it is or as it was at ``at_seq``, under a new key; the source stays as it is."""
 
     changes_state: ClassVar[bool] = True
-    type: Literal["clone_run"]
     tracking_key: Key | None = None
     model_context: Context | None = None
     execution_context: Context | None = None
     ephemeral: bool | None = None
     at_seq: int | None = None
+
+
+class CloneRun(CopyRequest):
+    """A copy in the scope of its source."""
+
+    type: Literal["clone_run"]
+
+
+class MigrateRun(CopyRequest):
+    """A copy in the scope of an episode."""
+
+    type: Literal["migrate_run"]
+    episode_key: Key
 
 
 class CallOperation(RitualRequest):
@@ -262,6 +274,7 @@ AnyRequest = Annotated[
     | RestoreRun
     | RewindRun
     | CloneRun
+    | MigrateRun
     | CreateSingularRun
     | GetSingularRunKey
     | OpenWorldRun

@@ -67,6 +67,22 @@ def test_a_filter_finds_its_runs_in_the_order_of_their_keys(
     on_store(scenario)
 
 
+def test_a_query_finds_the_runs_of_its_project_only(on_store: OnStore, run: Callable[..., RunRecord]) -> None:
+    async def scenario(store: Store) -> None:
+        projects = ("", "a/b", "a/c", "a/b", "")
+        for number, project in enumerate(projects):
+            row = run(f"r{number}", project=project, tracking_key="t", created_us=9 - number)
+            await store.create(Creation(row, (), records={"x": pack(number)}, metadata={"y": 1}))
+        for project, found in (("", "r0 r4"), ("a/b", "r1 r3"), ("a/c", "r2"), ("a/d", ""), ("a/B", "")):
+            for where in ("", "run.trackingKey=t", "var.x>=0", "[var.x>=0;meta.y=2]", "run.marked=false"):
+                page = await find(store, where, project=project)
+                assert (keys(page), page.total) == (found.split(), len(found.split()))
+                newest = await find(store, where, "run.created", project=project)
+                assert keys(newest) == found.split()[::-1]
+
+    on_store(scenario)
+
+
 def test_a_sort_leaves_ties_in_the_order_of_keys(on_store: OnStore, run: Callable[..., RunRecord]) -> None:
     async def scenario(store: Store) -> None:
         await fill(store, run, 6)
@@ -203,6 +219,34 @@ def test_the_newest_runs_are_found_without_sorting_all(db: sqlite3.Connection) -
     assert "B-TREE FOR ORDER BY" not in found
 
 
+@pytest.mark.parametrize(
+    ("where", "index"),
+    (
+        (
+            "run.scopeKey=s;run.modelFile=m;run.scopeBoundary=GROUP",
+            "scope (project=? AND scope_key=? AND scope_bound",
+        ),
+        ("run.groupName=g;run.scopeBoundary=GROUP", "group (project=? AND group_name=? AND scope_boundary=?"),
+        ("run.userKey=u", "user (project=? AND user_key=?"),
+        ("run.trackingKey=t;var.x=1", "tracking_key (project=? AND tracking_key=?"),
+        ("run.modelFile=m", "model_file (project=? AND model_file=?"),
+        ("run.created>2026-01-01", "created (project=? AND created_us>?"),
+        ("run.marked=true", "project (project=?"),
+    ),
+)
+def test_a_condition_on_the_run_uses_its_index_within_the_project(
+    db: sqlite3.Connection, where: str, index: str
+) -> None:
+    assert f"SEARCH run USING INDEX run_by_{index}" in plan(db, where, few=True)
+    assert "SCAN run" not in plan(db, where, few=True)
+
+
+def test_all_runs_of_a_project_are_told_from_an_index(db: sqlite3.Connection) -> None:
+    found = plan(db, "", few=False)
+    assert "INDEX run_by_project (project=?)" in found
+    assert "B-TREE" not in found
+
+
 def test_rows_of_before_can_be_asked_for(tmp_path: Path) -> None:
     steps: Sequence[Migration] = migrations()
     values = {"a": 5, "b": "2026-01-01", "c": [1], "d": None, "e": True}
@@ -221,6 +265,8 @@ def test_rows_of_before_can_be_asked_for(tmp_path: Path) -> None:
     try:
         for where in ("a=5", "b>2025-12-31", "c*=true", "d=null", "e=true"):
             text = f"var.{where};meta.{where};run.groupName=g"
-            assert search(files.searcher, RunQuery(where=parse_filter(text))).total == 1, text
+            page = search(files.searcher, RunQuery(where=parse_filter(text)))
+            assert [found.run.project for found in page.found] == [""], text
+            assert search(files.searcher, RunQuery(where=parse_filter(text), project="a/b")).total == 0
     finally:
         files.close()

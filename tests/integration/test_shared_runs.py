@@ -96,7 +96,9 @@ def test_a_clone_of_the_singular_run_is_an_ordinary_run(alone: Any, counter_mode
     assert alone.result("get_singular_run_key") == run_key
 
 
-def test_a_creation_that_fails_leaves_no_singular_run(alone: Any, model_root: Any, counter_model: str) -> None:
+def test_a_creation_that_fails_leaves_no_singular_run(
+    alone: Any, model_root: Any, counter_model: str
+) -> None:
     broken = model_root.add("broken", "raise ValueError('no')\n")
 
     assert alone.error("create_singular_run", model_file=broken)["code"] == "MODEL_LOAD_FAILED"
@@ -148,9 +150,7 @@ def test_an_existing_run_is_not_changed_by_the_fields_of_a_new_one(
     peer: Any, counter_model: str, world: str
 ) -> None:
     presets = {"presets": {"label": "kept"}}
-    run = peer.result(
-        "open_world_run", world_key=world, model_file=counter_model, execution_context=presets
-    )
+    run = peer.result("open_world_run", world_key=world, model_file=counter_model, execution_context=presets)
     peer.result("evict_run", run_key=run["run_key"])
 
     opened = peer.result(
@@ -321,7 +321,9 @@ def test_members_of_a_world_may_open_and_close_its_run_but_not_exchange_it(
 ) -> None:
     member = {"role": "PARTICIPANT", "user_key": "u", "world_key": world}
     stranger = {"role": "PARTICIPANT", "user_key": "v", "world_key": "elsewhere"}
-    run_key = peer.result("open_world_run", world_key=world, model_file=counter_model, actor=member)["run_key"]
+    run_key = peer.result("open_world_run", world_key=world, model_file=counter_model, actor=member)[
+        "run_key"
+    ]
     own = peer.result("create_run", model_file=counter_model, actor=member)["run_key"]
 
     error = peer.error("assign_world_run", world_key=world, run_key=own, actor=member)
@@ -401,7 +403,7 @@ def test_each_project_has_a_singular_run_and_worlds_of_its_own(
     peer = connect(daemon.endpoint)
     keys: dict[tuple[str, str | None], str] = {}
     for project in ("acme/one", "acme/two", None):
-        own = {} if project is None else {"project": project}
+        own: dict[str, Any] = {} if project is None else {"project": project}
         keys["singular", project] = peer.result("create_singular_run", model_file=counter_model, **own)[
             "run_key"
         ]
@@ -419,8 +421,8 @@ def test_each_project_has_a_singular_run_and_worlds_of_its_own(
         opened = peer.result("open_world_run", model_file=counter_model, world_key="w", **own)
         assert opened["run_key"] == keys["world", project]
     foreign = {"world_key": "w", "run_key": keys["world", "acme/two"]}
-    for own in ({"project": "acme/one"}, {}):
-        assert peer.error("assign_world_run", **foreign, **own)["code"] == "RUN_NOT_FOUND"
+    for other in ({"project": "acme/one"}, {}):
+        assert peer.error("assign_world_run", **foreign, **other)["code"] == "RUN_NOT_FOUND"
 
 
 # Repetitions
@@ -438,7 +440,7 @@ REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 @pytest.mark.parametrize("found", (False, True), ids=("created", "found"))
 def test_a_repeated_request_is_answered_with_its_run_also_after_a_crash(
-    make_daemon: Any, model_root: Any, counter_model: str, connect: Any, fresh_id: Any, found: bool
+    make_daemon: Any, model_root: Any, counter_model: str, connect: Any, fresh_id: Any, *, found: bool
 ) -> None:
     daemon = make_daemon(model_root.path)
     peer = connect(daemon.endpoint)

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 
 from protocol.errors import ErrorCode
-from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun
+from protocol.messages import CopyRequest, CreateRun, RestoreRun, RewindRun
 from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
@@ -199,7 +199,7 @@ class Births:
             shadow=shadow,
         )
 
-    async def clone(self, source: RunRecord, request: CloneRun, digest: bytes) -> Incarnation:
+    async def clone(self, source: RunRecord, request: CopyRequest, digest: bytes) -> Incarnation:
         """A new run with the state that ``source`` has, or had at ``at_seq``.
 
         Raises:

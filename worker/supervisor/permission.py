@@ -5,7 +5,7 @@ from typing import Final
 from protocol.actions import Get
 from protocol.errors import ErrorCode
 from protocol.messages import (
-    CloneRun,
+    CopyRequest,
     GetRun,
     IntrospectRun,
     PerformActions,
@@ -33,12 +33,12 @@ _READS: Final = (
     ReadHistory,
     ReadEvents,
     IntrospectRun,
-    CloneRun,
+    CopyRequest,
 )
 
 
 def right_of(request: Request) -> Right:
-    """What a request to a run needs; a clone only looks at its source."""
+    """What a request to a run needs; a clone or migration only looks at its source."""
     if isinstance(request, _READS):
         return Right.READ
     if isinstance(request, PerformActions) and all(isinstance(action, Get) for action in request.actions):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from protocol.entities import Scope, ScopeBoundary
 from protocol.errors import ErrorCode
-from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun, UpdateRun
+from protocol.messages import CopyRequest, CreateRun, MigrateRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import outcome_digest, pack
 from worker.clock import now_us
 from worker.errors import RequestError
@@ -20,6 +20,7 @@ from worker.supervisor.models import ModelSource
 
 LANGUAGE: Final = "PYTHON_3"
 DEFAULT_SCOPE: Final = Scope(scope_boundary=ScopeBoundary.PROJECT, scope_key="default")
+_OF_ONE_EPISODE: Final = ("episode_name", "world_key")
 NOTHING: Final = pack(None)
 
 
@@ -91,11 +92,13 @@ def _address(request: CreateRun) -> dict[str, Any] | None:
 
 
 def cloned_record(
-    source: RunRecord, request: CloneRun, execution: dict[str, Any], at_seq: int, *, ephemeral: bool
+    source: RunRecord, request: CopyRequest, execution: dict[str, Any], at_seq: int, *, ephemeral: bool
 ) -> RunRecord:
     """The row of a clone: the source's, but for what is its own."""
     at_us = now_us()
     recast = request.execution_context is not None
+    if isinstance(request, MigrateRun):
+        source = _migrated(source, request.episode_key)
     return replace(
         source,
         run_key=run_key(at_us, secrets.token_bytes(10)),
@@ -114,6 +117,13 @@ def cloned_record(
         cloned_from=source.run_key,
         compare_after_seq=at_seq if recast else min(source.compare_after_seq, at_seq),
     )
+
+
+def _migrated(source: RunRecord, episode_key: str) -> RunRecord:
+    """A row in another episode. What its address said of the old place is left out: the worker knows no other."""
+    place = {"scope_boundary": ScopeBoundary.EPISODE.value, "scope_key": episode_key}
+    stays = {name: value for name, value in (source.address or {}).items() if name not in _OF_ONE_EPISODE}
+    return replace(source, scope={**source.scope, **place}, address=stays or None)
 
 
 def boot_entry(

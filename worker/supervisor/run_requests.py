@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from protocol.messages import CloneRun, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
+from protocol.messages import CopyRequest, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import pack
 from worker.errors import WorkerError
 from worker.log.base import Binding, NewEvent, StoredRequest
@@ -19,7 +19,7 @@ from worker.supervisor.table import never_came_up
 from worker.supervisor.views import run_view
 from worker.telemetry import Logger
 
-WholeRunRequest = CreateRun | GetRun | RestoreRun | RewindRun | CloneRun
+WholeRunRequest = CreateRun | GetRun | RestoreRun | RewindRun | CopyRequest
 
 
 class RunRequests:
@@ -57,7 +57,7 @@ class RunRequests:
                 return await self.restore(flight, request)
             case RewindRun():
                 return await self.rewind(flight, request)
-            case CloneRun():
+            case CopyRequest():
                 return await self.clone(flight, request)
 
     async def get(self, request: GetRun) -> dict[str, Any]:
@@ -128,8 +128,8 @@ class RunRequests:
         await performed
         return self._shown(host, "restored")
 
-    async def clone(self, flight: Flight, request: CloneRun) -> dict[str, Any]:
-        """A new run with the state that another has or had."""
+    async def clone(self, flight: Flight, request: CopyRequest) -> dict[str, Any]:
+        """A new run with the state that another has or had, in its scope or in that of an episode."""
         async with self._table.gate(request.run_key):
             stored = self._access.stored(flight, None)
             if stored is not None:

@@ -10,7 +10,7 @@ from protocol.errors import ErrorCode
 from protocol.messages import (
     AnyRequest,
     CallOperation,
-    CloneRun,
+    CopyRequest,
     CreateRun,
     Drain,
     EvictRun,
@@ -74,7 +74,7 @@ class Supervisor:
         *,
         settings: Settings,
         access: StateAccess,
-        status: Callable[[int], Awaitable[dict[str, Any]]],
+        status: Callable[[int, str | None], Awaitable[dict[str, Any]]],
         pool: ZygotePool,
         introspector: Introspector,
         publisher: Publisher,
@@ -166,12 +166,12 @@ class Supervisor:
             case Ping():
                 return {"result": self._pong()}
             case WorkerStatus():
-                return {"result": await self._status()}
+                return {"result": await self._status(request.project)}
             case Drain():
                 return await self._drain(request)
             case QueryRuns():
                 return {"result": await self._query(request)}
-            case CreateRun() | GetRun() | RestoreRun() | RewindRun() | CloneRun():
+            case CreateRun() | GetRun() | RestoreRun() | RewindRun() | CopyRequest():
                 return await self._runs.serve(flight, request)
             case (
                 CreateSingularRun()
@@ -239,10 +239,10 @@ class Supervisor:
         uptime = asyncio.get_running_loop().time() - self._started
         return {"worker_id": self._settings.worker_id, "version": VERSION, "uptime_seconds": round(uptime, 3)}
 
-    async def _status(self) -> dict[str, Any]:
+    async def _status(self, project: str | None) -> dict[str, Any]:
         return {
             **self._pong(),
-            **await self._worker_status(len(self._flights)),
+            **await self._worker_status(len(self._flights), project),
             "requests": len(self._flights),
             "draining": self.draining,
             "sandbox": self._sandbox,

@@ -227,6 +227,7 @@ async def _supervisor(
         make_host,
         stores,
         limit=settings.live_run_limit,
+        project_limits={name: project.live_run_limit for name, project in settings.projects.items()},
         memory=memory,
         keep_seconds=settings.session_timeout_seconds,
     )
@@ -243,11 +244,12 @@ async def _supervisor(
         progress=told.progress,
         observe=observe,
     )
-    births = Births(Catalogs(settings), stores, settings, isolation.level.value, announcer)
+    catalogs = Catalogs(settings)
+    births = Births(catalogs, stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
-        status=StatusReport(table, stores, pool, replays, boots, memory, settings).build,
+        status=StatusReport(table, stores, pool, replays, boots, memory, settings, catalogs).build,
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
