@@ -40,6 +40,11 @@ class Gates:
             gate = self._gates[key] = asyncio.Lock()
         return gate
 
+    def is_locked(self, key: Hashable) -> bool:
+        """Whether somebody holds the lock of a key; asking makes none."""
+        gate = self._gates.get(key)
+        return gate is not None and gate.locked()
+
 
 class Alarm:
     """A deadline that is set far more often than it passes.

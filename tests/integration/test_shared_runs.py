@@ -420,9 +420,12 @@ def test_each_project_has_a_singular_run_and_worlds_of_its_own(
         assert peer.result("get_singular_run_key", **own) == keys["singular", project]
         opened = peer.result("open_world_run", model_file=counter_model, world_key="w", **own)
         assert opened["run_key"] == keys["world", project]
-    foreign = {"world_key": "w", "run_key": keys["world", "acme/two"]}
-    for other in ({"project": "acme/one"}, {}):
-        assert peer.error("assign_world_run", **foreign, **other)["code"] == "RUN_NOT_FOUND"
+    foreign = {"world_key": "v", "run_key": keys["world", "acme/two"]}
+    assert peer.error("assign_world_run", project="acme/one", **foreign)["code"] == "RUN_NOT_FOUND"
+    assert peer.result("assign_world_run", **foreign) is None
+    for project, is_there in (("acme/one", False), ("acme/two", True)):
+        fields = {"model_file": counter_model, "world_key": "v", "project": project}
+        assert (peer.result("open_world_run", **fields)["run_key"] == foreign["run_key"]) == is_there
 
 
 # Repetitions

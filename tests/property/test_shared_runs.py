@@ -237,7 +237,7 @@ def test_a_name_has_one_run_after_any_order_of_requests_and_crashes(
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=12,
+            max_examples=8,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,

@@ -26,7 +26,6 @@ from worker.supervisor.access import StateAccess, stored_answer
 from worker.supervisor.finding import Body, creation_of, found_or_created
 from worker.supervisor.flights import Flight
 from worker.supervisor.run_requests import RunRequests
-from worker.supervisor.table import not_found
 from worker.waiting import Gates
 
 SharedRequest = CreateSingularRun | GetSingularRunKey | OpenWorldRun | CloseWorldRun | AssignWorldRun
@@ -48,7 +47,8 @@ class SharedRuns:
         Raises:
             WorkerError: PROJECT_NOT_FOUND, and as the request's own method.
         """
-        self._access.births.catalogs.of(request.project_name)
+        if not isinstance(request, AssignWorldRun):  # the run that it names has a project
+            self._access.births.catalogs.of(request.project_name)
         match request:
             case CreateSingularRun():
                 return await self._singular(flight, request)
@@ -125,11 +125,12 @@ class SharedRuns:
 
     async def _assign_world(self, flight: Flight, request: AssignWorldRun) -> Body:
         """Who may not change the run that a world has may not put another one in its place."""
-        binding = Binding(request.project_name, request.world_key)
+        stored = self._access.stored(flight, None)
+        if stored is not None:
+            return stored_answer(stored)
+        _, record = await self._access.locate(request, request.run_key)
+        binding = Binding(record.project, request.world_key)
         async with self._gates.of(binding):
-            stored = self._access.stored(flight, None)
-            if stored is not None:
-                return stored_answer(stored)
             flight.check()
             current = await self._stores.bound_run(binding)
             if current is not None:
@@ -148,9 +149,7 @@ class SharedRuns:
             )
 
         async with self._access.table.gate(run_key):
-            host, record = await self._access.locate(flight.request, run_key)
-            if record.project != binding.project:
-                raise not_found(run_key)
+            host, _ = await self._access.locate(flight.request, run_key)
             if self._stores.is_ephemeral(run_key):
                 message = (
                     f"run {run_key} is ephemeral, and a world keeps its run; let open_world_run make one"

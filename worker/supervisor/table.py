@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from weakref import WeakValueDictionary
 
 from protocol.errors import ErrorCode
 from worker.errors import CapacityError, RequestError, WorkerError
@@ -16,7 +15,7 @@ from worker.runs.stimuli import ProcessState, Work
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
-from worker.waiting import awaited
+from worker.waiting import Gates, awaited
 
 
 class Stores:
@@ -130,17 +129,14 @@ class RunTable:
         self._closing = False
         self._replaced: set[str] = set()
         self._hosts: dict[str, RunHost] = {}
-        self._gates: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._gates = Gates()
         self._gone: dict[str, asyncio.Future[None]] = {}
         self._forgetting: set[asyncio.Task[None]] = set()
         self._kept: dict[str, asyncio.TimerHandle] = {}
 
     def gate(self, run_key: str) -> asyncio.Lock:
         """The lock that requests to one run pass in arrival order while they are routed."""
-        gate = self._gates.get(run_key)
-        if gate is None:
-            gate = self._gates[run_key] = asyncio.Lock()
-        return gate
+        return self._gates.of(run_key)
 
     def get(self, run_key: str) -> RunHost | None:
         """The host of a run that is in memory, coming into it, or leaving it."""
@@ -148,8 +144,8 @@ class RunTable:
 
     def at_hand(self, run_key: str) -> RunHost | None:
         """The host of a run that is in memory, stays there, and is asked by nobody who still waits to be routed."""
-        host, gate = self._hosts.get(run_key), self._gates.get(run_key)
-        if host is None or not host.live or host.run.ending or (gate is not None and gate.locked()):
+        host = self._hosts.get(run_key)
+        if host is None or not host.live or host.run.ending or self._gates.is_locked(run_key):
             return None
         return host
 
