@@ -204,6 +204,8 @@ def test_an_assigned_run_is_the_worlds_and_the_earlier_one_stays_as_it_is(
     assert opened["run_key"] == run["run_key"]
     assert opened["address"] == {"group_name": "g", "world_key": world}
     assert opened["scope"] == run["scope"]
+    page = peer.result("query_runs", filter=f"run.world_key={world}", sort="+run.created")
+    assert [found["run_key"] for found in page["values"]] == [earlier, run["run_key"]]
     assert peer.result("get_run", run_key=run["run_key"])["address"] == opened["address"]
     assert live(peer, earlier)
     assert not closed(peer, earlier)
@@ -386,6 +388,26 @@ def test_a_project_that_is_not_served_is_refused(peer: Any, type_: str, fields: 
     error = peer.error(type_, project="no/such", **fields)
 
     assert error["code"] == "PROJECT_NOT_FOUND"
+
+
+# Waiting
+
+
+def test_who_waits_in_vain_for_another_to_open_a_world_changed_nothing_and_may_ask_again(
+    peer: Any, model_root: Any, world: str, fresh_id: Any
+) -> None:
+    slow = model_root.add("slow", "import time\ntime.sleep(1)\n")
+    opening = {"world_key": world, "model_file": slow}
+    first, second = fresh_id(), fresh_id()
+    peer.send("open_world_run", request_id=first, **opening)
+    peer.send("open_world_run", request_id=second, deadline_seconds=0.1, **opening)
+
+    replies = {reply["request_id"]: reply for reply in (peer.receive(), peer.receive())}
+
+    error = replies[second]["error"]
+    assert (error["code"], error["information"]["applied"]) == ("DEADLINE_EXCEEDED", "no")
+    run_key = replies[first]["result"]["run_key"]
+    assert peer.result("open_world_run", request_id=second, **opening)["run_key"] == run_key
 
 
 # Projects
