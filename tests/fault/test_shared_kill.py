@@ -71,18 +71,18 @@ def test_a_kill_while_a_shared_run_is_made_leaves_one_run_that_is_found(
     play(tmp_path_factory.mktemp("lab"), model_root, scene)
 
 
-@pytest.mark.parametrize("event", (1, 2))
+@pytest.mark.parametrize(("effect", "nth"), (("Stop", 1), ("Publish", 1), ("Publish", 2)))
 @pytest.mark.parametrize("moment", ("before", "after"))
 def test_a_kill_while_a_worlds_run_is_closed_leaves_it_to_the_repetition(
-    event: int, moment: str, tmp_path_factory: pytest.TempPathFactory, model_root: Any
+    effect: str, nth: int, moment: str, tmp_path_factory: pytest.TempPathFactory, model_root: Any
 ) -> None:
-    """The first event tells of the eviction, the second of the closing, which the write of the world follows."""
+    """The process ends, an event tells of the eviction, one of the closing; then the world is free."""
 
     async def scene(lab: Lab, client: AsyncClient, model: str) -> None:
         first = (await client.open_world_run(WORLD, model, tracking_key="closed")).run_key
 
         closing = Player(client, "closing").ask("close_world_run", None, world_key=WORLD)
-        reply = await killed_while(lab, "closed", closing, effect="Publish", moment=moment, nth=event)
+        reply = await killed_while(lab, "closed", closing, effect=effect, moment=moment, nth=nth)
 
         assert reply.result is None
         assert (await client.get_run(first)).closed
