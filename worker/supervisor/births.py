@@ -11,7 +11,7 @@ from protocol.messages import CopyRequest, CreateRun, RestoreRun, RewindRun
 from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
-from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
+from worker.log.base import Binding, Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.assembly import filters_of, left_by, plan_assembly
 from worker.runs.contexts import execution_context
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
@@ -39,8 +39,8 @@ class Births:
     sandbox: str
     announcer: Announcer
 
-    def create(self, request: CreateRun, digest: bytes) -> Incarnation:
-        """A new run.
+    def create(self, request: CreateRun, digest: bytes, binding: Binding | None = None) -> Incarnation:
+        """A new run, that of ``binding`` where there is one.
 
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
@@ -49,7 +49,7 @@ class Births:
         context, raw = model.effective_context(request.model_context)
         execution = request.execution_context or {}
         presets = execution_context("execution_context", execution).presets
-        record = new_record(request, model, context, execution)
+        record = new_record(request, model, context, execution, is_shared=binding is not None)
         actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
         store = self.stores.ephemeral if request.ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, digest, 1, 1)
@@ -68,6 +68,7 @@ class Births:
                     *(born, (boot,), records, metadata),
                     self._answered(stored, born),
                     self._created(born),
+                    binding,
                 )
             )
             return born
