@@ -51,7 +51,7 @@ class Order:
     ``identity``: "uid" (take ``uid``), "userns" (a user name space of its own) or "none". ``walls``: Landlock,
     system call filter, no privileges. ``private_scratch``: a file system of its own over ``scratch_folder``;
     otherwise ``scratch_folder`` is a plain folder or, when None, there is no scratch and the model folder is
-    the working directory. ``limits``: by the names of ``worker.process.limits.Limits``.
+    the working directory. ``mapped_files``: (file, the one found in its place). ``limits``: by the names of ``worker.process.limits.Limits``.
     """
 
     identity: str
@@ -61,13 +61,15 @@ class Order:
     uid: int
     model_folder: str
     read_paths: tuple[str, ...]
+    mapped_files: tuple[tuple[str, str], ...]
     scratch_folder: str | None
     limits: Mapping[str, int]
 
     @classmethod
     def from_map(cls, fields: Mapping[str, Any]) -> Self:
         """Build an order from the map a fork request carries."""
-        return cls(**{**fields, "read_paths": tuple(fields["read_paths"])})
+        mapped = tuple((str(target), str(source)) for target, source in fields["mapped_files"])
+        return cls(**{**fields, "read_paths": tuple(fields["read_paths"]), "mapped_files": mapped})
 
 
 class Walls:
@@ -126,6 +128,7 @@ class Lockdown:
         every: list[tuple[str, Callable[[], None], bool]] = [
             ("session", self._begin, True),
             ("namespaces", self._leave_namespaces, order.private_scratch),
+            ("mapped files", self._map_files, bool(order.mapped_files)),
             ("jail", self._build_jail, order.jail),
             ("scratch", self._mount_scratch, order.private_scratch),
             ("jail", self._close_jail, order.jail),
@@ -160,6 +163,10 @@ class Lockdown:
         if self._order.scratch_folder is None:
             raise ValueError("the order names no scratch folder")
         return self._order.scratch_folder
+
+    def _map_files(self) -> None:
+        # Before the jail, which takes what is mounted in the model folder along.
+        mounts.map_files(self._order.mapped_files)
 
     def _build_jail(self) -> None:
         order = self._order
