@@ -175,10 +175,15 @@ class ModelContext(_Options):
             inert=fallback.inert if own.inert is None else own.inert,
         )
 
-    def saved(self, name: str) -> bool:
-        """Whether a variable may be archived without being recorded, where all are."""
-        own = self.variables.get(name, VariableOptions()).save
-        return (self.defaults.variables.save if own is None else own) is not False
+    def archiving(self, fallback: Archive) -> dict[str, Any] | None:
+        """Which variables are archived without being recorded: ``default``, and what counts by name instead.
+
+        None: none; ``fallback`` counts where the context does not say it.
+        """
+        if (self.archive or fallback) != "all":
+            return None
+        named = {name: options.save for name, options in self.variables.items() if options.save is not None}
+        return {"default": self.defaults.variables.save is not False, "variables": named}
 
     def event_timeout_seconds(self, name: str) -> float | None:
         """How long the handlers of a life-cycle event may take, where the context says so."""
