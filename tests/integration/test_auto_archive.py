@@ -212,6 +212,37 @@ def test_rewinds_and_clones_archive_what_they_came_to(client: Client, model_file
     assert archived(client, clone, "count", "a.dotted.name") == {"count": 2, "a.dotted.name": 1}
 
 
+def test_a_snapshot_of_what_was_archived_is_the_whole_state(client: Client, model_root: Any) -> None:
+    context = {"archive": "all", "restorations": {"assembly": [{"snapshot": {}}]}}
+    source = "import random\ncount = 0\nnames = []\n\ndef step():\n    global count\n    count += random.random()\n    names.append(count)\n"
+    run_key = client.create_run(model_root.add("snapped", source, json.dumps(context))).run_key
+    before: dict[str, Any] = {}
+    for _ in range(3):
+        client.call_operation(run_key, "step")
+        before = client.read_variables(run_key, ["count", "names"])
+        client.evict_run(run_key)
+        client.restore_run(run_key)
+        assert client.read_variables(run_key, ["count", "names"]) == before
+    assert archived(client, run_key, "count", "names") == before
+
+
+def test_very_many_variables_are_archived_up_to_the_limit(client: Client, model_root: Any) -> None:
+    source = """
+        for number in range(5_200):
+            globals()[f"v{number}"] = number
+        del number
+        last = 0
+
+
+        def step():
+            global last
+            last += 1
+        """
+    run_key = client.create_run(model_root.add("many", source, '{"archive": "all"}')).run_key
+    client.call_operation(run_key, "step")
+    assert archived(client, run_key, "v0", "v4000", "v5199") == {"v0": 0, "v4000": 4000, "v5199": None}
+
+
 def test_state_events_tell_only_what_changed(client: Client, model_file: str) -> None:
     run_key = client.create_run(model_file).run_key
     client.call_operation(run_key, "step")

@@ -190,6 +190,23 @@ def test_what_cannot_be_mapped_is_refused_by_name(
     assert caught.value.information == {"source": context, "path": f"mappedFiles.{name}"}
 
 
+def test_as_many_files_as_are_allowed_can_be_mapped_and_no_more(
+    client: Client, model_file: str, model_root: Any
+) -> None:
+    folder: Path = model_root.path / "mapped" / "many"
+    folder.mkdir(exist_ok=True)
+    for number in range(64):
+        (folder / f"{number}.txt").write_text(str(number))
+    files = {f"many/{number}.txt": f"many/{(number + 1) % 64}.txt" for number in range(63)}
+    source = {"execution_context": {"mappedFiles": {**files, "data/title.txt": "many/7.txt"}}}
+    # The model context maps one of its own.
+    with pytest.raises(ProtocolError, match="65 files") as caught:
+        client.create_run(model_file, **source)  # type: ignore[arg-type]
+    assert caught.value.information == {"source": "execution_context", "path": "mappedFiles"}
+    del source["execution_context"]["mappedFiles"]["many/0.txt"]
+    assert values(client, client.create_run(model_file, **source).run_key)[0] == "7"  # type: ignore[arg-type]
+
+
 def test_a_file_that_is_gone_refuses_the_restore_and_loses_nothing(
     client: Client, model_file: str, model_root: Any
 ) -> None:

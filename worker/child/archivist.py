@@ -19,7 +19,7 @@ from worker.child.references import is_variable
 __builtins__ = BUILTINS
 
 MAX_VARIABLES: Final = 5_000
-"""Archived by itself; what the model records comes on top."""
+"""Archived so, and records of one answer up to which it is done: an answer with very many is refused."""
 MAX_WARNINGS: Final = 90
 """In one answer; what there is no room for is told in the next one."""
 DIGEST_BYTES: Final = 16
@@ -111,8 +111,11 @@ class Archivist:
         if self._digests.get(name) == digest:
             del self._encoder.warnings[warned:]
             return
-        if len(name) > RECORD_NAME_CHARACTERS or (
-            name not in self._digests and len(self._digests) >= MAX_VARIABLES
+        is_new = name not in self._digests
+        if (
+            len(name) > RECORD_NAME_CHARACTERS
+            or len(self._bridge.records) >= MAX_VARIABLES
+            or (is_new and len(self._digests) >= MAX_VARIABLES)
         ):
             raise ValueError(name)
         self._bridge.keep(name, packed)

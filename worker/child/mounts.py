@@ -47,15 +47,19 @@ def mount_scratch(folder: str, *, owner: int, size_bytes: int, inodes: int) -> N
     kernel.mount("scratch", folder, "tmpfs", flags, options)
 
 
-def map_files(pairs: Iterable[tuple[str, str]]) -> None:
-    """Mount for each (target, source) the file ``source`` over the file ``target``, read-only.
+def map_files(folder: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Mount for each (target, source) in ``folder`` the file ``source`` over the file ``target``, read-only.
 
     All files are opened before the first is mounted, so that two may stand for each other.
 
     Raises:
-        ValueError: a path leads through a link by now.
+        ValueError: a path leads through a link below the folder by now.
     """
-    opened = [(target, _open_real(target), _open_real(source)) for target, source in pairs]
+    real = os.path.realpath(folder)
+    opened = [
+        (f"{real}/{target}", _open_real(f"{real}/{target}"), _open_real(f"{real}/{source}"))
+        for target, source in pairs
+    ]
     for target, target_fd, source_fd in opened:
         kernel.mount(f"/proc/self/fd/{source_fd}", f"/proc/self/fd/{target_fd}", "", kernel.MS_BIND)
         _make_read_only(target)

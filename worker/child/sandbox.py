@@ -51,7 +51,7 @@ class Order:
     ``identity``: "uid" (take ``uid``), "userns" (a user name space of its own) or "none". ``walls``: Landlock,
     system call filter, no privileges. ``private_scratch``: a file system of its own over ``scratch_folder``;
     otherwise ``scratch_folder`` is a plain folder or, when None, there is no scratch and the model folder is
-    the working directory. ``mapped_files``: (file, the one found in its place). ``limits``: by the names of ``worker.process.limits.Limits``.
+    the working directory. ``mapped_files``: (file, the one found in its place), relative to the model folder. ``limits``: by the names of ``worker.process.limits.Limits``.
     """
 
     identity: str
@@ -166,7 +166,7 @@ class Lockdown:
 
     def _map_files(self) -> None:
         # Before the jail, which takes what is mounted in the model folder along.
-        mounts.map_files(self._order.mapped_files)
+        mounts.map_files(self._order.model_folder, self._order.mapped_files)
 
     def _build_jail(self) -> None:
         order = self._order

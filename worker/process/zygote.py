@@ -42,8 +42,8 @@ class ForkRequest:
 
     ``model_folder``: absolute, the readable tree of the run, with ``extra_read_paths``. ``uid``: user and group
     id, leased by the caller until the child has exited; required if and only if the identity is "uid".
-    ``entry``: one of the configuration's. ``mapped_files``: (file, the one found in its place), absolute paths
-    without links; only where the isolation has a private scratch, and so mounts of its own.
+    ``entry``: one of the configuration's. ``mapped_files``: (file, the one found in its place), paths below the
+    model folder without links; only where the isolation has a private scratch, and so mounts of its own.
     """
 
     model_folder: str

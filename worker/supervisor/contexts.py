@@ -13,6 +13,10 @@ from worker.settings import Settings
 from worker.supervisor.models import ModelSource
 
 EXECUTION: Final = "execution_context"
+MAX_MAPPED_FILES: Final = 64
+"""Each is two descriptors and a mount in every process of the run."""
+MAX_MAPPED_CHARACTERS: Final = 8 * 1024
+"""Of all paths below the folder; they travel to the zygote in one message."""
 _MOUNTING: Final = (SandboxLevel.STRICT, SandboxLevel.STRICT_JAIL)
 """Levels at which a run has mounts of its own."""
 
@@ -22,7 +26,7 @@ class Contexts:
     """What they come to. ``model`` and ``raw``: the effective model context, judged and as a map.
 
     ``mapped_files``: what the run finds in the place of files of its folder, (file, the one it finds instead),
-    real paths. ``warnings``: what has no effect.
+    relative to the folder. ``warnings``: what has no effect.
     """
 
     model: ModelContext
@@ -65,14 +69,20 @@ def _mapped_files(
     wanted = {**context.mappedFiles, **execution.mappedFiles}
     if not wanted:
         return ()
-    folder, found = Path(os.path.realpath(model.folder)), list[tuple[str, str]]()
+    size = sum(len(name) + len(file) for name, file in wanted.items())
+    if len(wanted) > MAX_MAPPED_FILES or size > MAX_MAPPED_CHARACTERS:
+        excess = (
+            f"{len(wanted)} files with {size} characters of paths, allowed are {MAX_MAPPED_FILES} and "
+            f"{MAX_MAPPED_CHARACTERS}; have the model choose among folders instead"
+        )
+        raise refused_property(EXECUTION if execution.mappedFiles else source, "mappedFiles", excess)
+    folder = Path(os.path.realpath(model.folder))
     for name, file in wanted.items():
         reason = _unmappable(model, name, file, folder, sandbox)
         if reason is not None:
             place = EXECUTION if name in execution.mappedFiles else source
             raise refused_property(place, f"mappedFiles.{name}", reason)
-        found.append((str(folder / name), str(folder / file)))
-    return tuple(found)
+    return tuple(wanted.items())
 
 
 def _unmappable(model: ModelSource, name: str, file: str, folder: Path, sandbox: str) -> str | None:

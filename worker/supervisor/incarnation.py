@@ -32,7 +32,7 @@ class Incarnation:
     and replay, and the time of the boot, and returns the row as it then is. ``event`` is the life-cycle
     event fired in the model, after boot (create) or after the replay. ``assembly`` is what is done in between, in
     order; a snapshot in it assigns what ``archived`` gives, as of ``archived_us``. ``mapped_files``: (file of the model
-    folder, the one that the run finds in its place), real paths.
+    folder, the one that the run finds in its place), relative to it.
     """
 
     origin: Origin
