@@ -5,6 +5,7 @@ ends and nothing is left in the folder they were mounted on.
 """
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -72,9 +73,9 @@ def _open_real(path: str) -> int:
     """A descriptor that only names the file; a link would let a model folder name any file of the host."""
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     real = str(Path(f"/proc/self/fd/{fd}").readlink())
-    if real != path:
+    if real != path or not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise ValueError(f"{path} leads to {real}")
+        raise ValueError(f"{path} is no regular file, or a link led to it")
     return fd
 
 
