@@ -82,3 +82,26 @@ def test_check_tells_line_and_advice(model_root: Any, model_file: str, capfd: An
     ]
     assert 'Epicenter.record("x", x)' in found[2]["advice"]
     assert result.exit_code == 0
+
+
+UNRECORDED = "x = 1\n\n\ndef step():\n    global x\n    x += 1\n"
+
+
+def test_check_tells_of_archive_where_a_variable_is_never_recorded(model_root: Any) -> None:
+    path = model_root.path / model_root.add("unrecorded", UNRECORDED)
+    report = json.loads(CliRunner().invoke(app, ["check", str(path), "--json"]).stdout)
+    (found,) = [one for one in report["findings"] if one["code"] == "UNRECORDED_VARIABLE"]
+    assert (found["subject"], '"archive": "all"' in found["advice"]) == ("x", True)
+
+
+def test_check_finds_nothing_unrecorded_where_all_is_archived_and_plays_with_mapped_files(
+    model_root: Any,
+) -> None:
+    source = UNRECORDED + "\n\nimport rates\n\nif rates.RATE != 9:\n    raise ValueError(rates.RATE)\n"
+    context = {"archive": "all", "mappedFiles": {"rates.py": "rates_high.py"}}
+    model_file = model_root.add(
+        "archived", source, json.dumps(context), rates="RATE = 1", rates_high="RATE = 9"
+    )
+    result = CliRunner().invoke(app, ["check", str(model_root.path / model_file), "--json"])
+    assert json.loads(result.stdout)["findings"] == []
+    assert result.exit_code == 0
