@@ -1,6 +1,7 @@
 """Starts run processes: the zygote that fits the model, a user id, limits, and where its output goes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from worker.process.handle import Listener, ProcessHandle
@@ -35,15 +36,17 @@ class Spawner:
     pool: ZygotePool
     uids: UidPool
     isolation: Isolation
-    limits: Limits
     settings: Settings
+    exposed: tuple[str, ...] = ()
 
     async def spawn(self, host: RunHost) -> ProcessHandle:
         """A run process for a host; raises as ``spawn_for``."""
         sink = _told_sink(host, shown=self.settings.log_model_output)
-        return await self.spawn_for(host.incarnation, host, sink)
+        return await self.spawn_for(host.incarnation, host, sink, host.limits)
 
-    async def spawn_for(self, incarnation: Incarnation, listener: Listener, sink: LineSink) -> ProcessHandle:
+    async def spawn_for(
+        self, incarnation: Incarnation, listener: Listener, sink: LineSink, limits: Limits
+    ) -> ProcessHandle:
         """A run process for an incarnation; ``sink`` gets what it prints.
 
         Raises:
@@ -51,16 +54,16 @@ class Spawner:
         """
         model = incarnation.model
         # A folder that only the worker's user can reach needs the worker's user, in a name space of its own.
-        isolation = choose_isolation(self.isolation.level, model.folder)
+        isolation = choose_isolation(self.isolation.level, model.folder, exposed=map(Path, self.exposed))
         if self.isolation.identity is not Identity.UID:
             isolation = self.isolation
         uid = self.uids.lease() if isolation.identity is Identity.UID else None
-        largest = max(self.settings.max_message_bytes, self.settings.max_result_bytes)
+        largest = max(self.settings.max_message_bytes, limits.max_result_bytes)
         request = ForkRequest(
             model_folder=str(model.folder),
             isolation=isolation,
             uid=uid,
-            limits=self.limits,
+            limits=limits,
             max_frame_bytes=largest + FRAME_MARGIN_BYTES,
             mapped_files=incarnation.mapped_files,
         )
@@ -83,7 +86,7 @@ class Spawner:
             zygote = await self.pool.get(preload)
             try:
                 return await ProcessHandle.spawn(
-                    zygote, request, listener=listener, sink=sink, output_bytes=self.settings.output_bytes
+                    zygote, request, listener=listener, sink=sink, output_bytes=request.limits.output_bytes
                 )
             except ZygoteError as error:
                 # It may have died or been retired since; the pool gives another one then.
