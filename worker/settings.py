@@ -108,6 +108,7 @@ class Settings(BaseSettings):
     operation_timeout_seconds: Seconds = 60.0
     inception_grace_seconds: Seconds = 30.0
     drain_grace_seconds: Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)] = 30.0
+    archive: Literal["recorded", "all"] = "recorded"
 
     # Replay
     replay_limit: Positive = 4

@@ -13,12 +13,12 @@ from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
 from worker.log.base import Binding, Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.assembly import filters_of, left_by, plan_assembly
-from worker.runs.contexts import execution_context
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
 from worker.supervisor.catalogs import Catalogs
+from worker.supervisor.contexts import Contexts, judge_contexts
 from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, refuse_filters
 from worker.supervisor.events import Announcer
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
@@ -46,10 +46,9 @@ class Births:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
         """
         model = self.catalogs.of(request.project_name).find(request.model_file)
-        context, raw = model.effective_context(request.model_context)
         execution = request.execution_context or {}
-        presets = execution_context("execution_context", execution).presets
-        record = new_record(request, model, context, execution, is_shared=binding is not None)
+        contexts = self._contexts(model, request.model_context, execution)
+        record = new_record(request, model, contexts.model, execution, is_shared=binding is not None)
         actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
         store = self.stores.ephemeral if request.ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, digest, 1, 1)
@@ -78,10 +77,11 @@ class Births:
             record=record,
             store=store,
             model=model,
-            context=context,
-            raw_context=raw,
+            context=contexts.model,
+            raw_context=contexts.raw,
             execution=execution,
-            presets=presets,
+            presets=contexts.presets,
+            mapped_files=contexts.mapped_files,
             plan=ReplayPlan(),
             begin=begin,
             pages=no_pages,
@@ -91,6 +91,7 @@ class Births:
             strict_replay=True,
             boot_at_us=record.created_us,
             boot_actor=actor,
+            warnings=contexts.warnings,
         )
 
     async def restore(
@@ -136,6 +137,7 @@ class Births:
             commit=commit,
             shadow=shadow,
             at_head=cut is None,
+            asked=request is not None,
         )
         if cut is None:
             return incarnation
@@ -296,14 +298,15 @@ class Births:
         shadow: bool = False,
         boot: LogEntry | None = None,
         at_head: bool = False,
+        asked: bool = True,
     ) -> Incarnation:
         """``shadow``: the incarnation works on a copy in memory and leaves the durable run as it is.
 
-        ``at_head``: its state is that of the head of the history, as the archive is.
+        ``at_head``: its state is that of the head of the history, as the archive is. ``asked``: somebody asked
+        for it, and is told what the contexts say without effect.
         """
         model = self._model(record)
-        context, raw = model.effective_context(model_override)
-        presets = execution_context("execution_context", execution).presets
+        contexts = self._contexts(model, model_override, execution)
         source = self.stores.durable if shadow else store
         if boot is None:
             (boot,) = await source.read(record.run_key, limit=1)
@@ -324,21 +327,25 @@ class Births:
             record=record,
             store=store,
             model=model,
-            context=context,
-            raw_context=raw,
+            context=contexts.model,
+            raw_context=contexts.raw,
             execution=execution,
-            presets=presets,
+            presets=contexts.presets,
+            mapped_files=contexts.mapped_files,
             plan=plan,
             begin=begin,
             pages=history,
             commit=commit,
             event=event,
             ephemeral=shadow or record.ephemeral,
-            strict_replay=_policy(raw, "divergence", self.settings.divergence) == "fail",
+            strict_replay=_policy(contexts.raw, "divergence", self.settings.divergence) == "fail",
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
-            warnings=self._judge_fingerprint(record, model, raw),
-            assembly=plan_assembly(context.restorations.parts(), at_head=at_head),
+            warnings=(
+                *self._judge_fingerprint(record, model, contexts.raw),
+                *(contexts.warnings if asked else ()),
+            ),
+            assembly=plan_assembly(contexts.model.restorations.parts(), at_head=at_head),
             archived=archived,
             archived_us=record.last_operated_us or 0,
         )
@@ -358,6 +365,11 @@ class Births:
                 **finding,
             )
         return ({"code": "MODEL_CHANGED", **finding},)
+
+    def _contexts(
+        self, model: ModelSource, override: dict[str, Any] | None, execution: dict[str, Any]
+    ) -> Contexts:
+        return judge_contexts(model, override, execution, self.settings, self.sandbox)
 
     async def _shadow(self, record: RunRecord) -> None:
         """Copy a durable run into memory, where this incarnation may do what it likes."""

@@ -184,17 +184,14 @@ class Supervisor:
             case GetRunWithStrategy():
                 return await self._strategies.serve(flight, request)
             case ReadHistory():
-                _, record = await self._access.locate(request, request.run_key)
-                return {"result": await history_page(self._stores.of(record.run_key), request, record.seq)}
+                return {"result": await self._history(request)}
             case IntrospectModel():
                 return await self._introspector.of_model(request, flight.check)
             case IntrospectRun():
                 _, record = await self._access.locate(request, request.run_key)
                 return await self._introspector.of_run(request, record, flight.check)
             case ReadEvents():
-                await self._access.locate(request, request.run_key)
-                store = self._stores.with_events_of(request.run_key)
-                return {"result": await events_page(store, request, self._settings.max_message_bytes)}
+                return {"result": await self._events(request)}
             case _:
                 return await self._serve_many(flight, request)
 
@@ -232,6 +229,17 @@ class Supervisor:
 
     async def _state(self, flight: Flight, request: StateRequest, run_key: str) -> dict[str, Any]:
         return (await self._access.serve(flight, request, run_key)).body()
+
+    async def _history(self, request: ReadHistory) -> dict[str, Any]:
+        host, record = await self._access.locate(request, request.run_key)
+        hidden = self._access.redaction(request, host, record)
+        return await history_page(self._stores.of(record.run_key), request, record.seq, hidden)
+
+    async def _events(self, request: ReadEvents) -> dict[str, Any]:
+        host, record = await self._access.locate(request, request.run_key)
+        hidden = self._access.redaction(request, host, record)
+        store = self._stores.with_events_of(request.run_key)
+        return await events_page(store, request, self._settings.max_message_bytes, hidden)
 
     # The worker itself
 
