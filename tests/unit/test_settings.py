@@ -43,7 +43,7 @@ def test_the_shipped_comments_tell_the_defaults() -> None:
         value = re.search(r"^(\w+) = (.*)$", block, re.MULTILINE)
         if value:
             comment = " ".join(line.strip("# ") for line in block.splitlines() if line.startswith("#"))
-            default = re.search(r"Default: (\[.*?\]|\".*?\"|true|false|[\d.]*\d)", comment)
+            default = re.search(r"Default: (\[.*?\]|\{\}|\".*?\"|true|false|[\d.]*\d)", comment)
             assert default, f"no default in the comment of {value[1]}"
             told[value[1]] = (default[1], value[2])
     assert set(told) == set(Settings.model_fields)

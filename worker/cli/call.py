@@ -2,13 +2,14 @@
 
 import json
 import sys
+import uuid
 from typing import Annotated, Any
 
 import typer
 
 from protocol.client import Client
 from protocol.errors import ErrorCode, ProtocolError
-from worker.cli.progress import replay_shown
+from worker.cli.progress import progress_shown
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5670"
 
@@ -27,7 +28,8 @@ def call(
     try:
         with _connect(endpoint, timeout_seconds) as worker:
             parsed = _parse(fields)
-            with replay_shown(endpoint, parsed.get("run_key")):
+            parsed.setdefault("request_id", uuid.uuid4().hex)
+            with progress_shown(endpoint, parsed.get("run_key"), parsed["request_id"]):
                 reply = worker.request(request_type, **parsed)
     except ProtocolError as error:
         sys.stderr.write(json.dumps(error.to_wire(), indent=2) + "\n")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,11 +18,14 @@ from protocol.errors import ErrorCode, ProtocolError
 from worker.cli.ctx2 import ContextFile
 from worker.cli.findings import Finding, Report, Severity, show
 from worker.cli.local import LocalWorker, LocalWorkerError, environment, program
+from worker.cli.progress import progress_shown
 from worker.cli.roundtrip import Played, play, shown
 from worker.cli.script import ScriptError, default_script, read_script, signature
 from worker.cli.source import Source, from_json
 
 TIMEOUT_SECONDS: Final = 300.0
+BUILD_SECONDS: Final = 900.0
+"""For the first load, which may build an environment."""
 """Of one request; an operation has its own limit."""
 EXAMINATION_SECONDS: Final = 60.0
 SCRIPT: Final = "check.json"
@@ -128,7 +132,11 @@ class _Check:
         return str(self._path.relative_to(self._root))
 
     def _introspect(self, client: Client) -> None:
-        told = client.introspect_model(self._model_file)
+        request_id = uuid.uuid4().hex
+        with progress_shown(client.endpoint, None, request_id):
+            told = client.introspect_model(
+                self._model_file, request_id=request_id, timeout_seconds=BUILD_SECONDS
+            )
         self._functions = told["functions"]
         for function in self._functions:
             self.report.operations.append(

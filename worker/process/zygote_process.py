@@ -40,7 +40,8 @@ class ZygoteConfig:
     ``scratch_folder``: absolute; made (mode 0755) if absent. Private scratches are mounted over it, each in
     its run's own name space, so it stays empty. ``preload``: modules to import before the first fork, in this
     order. ``entries``: "module:function" programs that children may be asked to run. ``import_roots``: folders
-    to import entries from; children cannot read them.
+    to import entries from; children cannot read them. ``packages``: folders of packages instead of the
+    interpreter's own.
     """
 
     scratch_folder: str
@@ -48,6 +49,7 @@ class ZygoteConfig:
     python: str = sys.executable
     entries: tuple[str, ...] = (MAIN_ENTRY,)
     import_roots: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     start_timeout_seconds: float = 60.0
 
 
@@ -145,6 +147,7 @@ async def _converse(process: ZygoteProcess, config: ZygoteConfig) -> None:
         "preload": list(config.preload),
         "entries": list(config.entries),
         "import_roots": list(config.import_roots),
+        "packages": list(config.packages),
     }
     await loop.sock_sendall(process.control, channel.pack(["start", start]))
     while data := await loop.sock_recv(process.control, MAX_MESSAGE_BYTES):

@@ -10,7 +10,7 @@ from protocol.errors import ErrorCode
 from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun
 from worker.channel import pack
 from worker.clock import now_us
-from worker.errors import ReplayError, RequestError
+from worker.errors import RequestError
 from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.assembly import filters_of, left_by, plan_assembly
 from worker.runs.contexts import execution_context
@@ -18,11 +18,14 @@ from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replaya
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
+from worker.supervisor.changes import judge_changes, policy
 from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, refuse_filters
+from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
+from worker.supervisor.flights import Flight
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
-from worker.supervisor.models import ModelCatalog, ModelSource
+from worker.supervisor.models import ModelCatalog
 from worker.supervisor.records import boot_entry, cloned_record, new_record, rewind_entry
 from worker.supervisor.table import Stores
 from worker.supervisor.views import run_view
@@ -37,21 +40,24 @@ class Births:
     settings: Settings
     sandbox: str
     announcer: Announcer
+    environments: Environments
 
-    def create(self, request: CreateRun, digest: bytes) -> Incarnation:
+    async def create(self, request: CreateRun, flight: Flight) -> Incarnation:
         """A new run.
 
         Raises:
             RequestError: MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
+            WorkerError: as ``Environments.of``, here and below.
         """
         model = self.catalog.find(request.model_file)
         context, raw = model.effective_context(request.model_context)
         execution = request.execution_context or {}
         presets = execution_context("execution_context", execution).presets
+        environment = await self.environments.of(model.context_name, context, flight)
         record = new_record(request, model, context, execution)
         actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
         store = self.stores.ephemeral if request.ephemeral else self.stores.durable
-        stored = StoredRequest(request.request_id, record.run_key, digest, 1, 1)
+        stored = StoredRequest(request.request_id, record.run_key, flight.digest, 1, 1)
 
         async def begin() -> RunRecord:
             if record.ephemeral:
@@ -60,7 +66,9 @@ class Births:
 
         async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
             born = replace(row, seq=1)
-            boot = boot_entry(born, model, actor, request.request_id, self.settings)
+            boot = boot_entry(
+                born, model, environment, actor, request_id=request.request_id, settings=self.settings
+            )
             metadata = request.metadata or {}
             await store.create(
                 Creation(
@@ -76,6 +84,7 @@ class Births:
             record=record,
             store=store,
             model=model,
+            environment=environment,
             context=context,
             raw_context=raw,
             execution=execution,
@@ -92,9 +101,9 @@ class Births:
         )
 
     async def restore(
-        self, record: RunRecord, request: RestoreRun | None = None, digest: bytes = b""
+        self, record: RunRecord, flight: Flight, request: RestoreRun | None = None
     ) -> Incarnation:
-        """A run from its history, as its log has it; ``digest`` is that of the request, where there is one.
+        """A run from its history, as its log has it, for ``request`` or whatever else needs it.
 
         Raises:
             RequestError: MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
@@ -116,7 +125,7 @@ class Births:
 
             if request is None:
                 return await store.update(row.run_key, edit, tell=tell)
-            stored = StoredRequest(request.request_id, row.run_key, digest, row.seq, row.seq)
+            stored = StoredRequest(request.request_id, row.run_key, flight.digest, row.seq, row.seq)
             return await store.update(row.run_key, edit, stored, self._rendered, tell)
 
         override = None if request is None else request.model_context
@@ -127,6 +136,7 @@ class Births:
             Origin.RECAST if recast else Origin.RESTORE,
             record,
             store,
+            flight,
             model_override=override,
             execution=execution,
             plan=ReplayPlan(compare_after_seq=compare_after),
@@ -142,10 +152,10 @@ class Births:
             origin=Origin.REWIND,
             plan=cut_plan(cut, compare_after),
             pages=lambda: cut_pages(source, record.run_key, cut),
-            commit=CutCommit(store, cut, request, digest, execution, self.announcer, self._rendered),
+            commit=CutCommit(store, cut, request, flight.digest, execution, self.announcer, self._rendered),
         )
 
-    async def rewind(self, record: RunRecord, request: RewindRun, digest: bytes) -> Incarnation:
+    async def rewind(self, record: RunRecord, request: RewindRun, flight: Flight) -> Incarnation:
         """A run as it was some steps ago; the tail is taken back when it has come up.
 
         Raises:
@@ -169,7 +179,7 @@ class Births:
                 last_modified_us=at_us,
                 last_operated_us=at_us,
             )
-            stored = StoredRequest(request.request_id, row.run_key, digest, rewound.seq, rewound.seq)
+            stored = StoredRequest(request.request_id, row.run_key, flight.digest, rewound.seq, rewound.seq)
             await store.rewind(
                 Rewind(
                     run_key=row.run_key,
@@ -189,6 +199,7 @@ class Births:
             Origin.REWIND,
             record,
             store,
+            flight,
             model_override=request.model_context,
             execution=record.execution_context,
             plan=ReplayPlan(through_seq=to_seq, compare_after_seq=record.compare_after_seq),
@@ -197,7 +208,7 @@ class Births:
             shadow=shadow,
         )
 
-    async def clone(self, source: RunRecord, request: CloneRun, digest: bytes) -> Incarnation:
+    async def clone(self, source: RunRecord, request: CloneRun, flight: Flight) -> Incarnation:
         """A new run with the state that ``source`` has, or had at ``at_seq``.
 
         Raises:
@@ -228,7 +239,7 @@ class Births:
         if excluded:  # what its outcomes depended on is not there any more
             record = replace(record, compare_after_seq=at_seq)
         store = self.stores.ephemeral if ephemeral else self.stores.durable
-        stored = StoredRequest(request.request_id, record.run_key, digest, at_seq, at_seq)
+        stored = StoredRequest(request.request_id, record.run_key, flight.digest, at_seq, at_seq)
 
         async def begin() -> RunRecord:
             if ephemeral:
@@ -254,6 +265,7 @@ class Births:
             Origin.CLONE,
             record,
             store,
+            flight,
             model_override=request.model_context,
             execution=execution,
             plan=ReplayPlan(compare_after_seq=record.compare_after_seq),
@@ -282,6 +294,7 @@ class Births:
         origin: Origin,
         record: RunRecord,
         store: Store,
+        flight: Flight,
         *,
         model_override: dict[str, Any] | None,
         execution: dict[str, Any],
@@ -302,6 +315,7 @@ class Births:
         source = self.stores.durable if shadow else store
         if boot is None:
             (boot,) = await source.read(record.run_key, limit=1)
+        environment = await self.environments.of(model.context_name, context, flight)
 
         async def begin() -> RunRecord:
             if shadow:
@@ -319,6 +333,7 @@ class Births:
             record=record,
             store=store,
             model=model,
+            environment=environment,
             context=context,
             raw_context=raw,
             execution=execution,
@@ -329,30 +344,14 @@ class Births:
             commit=commit,
             event=event,
             ephemeral=shadow or record.ephemeral,
-            strict_replay=_policy(raw, "divergence", self.settings.divergence) == "fail",
+            strict_replay=policy(raw, "divergence", self.settings.divergence) == "fail",
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
-            warnings=self._judge_fingerprint(record, model, raw),
+            warnings=judge_changes(record, boot, model, environment, raw, settings=self.settings),
             assembly=plan_assembly(context.restorations.parts(), at_head=at_head),
             archived=archived,
             archived_us=record.last_operated_us or 0,
         )
-
-    def _judge_fingerprint(
-        self, record: RunRecord, model: ModelSource, raw: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], ...]:
-        if record.model_fingerprint == model.fingerprint:
-            return ()
-        finding = {"began_with": record.model_fingerprint, "now": model.fingerprint, "model_file": model.name}
-        if _policy(raw, "modelChanged", self.settings.model_changed) == "fail":
-            raise ReplayError(
-                ErrorCode.REPLAY_DIVERGED,
-                f"{model.name} was changed since the history of run {record.run_key} began (fingerprint "
-                f"{record.model_fingerprint[:12]}, now {model.fingerprint[:12]}) and model_changed is 'fail'; "
-                "put the old files back, or allow it with 'warn'",
-                **finding,
-            )
-        return ({"code": "MODEL_CHANGED", **finding},)
 
     async def _shadow(self, record: RunRecord) -> None:
         """Copy a durable run into memory, where this incarnation may do what it likes."""
@@ -378,10 +377,3 @@ class Births:
 
     def _view(self, record: RunRecord) -> dict[str, Any]:
         return run_view(record, None, live=True, sandbox=self.sandbox)
-
-
-def _policy(raw: Mapping[str, Any], name: str, default: str) -> str:
-    """A policy that a model may set for itself, under ``restorations`` of its context."""
-    restorations = raw.get("restorations")
-    own = restorations.get(name) if isinstance(restorations, Mapping) else None
-    return own if own in ("fail", "warn") else default

@@ -8,6 +8,7 @@ from protocol.entities import Scope, ScopeBoundary
 from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import outcome_digest, pack
 from worker.clock import now_us
+from worker.process.environment import Environment
 from worker.runs.contexts import ModelContext
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
 from worker.runs.identity import run_key
@@ -87,7 +88,13 @@ def cloned_record(
 
 
 def boot_entry(
-    record: RunRecord, model: ModelSource, actor: dict[str, Any] | None, request_id: str, settings: Settings
+    record: RunRecord,
+    model: ModelSource,
+    environment: Environment,
+    actor: dict[str, Any] | None,
+    *,
+    request_id: str,
+    settings: Settings,
 ) -> LogEntry:
     """The first entry of a history: what the run began with."""
     body = {
@@ -98,6 +105,7 @@ def boot_entry(
         "protocol_version": 1,
         "clock": settings.clock,
         "entropy": settings.entropy,
+        "packages": dict(environment.packages),
     }
     entry = _plain_entry(EntryKind.BOOT, 1, record.epoch, record.created_us, body)
     return replace(entry, actor=None if actor is None else pack(actor), request_id=request_id)

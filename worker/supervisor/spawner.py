@@ -1,8 +1,10 @@
 """Starts run processes: the zygote that fits the model, a user id, limits, and where its output goes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from worker.process.environment import Environment
 from worker.process.handle import Listener, ProcessHandle
 from worker.process.isolation import Identity, Isolation, choose_isolation
 from worker.process.limits import Limits, UidPool
@@ -11,7 +13,8 @@ from worker.process.pool import ZygotePool
 from worker.process.zygote import ForkRequest, ZygoteError
 from worker.settings import Settings
 from worker.supervisor.host import RunHost
-from worker.supervisor.models import ModelSource
+from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.models import ModelSource, importable_from
 from worker.telemetry import Logger
 
 FRAME_MARGIN_BYTES: Final = 1024 * 1024
@@ -40,17 +43,18 @@ class Spawner:
     async def spawn(self, host: RunHost) -> ProcessHandle:
         """A run process for a host; raises as ``spawn_for``."""
         return await self.spawn_for(
-            host.incarnation.model, host, _told_sink(host, shown=self.settings.log_model_output)
+            host.incarnation, host, _told_sink(host, shown=self.settings.log_model_output)
         )
 
-    async def spawn_for(self, model: ModelSource, listener: Listener, sink: LineSink) -> ProcessHandle:
-        """A run process for a model; ``sink`` gets what it prints.
+    async def spawn_for(self, incarnation: Incarnation, listener: Listener, sink: LineSink) -> ProcessHandle:
+        """A run process for a model with its packages; ``sink`` gets what it prints.
 
         Raises:
             ZygoteError: none can be started; nothing is left over.
         """
         # A folder that only the worker's user can reach needs the worker's user, in a name space of its own.
-        isolation = choose_isolation(self.isolation.level, model.folder)
+        model, packages = incarnation.model, map(Path, incarnation.environment.folders)
+        isolation = choose_isolation(self.isolation.level, model.folder, also_needed=packages)
         if self.isolation.identity is not Identity.UID:
             isolation = self.isolation
         uid = self.uids.lease() if isolation.identity is Identity.UID else None
@@ -63,7 +67,7 @@ class Spawner:
             max_frame_bytes=largest + FRAME_MARGIN_BYTES,
         )
         try:
-            handle = await self._fork(model, listener, sink, request)
+            handle = await self._fork(incarnation, listener, sink, request)
         except BaseException:
             if uid is not None:
                 self.uids.release(uid)
@@ -73,12 +77,12 @@ class Spawner:
         return handle
 
     async def _fork(
-        self, model: ModelSource, listener: Listener, sink: LineSink, request: ForkRequest
+        self, incarnation: Incarnation, listener: Listener, sink: LineSink, request: ForkRequest
     ) -> ProcessHandle:
-        preload = {*self.settings.preload, *model.imports}
+        preload = _preload(incarnation.model, incarnation.environment, self.settings)
         failure = ZygoteError("never asked")
         for _ in range(ATTEMPTS):
-            zygote = await self.pool.get(preload)
+            zygote = await self.pool.get(preload, incarnation.environment)
             try:
                 return await ProcessHandle.spawn(
                     zygote, request, listener=listener, sink=sink, output_bytes=self.settings.output_bytes
@@ -87,6 +91,16 @@ class Spawner:
                 # It may have died or been retired since; the pool gives another one then.
                 failure = error
         raise failure
+
+
+def _preload(model: ModelSource, environment: Environment, settings: Settings) -> set[str]:
+    """What the zygote imports ahead: what can be imported there, and was chosen by somebody who is trusted."""
+    if not environment.folders:
+        return {*settings.preload, *model.imports}
+    if not environment.preloads:
+        return set()
+    names = {*settings.preload, *model.named_imports}
+    return {name for name in names if importable_from(name, environment.folders)}
 
 
 def log_sink(log: Logger, *, shown: bool) -> LineSink:

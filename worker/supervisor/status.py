@@ -11,6 +11,7 @@ from worker.log.base import Store
 from worker.process.pool import ZygotePool
 from worker.runs.stimuli import ProcessState
 from worker.settings import Settings
+from worker.supervisor.environments import Environments
 from worker.supervisor.host import RunHost
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.slots import Slots
@@ -41,6 +42,7 @@ class StatusReport:
     replays: Slots
     boots: Slots
     memory: MemoryAccount
+    environments: Environments
     settings: Settings
 
     async def build(self, requests: int) -> dict[str, Any]:
@@ -72,6 +74,7 @@ class StatusReport:
                 {"pid": zygote.pid, "preloaded": list(zygote.preloaded), "runs": zygote.children}
                 for zygote in self.pool.zygotes()
             ],
+            "environments": await self.environments.status(),
             "memory": {
                 "worker_bytes": psutil.Process().memory_info().rss,
                 "runs_bytes": self.memory.used_bytes,

@@ -102,6 +102,7 @@ class Supervisor:
         """
         began, first, self.draining = asyncio.get_running_loop().time(), not self.draining, True
         self._introspector.abandon(draining())
+        self._births.environments.abandon(draining())
         count = len(self._table.hosts())
         log = self._log if request_id is None else self._log.bind(request_id=request_id)
         if first:
@@ -167,10 +168,10 @@ class Supervisor:
                 _, record = await self._access.locate(request, request.run_key)
                 return {"result": await history_page(self._stores.of(record.run_key), request, record.seq)}
             case IntrospectModel():
-                return await self._introspector.of_model(request, flight.check)
+                return await self._introspector.of_model(request, flight)
             case IntrospectRun():
                 _, record = await self._access.locate(request, request.run_key)
-                return await self._introspector.of_run(request, record, flight.check)
+                return await self._introspector.of_run(request, record, flight)
             case ReadEvents():
                 await self._access.locate(request, request.run_key)
                 store = self._stores.with_events_of(request.run_key)

@@ -14,7 +14,6 @@ from worker.runs.contexts import (
     model_context,
     overlay,
     part_kind,
-    pypi_packages,
 )
 
 Judge = Callable[[str, Mapping[str, Any]], object]
@@ -145,7 +144,6 @@ def test_what_is_unknown_is_kept() -> None:
         ),
         ({"externalFunctions": {"leaderboard": {}}}, "externalFunctions", "external functions"),
         ({"mappedFiles": {"a": "b"}}, "mappedFiles", "mapped files"),
-        ({"workerImage": "big"}, "workerImage", "named environments"),
         ({"dependencies": [{"pypi": {"package": "x"}}, {"apt": {}}]}, "dependencies[1]", "apt dependencies"),
         ({"dependencies": [{"objectType": "shell", "script": ""}]}, "dependencies[0]", "shell dependencies"),
     ),
@@ -265,7 +263,8 @@ def test_an_operation_has_its_own_options_before_the_defaults(
 def test_packages_are_named_in_both_encodings() -> None:
     numpy = {"pypi": {"package": "numpy", "version": "2.1"}}
     raw = {"dependencies": [numpy, {"objectType": "pypi", "package": "pandas"}]}
-    assert pypi_packages(model_context("model.ctx2", raw)) == [("numpy", "2.1"), ("pandas", None)]
+    context = model_context("model.ctx2", raw)
+    assert [str(one) for one in context.requirements] == ["numpy==2.1", "pandas"]
 
 
 def test_an_event_has_its_own_limit_or_the_default_one() -> None:
@@ -311,12 +310,11 @@ def test_all_problems_of_a_context_are_told_at_once() -> None:
         "modelVersion",
         "operations.step.timeoutSeconds",
     ]
-    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "b"}, "workerImage": "x"}
+    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "b"}}
     assert [path for path, _ in context_problems(unserved)] == [
         "version",
         "language",
         "mappedFiles",
-        "workerImage",
     ]
     assert context_problems({"version": "v2", "unknown": 1}) == []
 

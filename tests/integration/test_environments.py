@@ -1,0 +1,644 @@
+"""Packages that models declare: environments built from wheels in a folder, on real daemons, without a network."""
+
+import base64
+import concurrent.futures
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SETTINGS = "MODEL_WORKER_"
+PROBE = """
+import os
+
+import {name}
+from epicenter import Epicenter
+
+
+def told():
+    return {name}.TOLD
+
+
+def importer():
+    return [{name}.IMPORTED_BY, os.getpid(), os.getppid()]
+
+
+def place():
+    return {name}.__file__
+
+
+def deface():
+    with open({name}.__file__, "a") as file:
+        file.write("# defaced")
+
+
+def add_file():
+    with open(os.path.join(os.path.dirname({name}.__file__), "new.py"), "w") as file:
+        file.write("")
+
+
+def importable(other):
+    try:
+        __import__(other)
+    except ImportError:
+        return False
+    return True
+
+
+def count():
+    global counted
+    counted += {name}.TOLD
+    return counted
+
+
+counted = 0
+"""
+
+
+def wheel(folder: Path, name: str, version: str, told: Any, *requires: str, size: int = 0) -> None:
+    """Write a wheel of one module that tells ``told`` and who imported it."""
+    dist = f"{name}-{version}.dist-info"
+    source = f"import os\nTOLD = {told!r}\nIMPORTED_BY = os.getpid()\nBALLAST = {'x' * size!r}\n"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    files = {
+        f"{name}/__init__.py": source,
+        f"{dist}/METADATA": metadata + "".join(f"Requires-Dist: {one}\n" for one in requires),
+        f"{dist}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    lines = [f"{path},sha256={_hash(text)},{len(text)}" for path, text in files.items()]
+    files[f"{dist}/RECORD"] = "\n".join([*lines, f"{dist}/RECORD,,\n"])
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+
+
+def _hash(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+def needs(*dependencies: tuple[str, str | None], **others: Any) -> str:
+    parts = [
+        {"pypi": {"package": name} | ({} if version is None else {"version": version})}
+        for name, version in dependencies
+    ]
+    return json.dumps({"version": "V2", "dependencies": parts, **others})
+
+
+@pytest.fixture(scope="module")
+def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of wheels."""
+    folder = tmp_path_factory.mktemp("links")
+    wheel(folder, "tiny", "1.0", 1)
+    wheel(folder, "tiny", "2.0", 2)
+    wheel(folder, "old_fashioned", "1.0", "old", "tiny<2")
+    wheel(folder, "big", "1.0", "big", size=3_000_000)
+    wheel(folder, "msgpack", "99.0", "the model's own")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def offline(links: Path) -> dict[str, str]:
+    """Settings of a worker that takes packages from the folder only."""
+    return {
+        f"{SETTINGS}PACKAGE_INDEX": "",
+        f"{SETTINGS}PACKAGE_LINKS": str(links),
+        f"{SETTINGS}ENVIRONMENT_RETRY_SECONDS": "600",
+    }
+
+
+@pytest.fixture(scope="module")
+def add_model(model_root: Any) -> Callable[..., str]:
+    """``add_model(folder, package, context)``: a model that imports the package."""
+
+    def add(folder: str, package: str, context: str) -> str:
+        name: str = model_root.add(folder, PROBE.format(name=package), context)
+        return name
+
+    return add
+
+
+@pytest.fixture(scope="module")
+def worker(make_daemon: Any, model_root: Any, offline: dict[str, str]) -> Any:
+    """The daemon of this module."""
+    return make_daemon(model_root.path, env=offline)
+
+
+@pytest.fixture
+def silent_index() -> Iterator[str]:
+    """The URL of a package index that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/simple"
+
+
+def builds(daemon: Any) -> int:
+    return int(daemon.logged().count('"environment building"'))
+
+
+def environments(client: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.worker_status()["environments"]
+    return found
+
+
+def call(client: Any, run: Any, name: str, *arguments: Any) -> Any:
+    return client.call_operation(run.run_key, name, list(arguments))
+
+
+# What models get
+
+
+def test_two_models_have_different_versions_of_a_package_at_once(
+    worker: Any, add_model: Callable[..., str]
+) -> None:
+    first = add_model("first", "tiny", needs(("tiny", "1.0")))
+    second = add_model("second", "tiny", needs(("Tiny", ">=2")))
+    with worker.client() as client:
+        one, other = client.create_run(first), client.create_run(second)
+        assert [call(client, one, "told"), call(client, other, "told")] == [1, 2]
+        assert call(client, one, "told") == 1
+
+
+def test_what_a_dependency_needs_comes_along_and_nothing_else_does(
+    worker: Any, add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("along", "old_fashioned", needs(("old-fashioned", None)))
+    with worker.client() as client:
+        run = client.create_run(model_file)
+        assert call(client, run, "told") == "old"
+        assert [call(client, run, "importable", name) for name in ("tiny", "json", "pydantic")] == [
+            True,
+            True,
+            False,
+        ]
+
+
+def test_a_package_that_the_run_process_uses_itself_is_the_models_own_to_the_model(
+    worker: Any, add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("twin", "msgpack", needs(("msgpack", "99.0")))
+    with worker.client() as client:
+        run = client.create_run(model_file)
+        assert call(client, run, "told") == "the model's own"
+
+
+def test_what_the_worker_has_already_is_used_as_it_is(worker: Any, add_model: Callable[..., str]) -> None:
+    model_file = add_model("own", "json", needs(("msgpack", ">=1,<99")).replace("json", "json"))
+    before = builds(worker)
+    with worker.client() as client:
+        run = client.create_run(model_file)
+        assert call(client, run, "importable", "pydantic")
+    assert builds(worker) == before
+
+
+def test_declared_packages_are_never_imported_outside_the_sandbox(
+    worker: Any, add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("outside", "tiny", needs(("tiny", "1.0")))
+    with worker.client() as client:
+        importer, process, _ = call(client, client.create_run(model_file), "importer")
+    assert importer == process
+
+
+def test_they_are_imported_ahead_where_the_operator_says_so(
+    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("ahead", "tiny", needs(("tiny", "1.0")))
+    daemon = make_daemon(model_root.path, env={**offline, f"{SETTINGS}PRELOAD_DEPENDENCIES": "true"})
+    with daemon.client() as client:
+        importer, _, zygote = call(client, client.create_run(model_file), "importer")
+    assert importer == zygote
+
+
+def test_a_run_can_read_its_environment_and_not_write_it(worker: Any, add_model: Callable[..., str]) -> None:
+    model_file = add_model("readable", "tiny", needs(("tiny", "1.0")))
+    with worker.client() as client:
+        run = client.create_run(model_file)
+        place = Path(call(client, run, "place"))
+        before = place.read_text()
+        for deed in ("deface", "add_file"):
+            with pytest.raises(Exception, match="PermissionError"):
+                call(client, run, deed)
+    assert place.read_text() == before
+    assert not (place.parent / "new.py").exists()
+
+
+@pytest.mark.parametrize("level", ("process-only", "strict+jail"))
+def test_environments_serve_other_levels_of_the_sandbox_too(
+    level: str, make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("levels", "tiny", needs(("tiny", "2.0")))
+    daemon = make_daemon(model_root.path, env={**offline, f"{SETTINGS}SANDBOX": level}, data=":memory:")
+    with daemon.client() as client:
+        assert call(client, client.create_run(model_file), "told") == 2
+
+
+def test_introspection_uses_the_environment(worker: Any, add_model: Callable[..., str]) -> None:
+    model_file = add_model("introspected", "tiny", needs(("tiny", "1.0")))
+    with worker.client() as client:
+        assert "told" in [one["name"] for one in client.introspect_model(model_file)["functions"]]
+
+
+# Built once
+
+
+def test_many_requests_at_once_need_one_build(
+    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("crowd", "old_fashioned", needs(("old-fashioned", "1.0")))
+    daemon = make_daemon(model_root.path, env=offline)
+
+    def create(_: int) -> str:
+        with daemon.client() as client:
+            return str(call(client, client.create_run(model_file), "told"))
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(create, range(20))) == ["old"] * 20
+    assert builds(daemon) == 1
+
+
+def test_it_is_there_after_a_restart_and_the_run_comes_back(
+    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("restart", "tiny", needs(("tiny", ">=1")))
+    daemon = make_daemon(model_root.path, env=offline)
+    with daemon.client() as client:
+        run = client.create_run(model_file)
+        assert [call(client, run, "count"), call(client, run, "count")] == [2, 4]
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        assert call(client, run, "count") == 6
+    assert builds(daemon) == 0
+
+
+def test_workers_that_share_a_folder_share_what_is_in_it(
+    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str], tmp_path: Path
+) -> None:
+    model_file = add_model("shared", "tiny", needs(("tiny", "1.0")))
+    env = {**offline, f"{SETTINGS}ENVIRONMENTS_DIR": str(tmp_path / "shared")}
+    daemons = [make_daemon(model_root.path, env=env) for _ in range(2)]
+
+    def create(daemon: Any) -> Any:
+        with daemon.client() as client:
+            return call(client, client.create_run(model_file), "told")
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(create, daemons)) == [1, 1]
+    assert sum(builds(daemon) for daemon in daemons) == 1
+
+
+# Built anew
+
+
+def test_an_environment_that_was_deleted_gets_the_versions_it_had(
+    make_daemon: Any, model_root: Any, add_model: Callable[..., str], tmp_path: Path
+) -> None:
+    wheel(tmp_path, "moving", "1.0", 1)
+    model_file = add_model("moved", "moving", needs(("moving", None)))
+    env = {f"{SETTINGS}PACKAGE_INDEX": "", f"{SETTINGS}PACKAGE_LINKS": str(tmp_path)}
+    daemon = make_daemon(model_root.path, env=env)
+    with daemon.client() as client:
+        run = client.create_run(model_file)
+        assert call(client, run, "count") == 1
+        (built,) = environments(client)
+        assert (built["state"], built["packages"], built["requirements"]) == ("used", 1, ["moving"])
+        wheel(tmp_path, "moving", "2.0", 2)
+        folder = Path(daemon.data, "environments", built["environment"])
+        shutil.rmtree(folder)
+
+        client.evict_run(run.run_key)
+
+        assert call(client, run, "count") == 2
+        assert call(client, client.create_run(model_file), "told") == 1
+        assert builds(daemon) == 2
+
+        client.evict_run(run.run_key)
+        shutil.rmtree(folder)
+        folder.with_suffix(".json").unlink()
+        reply = client.request("restore_run", run_key=run.run_key)
+        (warning,) = [one for one in reply.warnings if one["code"] == "ENVIRONMENT_CHANGED"]
+        assert warning["packages"] == {"moving": ["1.0", "2.0"]}
+        client.evict_run(run.run_key)
+        with pytest.raises(Exception, match="packages were changed") as raised:
+            client.restore_run(run.run_key, model_context={"restorations": {"modelChanged": "fail"}})
+        assert getattr(raised.value, "code", None) == "REPLAY_DIVERGED"
+
+
+def test_a_worker_that_is_killed_while_it_builds_leaves_nothing_that_is_used(
+    make_daemon: Any,
+    model_root: Any,
+    offline: dict[str, str],
+    add_model: Callable[..., str],
+    silent_index: str,
+    wait_until: Callable[..., None],
+    connect: Any,
+) -> None:
+    model_file = add_model("killed", "tiny", needs(("tiny", "1.0")))
+    daemon = make_daemon(model_root.path, env={f"{SETTINGS}PACKAGE_INDEX": silent_index})
+    connect(daemon.endpoint).send("create_run", model_file=model_file)
+    with daemon.client() as client:
+        wait_until(lambda: [one["state"] for one in environments(client)] == ["building"])
+    folder = Path(daemon.data, "environments")
+    wait_until(lambda: list(folder.glob("*.building/tmp")) != [])
+    assert any("uv" in process.name() for process in daemon.descendants())
+
+    daemon.kill()
+
+    assert list(folder.glob("*.building")) != []
+    daemon.env = offline
+    daemon.start()
+    assert list(folder.glob("*.building")) == []
+    with daemon.client() as client:
+        assert call(client, client.create_run(model_file), "told") == 1
+
+
+def test_a_worker_that_is_told_to_stop_while_it_builds_stops(
+    make_daemon: Any,
+    model_root: Any,
+    add_model: Callable[..., str],
+    silent_index: str,
+    wait_until: Callable[..., None],
+    connect: Any,
+) -> None:
+    model_file = add_model("stopped", "tiny", needs(("tiny", "1.0")))
+    daemon = make_daemon(model_root.path, env={f"{SETTINGS}PACKAGE_INDEX": silent_index})
+    peer = connect(daemon.endpoint)
+    peer.send("create_run", model_file=model_file)
+    with daemon.client() as client:
+        wait_until(lambda: [one["state"] for one in environments(client)] == ["building"])
+    processes = daemon.descendants()
+
+    assert daemon.stop() == 0
+
+    assert peer.receive()["error"]["code"] == "DRAINING"
+    assert daemon.survivors(processes) == []
+    assert list(Path(daemon.data, "environments").glob("*.building")) == []
+
+
+# While it is built
+
+
+def test_who_cannot_wait_is_told_what_takes_so_long_and_others_are_served(
+    make_daemon: Any, model_root: Any, counter_model: str, add_model: Callable[..., str], silent_index: str
+) -> None:
+    model_file = add_model("waiting", "tiny", needs(("tiny", "1.0")))
+    env = {f"{SETTINGS}PACKAGE_INDEX": silent_index, f"{SETTINGS}BOOT_LIMIT": "1"}
+    daemon = make_daemon(model_root.path, env=env)
+    with daemon.client() as client:
+        with pytest.raises(Exception, match="is being built, which goes on; ask again") as raised:
+            client.create_run(model_file, deadline_seconds=0.2)
+        information = getattr(raised.value, "information", {})
+        assert information["applied"] == "no"
+        assert client.create_run(counter_model).live
+        assert [one["state"] for one in environments(client)] == ["building"]
+    assert builds(daemon) == 1
+
+
+def test_those_who_wait_are_told_how_it_gets_on(
+    make_daemon: Any, model_root: Any, add_model: Callable[..., str], silent_index: str, connect: Any
+) -> None:
+    import zmq
+
+    from protocol.events import BUILDING_TOPIC, decode_building
+
+    model_file = add_model("progress", "tiny", needs(("tiny", "1.0")))
+    daemon = make_daemon(model_root.path, env={f"{SETTINGS}PACKAGE_INDEX": silent_index})
+    with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+        subscriber.linger = 0
+        subscriber.connect(daemon.events)
+        subscriber.subscribe(BUILDING_TOPIC)
+        request_id = connect(daemon.endpoint).send("create_run", model_file=model_file)
+        assert subscriber.poll(30_000)
+        topic, body = subscriber.recv_multipart()
+        told = decode_building(body)
+    assert topic.decode() == f"{BUILDING_TOPIC}{told.environment}"
+    assert told.request_ids == [request_id]
+    assert told.size_bytes > 0
+    assert told.seconds > 0
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "words"),
+    (
+        ((("no-such-thing", None),), "there is no such package where this worker looks"),
+        ((("tiny", "7"),), "unsatisfiable"),
+        ((("old-fashioned", None), ("tiny", "2.0")), "no versions go together"),
+        ((("from-source", None),), 'dependency_sources = "any"'),
+    ),
+)
+def test_what_cannot_be_built_says_why_and_what_to_do(
+    dependencies: tuple[tuple[str, str | None], ...],
+    words: str,
+    worker: Any,
+    add_model: Callable[..., str],
+    links: Path,
+    tmp_path: Path,
+) -> None:
+    marker = tmp_path / "was_run"
+    source = tmp_path / "from_source-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: from-source\nVersion: 1.0\n")
+    shutil.make_archive(str(links / "from_source-1.0"), "gztar", tmp_path, source.name)
+    model_file = add_model("failing", "tiny", needs(*dependencies))
+    before = builds(worker)
+    with worker.client() as client:
+        for _ in range(2):
+            with pytest.raises(Exception, match="no environment with") as raised:
+                client.create_run(model_file)
+            error = raised.value
+            assert getattr(error, "code", None) == "MODEL_LOAD_FAILED"
+            assert words in str(error)
+        assert getattr(error, "information", {})["retry_after_seconds"] == 600
+        assert client.ping()
+    assert builds(worker) == before + 1
+    assert not marker.exists()
+
+
+def test_a_failure_is_not_for_ever(
+    make_daemon: Any,
+    model_root: Any,
+    offline: dict[str, str],
+    add_model: Callable[..., str],
+    tmp_path: Path,
+    wait_until: Callable[..., None],
+) -> None:
+    model_file = add_model("late", "late", needs(("late", None)))
+    retry = {f"{SETTINGS}PACKAGE_LINKS": str(tmp_path), f"{SETTINGS}ENVIRONMENT_RETRY_SECONDS": "0.1"}
+    daemon = make_daemon(model_root.path, env={**offline, **retry})
+    with daemon.client() as client:
+        with pytest.raises(Exception, match="no environment with late"):
+            client.create_run(model_file)
+        wheel(tmp_path, "late", "1.0", "here")
+
+        def comes() -> bool:
+            try:
+                return bool(call(client, client.create_run(model_file), "told") == "here")
+            except Exception as error:
+                assert "no environment with late" in str(error)  # noqa: PT017 - the only failure that may be waited out
+                return False
+
+        wait_until(comes)
+
+
+@pytest.mark.parametrize(
+    ("package", "setting", "value"),
+    (
+        ("tiny", "environment_build_seconds", "0.2"),
+        ("big", "environment_bytes", "1000000"),
+    ),
+)
+def test_a_build_is_bounded(
+    package: str,
+    setting: str,
+    value: str,
+    make_daemon: Any,
+    model_root: Any,
+    links: Path,
+    add_model: Callable[..., str],
+    silent_index: str,
+) -> None:
+    model_file = add_model("bounded", package, needs((package, None)))
+    places = {"PACKAGE_INDEX": silent_index if package == "tiny" else "", "PACKAGE_LINKS": str(links)}
+    env = {f"{SETTINGS}{name}": text for name, text in {**places, setting.upper(): value}.items()}
+    daemon = make_daemon(model_root.path, env=env)
+    with daemon.client() as client, pytest.raises(Exception, match=setting):
+        client.create_run(model_file)
+    assert list(Path(daemon.data, "environments").glob("*.building")) == []
+
+
+def test_where_only_installed_packages_are_served_others_are_refused(
+    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("refused", "tiny", needs(("tiny", "1.0")))
+    daemon = make_daemon(model_root.path, env={**offline, f"{SETTINGS}DEPENDENCY_SOURCES": "installed"})
+    with daemon.client() as client, pytest.raises(Exception, match=r"tiny==1\.0.*not installed") as raised:
+        client.create_run(model_file)
+    assert getattr(raised.value, "code", None) == "INVALID_CONTEXT"
+
+
+# Named environments
+
+
+@pytest.fixture(scope="module")
+def named(make_daemon: Any, model_root: Any, links: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A daemon with two named environments: a list, and a virtual environment with the package tiny in it."""
+    folder = tmp_path_factory.mktemp("named")
+    venv.create(folder / "venv", symlinks=True)
+    site = next((folder / "venv").glob("lib/python*/site-packages"))
+    with zipfile.ZipFile(links / "tiny-1.0-py3-none-any.whl") as archive:
+        archive.extractall(site)
+    config = folder / "worker.toml"
+    config.write_text(
+        f'package_index = ""\npackage_links = ["{links}"]\n[environments.listed]\nrequirements = ["tiny>=2"]\n'
+        f'[environments.fixed]\npython = "{folder}/venv/bin/python"\n'
+    )
+    return make_daemon(model_root.path, arguments=("--config", str(config)))
+
+
+@pytest.mark.parametrize(("image", "told"), (("listed", 2), ("fixed", 1)))
+def test_a_named_environment_is_imported_ahead(
+    image: str, told: int, named: Any, add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("named", "tiny", json.dumps({"workerImage": image}))
+    with named.client() as client:
+        run = client.create_run(model_file)
+        assert call(client, run, "told") == told
+        importer, _, zygote = call(client, run, "importer")
+        assert importer == zygote
+        assert not call(client, run, "importable", "pydantic")
+        assert image in [one.get("name") for one in environments(client)]
+
+
+def test_dependencies_come_on_top_of_a_list_and_are_looked_for_in_an_interpreter(
+    named: Any, add_model: Callable[..., str]
+) -> None:
+    with named.client() as client:
+        on_top = add_model("on_top", "msgpack", needs(("msgpack", "99.0"), workerImage="listed"))
+        run = client.create_run(on_top)
+        assert call(client, run, "importable", "tiny")
+        inside = add_model("inside", "tiny", needs(("tiny", "<2"), workerImage="fixed"))
+        assert call(client, client.create_run(inside), "told") == 1
+        outside = add_model("not_inside", "tiny", needs(("tiny", "2.0"), workerImage="fixed"))
+        with pytest.raises(
+            Exception, match=r"tiny==2\.0 is not in environment 'fixed'; version 1\.0"
+        ) as raised:
+            client.create_run(outside)
+    assert getattr(raised.value, "information", {})["path"] == "dependencies"
+
+
+def test_a_name_that_nobody_configured_is_refused_with_those_there_are(
+    named: Any, add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("unknown", "json", json.dumps({"workerImage": "science"}))
+    with named.client() as client, pytest.raises(Exception, match="known are: fixed, listed") as raised:
+        client.create_run(model_file)
+    assert getattr(raised.value, "information", {})["path"] == "workerImage"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    (
+        ('python = "/nonexistent/python"', "no interpreter that can be started"),
+        ('requirements = ["tiny @ https://example.com/x"]', "URLs, extras and markers are not served"),
+        ('requirements = ["--index-url=https://example.com"]', "is no requirement"),
+        ("", "either python"),
+    ),
+)
+def test_a_worker_does_not_start_with_a_named_environment_that_cannot_be_used(
+    environment: str, words: str, tmp_path: Path, model_root: Any
+) -> None:
+    config = tmp_path / "worker.toml"
+    config.write_text(f"[environments.broken]\n{environment}\n")
+    command = [sys.executable, "-m", "worker.cli.main", "serve", "--config", str(config)]
+    command += ["--models", str(model_root.path), "--data", ":memory:", "--events", ""]
+    command += ["--bind", f"ipc://{tmp_path}/s"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert words in ended.stderr
+    assert "environments.broken" in ended.stderr
+
+
+def test_an_interpreter_of_another_version_is_refused_at_the_start(tmp_path: Path, model_root: Any) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho \'["cpython-39", "cpython-39-linux", "/a", "/a"]\'\n')
+    python.chmod(0o755)
+    config = tmp_path / "worker.toml"
+    config.write_text(f'[environments.old]\npython = "{python}"\n')
+    command = [sys.executable, "-m", "worker.cli.main", "serve", "--config", str(config)]
+    command += ["--models", str(model_root.path), "--data", ":memory:", "--bind", f"ipc://{tmp_path}/s"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "environments.old.python" in ended.stderr
+    assert "the worker runs on" in ended.stderr
+
+
+# Checked
+
+
+def test_check_uses_the_same_environments(
+    add_model: Callable[..., str], model_root: Any, links: Path
+) -> None:
+    add_model("checked", "tiny", needs(("tiny", "1.0")))
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        f"{SETTINGS}PACKAGE_INDEX": "",
+        f"{SETTINGS}PACKAGE_LINKS": str(links),
+    }
+    command = [sys.executable, "-m", "worker.cli.main", "check", str(model_root.path / "checked"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment)
+    report = json.loads(done.stdout)
+    assert "told" in [one["name"] for one in report["operations"]], done.stdout
+    assert not [one for one in report["findings"] if one["code"] == "MODEL_LOAD_FAILED"]
