@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import shutil
@@ -14,9 +15,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import zmq
+
+from protocol.errors import ProtocolError
+from protocol.events import BUILDING_TOPIC, decode_building
 
 SETTINGS = "MODEL_WORKER_"
+Start = Callable[..., Any]
+Building = tuple[Any, str, Any]
 PROBE = """
 import os
 
@@ -132,6 +140,16 @@ def worker(make_daemon: Any, model_root: Any, offline: dict[str, str]) -> Any:
     return make_daemon(model_root.path, env=offline)
 
 
+@pytest.fixture(scope="module")
+def start(make_daemon: Any, model_root: Any) -> Start:
+    """``start(env, data=…)``: another daemon with the models of this module."""
+
+    def make(env: dict[str, str], **others: Any) -> Any:
+        return make_daemon(model_root.path, env=env, **others)
+
+    return make
+
+
 @pytest.fixture
 def silent_index() -> Iterator[str]:
     """The URL of a package index that takes connections and never says a word."""
@@ -143,6 +161,13 @@ def builds(daemon: Any) -> int:
     return int(daemon.logged().count('"environment building"'))
 
 
+def installers(daemon: Any) -> list[psutil.Process]:
+    """The processes that install packages, by now."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [process for process in daemon.descendants() if process.name() == "uv"]
+    return []
+
+
 def environments(client: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = client.worker_status()["environments"]
     return found
@@ -150,6 +175,36 @@ def environments(client: Any) -> list[dict[str, Any]]:
 
 def call(client: Any, run: Any, name: str, *arguments: Any) -> Any:
     return client.call_operation(run.run_key, name, list(arguments))
+
+
+@pytest.fixture
+def building(
+    start: Start,
+    add_model: Callable[..., str],
+    silent_index: str,
+    connect: Any,
+    wait_until: Callable[..., None],
+) -> Building:
+    """A daemon that is building an environment and cannot get on, the model, and the peer that waits."""
+    model_file = add_model("building", "tiny", needs(("tiny", "1.0")))
+    daemon = start({f"{SETTINGS}PACKAGE_INDEX": silent_index})
+    peer = connect(daemon.endpoint)
+    peer.send("create_run", model_file=model_file)
+    with daemon.client() as client:
+        wait_until(lambda: [one["state"] for one in environments(client)] == ["building"])
+    wait_until(lambda: installers(daemon) != [])
+    return daemon, model_file, peer
+
+
+@pytest.fixture
+def ran(links: Path, tmp_path: Path) -> Path:
+    """A file that exists when code of the source package ``from-source``, among the links, was run."""
+    source = tmp_path / "from_source-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: from-source\nVersion: 1.0\n")
+    shutil.make_archive(str(links / "from_source-1.0"), "gztar", tmp_path, source.name)
+    return tmp_path / "ran"
 
 
 # What models get
@@ -190,7 +245,7 @@ def test_a_package_that_the_run_process_uses_itself_is_the_models_own_to_the_mod
 
 
 def test_what_the_worker_has_already_is_used_as_it_is(worker: Any, add_model: Callable[..., str]) -> None:
-    model_file = add_model("own", "json", needs(("msgpack", ">=1,<99")).replace("json", "json"))
+    model_file = add_model("own", "json", needs(("msgpack", ">=1,<99")))
     before = builds(worker)
     with worker.client() as client:
         run = client.create_run(model_file)
@@ -208,10 +263,10 @@ def test_declared_packages_are_never_imported_outside_the_sandbox(
 
 
 def test_they_are_imported_ahead_where_the_operator_says_so(
-    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+    start: Start, offline: dict[str, str], add_model: Callable[..., str]
 ) -> None:
     model_file = add_model("ahead", "tiny", needs(("tiny", "1.0")))
-    daemon = make_daemon(model_root.path, env={**offline, f"{SETTINGS}PRELOAD_DEPENDENCIES": "true"})
+    daemon = start({**offline, f"{SETTINGS}PRELOAD_DEPENDENCIES": "true"})
     with daemon.client() as client:
         importer, _, zygote = call(client, client.create_run(model_file), "importer")
     assert importer == zygote
@@ -224,7 +279,7 @@ def test_a_run_can_read_its_environment_and_not_write_it(worker: Any, add_model:
         place = Path(call(client, run, "place"))
         before = place.read_text()
         for deed in ("deface", "add_file"):
-            with pytest.raises(Exception, match="PermissionError"):
+            with pytest.raises(ProtocolError, match="PermissionError"):
                 call(client, run, deed)
     assert place.read_text() == before
     assert not (place.parent / "new.py").exists()
@@ -232,10 +287,10 @@ def test_a_run_can_read_its_environment_and_not_write_it(worker: Any, add_model:
 
 @pytest.mark.parametrize("level", ("process-only", "strict+jail"))
 def test_environments_serve_other_levels_of_the_sandbox_too(
-    level: str, make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+    level: str, start: Start, offline: dict[str, str], add_model: Callable[..., str]
 ) -> None:
     model_file = add_model("levels", "tiny", needs(("tiny", "2.0")))
-    daemon = make_daemon(model_root.path, env={**offline, f"{SETTINGS}SANDBOX": level}, data=":memory:")
+    daemon = start({**offline, f"{SETTINGS}SANDBOX": level}, data=":memory:")
     with daemon.client() as client:
         assert call(client, client.create_run(model_file), "told") == 2
 
@@ -250,10 +305,10 @@ def test_introspection_uses_the_environment(worker: Any, add_model: Callable[...
 
 
 def test_many_requests_at_once_need_one_build(
-    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+    start: Start, offline: dict[str, str], add_model: Callable[..., str]
 ) -> None:
     model_file = add_model("crowd", "old_fashioned", needs(("old-fashioned", "1.0")))
-    daemon = make_daemon(model_root.path, env=offline)
+    daemon = start(offline)
 
     def create(_: int) -> str:
         with daemon.client() as client:
@@ -265,10 +320,10 @@ def test_many_requests_at_once_need_one_build(
 
 
 def test_it_is_there_after_a_restart_and_the_run_comes_back(
-    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+    start: Start, offline: dict[str, str], add_model: Callable[..., str]
 ) -> None:
     model_file = add_model("restart", "tiny", needs(("tiny", ">=1")))
-    daemon = make_daemon(model_root.path, env=offline)
+    daemon = start(offline)
     with daemon.client() as client:
         run = client.create_run(model_file)
         assert [call(client, run, "count"), call(client, run, "count")] == [2, 4]
@@ -280,11 +335,11 @@ def test_it_is_there_after_a_restart_and_the_run_comes_back(
 
 
 def test_workers_that_share_a_folder_share_what_is_in_it(
-    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str], tmp_path: Path
+    start: Start, offline: dict[str, str], add_model: Callable[..., str], tmp_path: Path
 ) -> None:
     model_file = add_model("shared", "tiny", needs(("tiny", "1.0")))
     env = {**offline, f"{SETTINGS}ENVIRONMENTS_DIR": str(tmp_path / "shared")}
-    daemons = [make_daemon(model_root.path, env=env) for _ in range(2)]
+    daemons = [start(env) for _ in range(2)]
 
     def create(daemon: Any) -> Any:
         with daemon.client() as client:
@@ -299,12 +354,12 @@ def test_workers_that_share_a_folder_share_what_is_in_it(
 
 
 def test_an_environment_that_was_deleted_gets_the_versions_it_had(
-    make_daemon: Any, model_root: Any, add_model: Callable[..., str], tmp_path: Path
+    start: Start, add_model: Callable[..., str], tmp_path: Path
 ) -> None:
     wheel(tmp_path, "moving", "1.0", 1)
-    model_file = add_model("moved", "moving", needs(("moving", None)))
+    model_file = add_model("moved", "moving", needs(("moving", None), restorations={"divergence": "warn"}))
     env = {f"{SETTINGS}PACKAGE_INDEX": "", f"{SETTINGS}PACKAGE_LINKS": str(tmp_path)}
-    daemon = make_daemon(model_root.path, env=env)
+    daemon = start(env)
     with daemon.client() as client:
         run = client.create_run(model_file)
         assert call(client, run, "count") == 1
@@ -327,28 +382,16 @@ def test_an_environment_that_was_deleted_gets_the_versions_it_had(
         (warning,) = [one for one in reply.warnings if one["code"] == "ENVIRONMENT_CHANGED"]
         assert warning["packages"] == {"moving": ["1.0", "2.0"]}
         client.evict_run(run.run_key)
-        with pytest.raises(Exception, match="packages were changed") as raised:
+        with pytest.raises(ProtocolError, match="packages were changed") as raised:
             client.restore_run(run.run_key, model_context={"restorations": {"modelChanged": "fail"}})
-        assert getattr(raised.value, "code", None) == "REPLAY_DIVERGED"
+        assert raised.value.code == "REPLAY_DIVERGED"
 
 
 def test_a_worker_that_is_killed_while_it_builds_leaves_nothing_that_is_used(
-    make_daemon: Any,
-    model_root: Any,
-    offline: dict[str, str],
-    add_model: Callable[..., str],
-    silent_index: str,
-    wait_until: Callable[..., None],
-    connect: Any,
+    building: Building, offline: dict[str, str]
 ) -> None:
-    model_file = add_model("killed", "tiny", needs(("tiny", "1.0")))
-    daemon = make_daemon(model_root.path, env={f"{SETTINGS}PACKAGE_INDEX": silent_index})
-    connect(daemon.endpoint).send("create_run", model_file=model_file)
-    with daemon.client() as client:
-        wait_until(lambda: [one["state"] for one in environments(client)] == ["building"])
+    daemon, model_file, _ = building
     folder = Path(daemon.data, "environments")
-    wait_until(lambda: list(folder.glob("*.building/tmp")) != [])
-    assert any("uv" in process.name() for process in daemon.descendants())
 
     daemon.kill()
 
@@ -360,20 +403,8 @@ def test_a_worker_that_is_killed_while_it_builds_leaves_nothing_that_is_used(
         assert call(client, client.create_run(model_file), "told") == 1
 
 
-def test_a_worker_that_is_told_to_stop_while_it_builds_stops(
-    make_daemon: Any,
-    model_root: Any,
-    add_model: Callable[..., str],
-    silent_index: str,
-    wait_until: Callable[..., None],
-    connect: Any,
-) -> None:
-    model_file = add_model("stopped", "tiny", needs(("tiny", "1.0")))
-    daemon = make_daemon(model_root.path, env={f"{SETTINGS}PACKAGE_INDEX": silent_index})
-    peer = connect(daemon.endpoint)
-    peer.send("create_run", model_file=model_file)
-    with daemon.client() as client:
-        wait_until(lambda: [one["state"] for one in environments(client)] == ["building"])
+def test_a_worker_that_is_told_to_stop_while_it_builds_stops(building: Building) -> None:
+    daemon, _, peer = building
     processes = daemon.descendants()
 
     assert daemon.stop() == 0
@@ -387,15 +418,15 @@ def test_a_worker_that_is_told_to_stop_while_it_builds_stops(
 
 
 def test_who_cannot_wait_is_told_what_takes_so_long_and_others_are_served(
-    make_daemon: Any, model_root: Any, counter_model: str, add_model: Callable[..., str], silent_index: str
+    start: Start, counter_model: str, add_model: Callable[..., str], silent_index: str
 ) -> None:
     model_file = add_model("waiting", "tiny", needs(("tiny", "1.0")))
     env = {f"{SETTINGS}PACKAGE_INDEX": silent_index, f"{SETTINGS}BOOT_LIMIT": "1"}
-    daemon = make_daemon(model_root.path, env=env)
+    daemon = start(env)
     with daemon.client() as client:
-        with pytest.raises(Exception, match="is being built, which goes on; ask again") as raised:
+        with pytest.raises(ProtocolError, match="is being built, which goes on; ask again") as raised:
             client.create_run(model_file, deadline_seconds=0.2)
-        information = getattr(raised.value, "information", {})
+        information = raised.value.information
         assert information["applied"] == "no"
         assert client.create_run(counter_model).live
         assert [one["state"] for one in environments(client)] == ["building"]
@@ -403,14 +434,10 @@ def test_who_cannot_wait_is_told_what_takes_so_long_and_others_are_served(
 
 
 def test_those_who_wait_are_told_how_it_gets_on(
-    make_daemon: Any, model_root: Any, add_model: Callable[..., str], silent_index: str, connect: Any
+    start: Start, add_model: Callable[..., str], silent_index: str, connect: Any
 ) -> None:
-    import zmq
-
-    from protocol.events import BUILDING_TOPIC, decode_building
-
     model_file = add_model("progress", "tiny", needs(("tiny", "1.0")))
-    daemon = make_daemon(model_root.path, env={f"{SETTINGS}PACKAGE_INDEX": silent_index})
+    daemon = start({f"{SETTINGS}PACKAGE_INDEX": silent_index})
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
         subscriber.linger = 0
         subscriber.connect(daemon.events)
@@ -442,33 +469,24 @@ def test_what_cannot_be_built_says_why_and_what_to_do(
     words: str,
     worker: Any,
     add_model: Callable[..., str],
-    links: Path,
-    tmp_path: Path,
+    ran: Path,
 ) -> None:
-    marker = tmp_path / "was_run"
-    source = tmp_path / "from_source-1.0"
-    source.mkdir()
-    (source / "setup.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
-    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: from-source\nVersion: 1.0\n")
-    shutil.make_archive(str(links / "from_source-1.0"), "gztar", tmp_path, source.name)
     model_file = add_model("failing", "tiny", needs(*dependencies))
     before = builds(worker)
     with worker.client() as client:
         for _ in range(2):
-            with pytest.raises(Exception, match="no environment with") as raised:
+            with pytest.raises(ProtocolError, match="no environment with") as raised:
                 client.create_run(model_file)
-            error = raised.value
-            assert getattr(error, "code", None) == "MODEL_LOAD_FAILED"
-            assert words in str(error)
-        assert getattr(error, "information", {})["retry_after_seconds"] == 600
+            assert raised.value.code == "MODEL_LOAD_FAILED"
+            assert words in raised.value.message
+            assert raised.value.information["retry_after_seconds"] == 600
         assert client.ping()
     assert builds(worker) == before + 1
-    assert not marker.exists()
+    assert not ran.exists()
 
 
 def test_a_failure_is_not_for_ever(
-    make_daemon: Any,
-    model_root: Any,
+    start: Start,
     offline: dict[str, str],
     add_model: Callable[..., str],
     tmp_path: Path,
@@ -476,16 +494,16 @@ def test_a_failure_is_not_for_ever(
 ) -> None:
     model_file = add_model("late", "late", needs(("late", None)))
     retry = {f"{SETTINGS}PACKAGE_LINKS": str(tmp_path), f"{SETTINGS}ENVIRONMENT_RETRY_SECONDS": "0.1"}
-    daemon = make_daemon(model_root.path, env={**offline, **retry})
+    daemon = start({**offline, **retry})
     with daemon.client() as client:
-        with pytest.raises(Exception, match="no environment with late"):
+        with pytest.raises(ProtocolError, match="no environment with late"):
             client.create_run(model_file)
         wheel(tmp_path, "late", "1.0", "here")
 
         def comes() -> bool:
             try:
                 return bool(call(client, client.create_run(model_file), "told") == "here")
-            except Exception as error:
+            except ProtocolError as error:
                 assert "no environment with late" in str(error)  # noqa: PT017 - the only failure that may be waited out
                 return False
 
@@ -493,39 +511,34 @@ def test_a_failure_is_not_for_ever(
 
 
 @pytest.mark.parametrize(
-    ("package", "setting", "value"),
-    (
-        ("tiny", "environment_build_seconds", "0.2"),
-        ("big", "environment_bytes", "1000000"),
-    ),
+    ("package", "bound"),
+    (("tiny", ("environment_build_seconds", "0.2")), ("big", ("environment_bytes", "1000000"))),
 )
 def test_a_build_is_bounded(
-    package: str,
-    setting: str,
-    value: str,
-    make_daemon: Any,
-    model_root: Any,
-    links: Path,
-    add_model: Callable[..., str],
-    silent_index: str,
+    package: str, bound: tuple[str, str], start: Start, offline: dict[str, str], add_model: Callable[..., str]
 ) -> None:
+    setting, value = bound
     model_file = add_model("bounded", package, needs((package, None)))
-    places = {"PACKAGE_INDEX": silent_index if package == "tiny" else "", "PACKAGE_LINKS": str(links)}
-    env = {f"{SETTINGS}{name}": text for name, text in {**places, setting.upper(): value}.items()}
-    daemon = make_daemon(model_root.path, env=env)
-    with daemon.client() as client, pytest.raises(Exception, match=setting):
-        client.create_run(model_file)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple" if package == "tiny" else ""
+        bounds = {f"{SETTINGS}{setting.upper()}": value, f"{SETTINGS}PACKAGE_INDEX": index}
+        daemon = start({**offline, **bounds})
+        with daemon.client() as client, pytest.raises(ProtocolError, match=setting):
+            client.create_run(model_file)
     assert list(Path(daemon.data, "environments").glob("*.building")) == []
 
 
 def test_where_only_installed_packages_are_served_others_are_refused(
-    make_daemon: Any, model_root: Any, offline: dict[str, str], add_model: Callable[..., str]
+    start: Start, offline: dict[str, str], add_model: Callable[..., str]
 ) -> None:
     model_file = add_model("refused", "tiny", needs(("tiny", "1.0")))
-    daemon = make_daemon(model_root.path, env={**offline, f"{SETTINGS}DEPENDENCY_SOURCES": "installed"})
-    with daemon.client() as client, pytest.raises(Exception, match=r"tiny==1\.0.*not installed") as raised:
+    daemon = start({**offline, f"{SETTINGS}DEPENDENCY_SOURCES": "installed"})
+    with (
+        daemon.client() as client,
+        pytest.raises(ProtocolError, match=r"tiny==1\.0.*not installed") as raised,
+    ):
         client.create_run(model_file)
-    assert getattr(raised.value, "code", None) == "INVALID_CONTEXT"
+    assert raised.value.code == "INVALID_CONTEXT"
 
 
 # Named environments
@@ -572,19 +585,19 @@ def test_dependencies_come_on_top_of_a_list_and_are_looked_for_in_an_interpreter
         assert call(client, client.create_run(inside), "told") == 1
         outside = add_model("not_inside", "tiny", needs(("tiny", "2.0"), workerImage="fixed"))
         with pytest.raises(
-            Exception, match=r"tiny==2\.0 is not in environment 'fixed'; version 1\.0"
+            ProtocolError, match=r"tiny==2\.0 is not in environment 'fixed'; version 1\.0"
         ) as raised:
             client.create_run(outside)
-    assert getattr(raised.value, "information", {})["path"] == "dependencies"
+    assert raised.value.information["path"] == "dependencies"
 
 
 def test_a_name_that_nobody_configured_is_refused_with_those_there_are(
     named: Any, add_model: Callable[..., str]
 ) -> None:
     model_file = add_model("unknown", "json", json.dumps({"workerImage": "science"}))
-    with named.client() as client, pytest.raises(Exception, match="known are: fixed, listed") as raised:
+    with named.client() as client, pytest.raises(ProtocolError, match="known are: fixed, listed") as raised:
         client.create_run(model_file)
-    assert getattr(raised.value, "information", {})["path"] == "workerImage"
+    assert raised.value.information["path"] == "workerImage"
 
 
 @pytest.mark.parametrize(

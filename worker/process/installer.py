@@ -90,7 +90,7 @@ async def install(wanted: Installation, settings: Settings, grown: Callable[[int
         await process.wait()
         said = _CREDENTIALS.sub("", await tail)
     if process.returncode:
-        raise InstallError(_advice(said, settings), said)
+        raise InstallError(advice_on(said, settings), said)
     return wanted.folder / PACKAGES
 
 
@@ -156,7 +156,8 @@ def _environment(wanted: Installation, settings: Settings) -> dict[str, str]:
     }
 
 
-def _advice(said: str, settings: Settings) -> str:
+def advice_on(said: str, settings: Settings) -> str:
+    """What to do about what the tool said when it failed."""
     flat = " ".join(said.split())
     for sign, advice in _CAUSES:
         if sign in flat:

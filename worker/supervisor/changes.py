@@ -13,6 +13,8 @@ from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor.models import ModelSource
 
+MODEL_CHANGED: Final = "MODEL_CHANGED"
+ENVIRONMENT_CHANGED: Final = "ENVIRONMENT_CHANGED"
 TOLD_PACKAGES: Final = 20
 Finding = dict[str, Any]
 
@@ -46,7 +48,7 @@ def judge_changes(
         if strict:
             what = f"{model.name} was changed (fingerprint {began[:12]}, now {now[:12]})"
             raise _refused(record, what, "put the old files back", finding)
-        findings.append({"code": "MODEL_CHANGED", **finding})
+        findings.append({"code": MODEL_CHANGED, **finding})
     changed = _changed_packages(boot, environment)
     if changed:
         finding = {"packages": changed, "model_file": model.name}
@@ -55,7 +57,7 @@ def judge_changes(
             raise _refused(
                 record, f"packages were changed ({listed})", "have the old versions installed", finding
             )
-        findings.append({"code": "ENVIRONMENT_CHANGED", **finding})
+        findings.append({"code": ENVIRONMENT_CHANGED, **finding})
     return tuple(findings)
 
 
