@@ -72,6 +72,17 @@ counted = 0
 """
 
 
+BACKEND = """
+import shutil
+
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    open({marker!r}, "w").close()
+    shutil.copy("from_source-1.0-py3-none-any.whl", folder)
+    return "from_source-1.0-py3-none-any.whl"
+"""
+
+
 def wheel(folder: Path, name: str, version: str, told: Any, *requires: str, size: int = 0) -> None:
     """Write a wheel of one module that tells ``told`` and who imported it."""
     dist = f"{name}-{version}.dist-info"
@@ -201,7 +212,10 @@ def ran(links: Path, tmp_path: Path) -> Path:
     """A file that exists when code of the source package ``from-source``, among the links, was run."""
     source = tmp_path / "from_source-1.0"
     source.mkdir()
-    (source / "setup.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    wheel(source, "from_source", "1.0", "built")
+    backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (source / "pyproject.toml").write_text(backend)
+    (source / "backend.py").write_text(BACKEND.format(marker=str(tmp_path / "ran")))
     (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: from-source\nVersion: 1.0\n")
     shutil.make_archive(str(links / "from_source-1.0"), "gztar", tmp_path, source.name)
     return tmp_path / "ran"
@@ -472,7 +486,7 @@ def test_what_cannot_be_built_says_why_and_what_to_do(
     ran: Path,
 ) -> None:
     model_file = add_model("failing", "tiny", needs(*dependencies))
-    before = builds(worker)
+    before, refused = builds(worker), ""
     with worker.client() as client:
         for _ in range(2):
             with pytest.raises(ProtocolError, match="no environment with") as raised:
@@ -480,9 +494,21 @@ def test_what_cannot_be_built_says_why_and_what_to_do(
             assert raised.value.code == "MODEL_LOAD_FAILED"
             assert words in raised.value.message
             assert raised.value.information["retry_after_seconds"] == 600
-        assert client.ping()
+            refused = raised.value.information["environment"]
+        failed = [one for one in environments(client) if one["state"] == "failed"]
+        assert refused in [one["environment"] for one in failed]
     assert builds(worker) == before + 1
     assert not ran.exists()
+
+
+def test_sources_are_built_where_the_operator_says_so(
+    start: Start, offline: dict[str, str], add_model: Callable[..., str], ran: Path
+) -> None:
+    model_file = add_model("source", "from_source", needs(("from-source", "1.0")))
+    daemon = start({**offline, f"{SETTINGS}DEPENDENCY_SOURCES": "any"})
+    with daemon.client() as client:
+        assert call(client, client.create_run(model_file), "told") == "built"
+    assert ran.exists()
 
 
 def test_a_failure_is_not_for_ever(

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -147,19 +147,31 @@ class Environments:
             environment_key(map(str, listed), self._sources): name for name, listed in self._listed.items()
         }
         known = {record["environment"]: record for record in await asyncio.to_thread(self._folder.records)}
-        for key in self._builds.keys() - known.keys():
+        failed = {key: why for key, (until, why) in self._failures.items() if self._loop.time() < until}
+        for key in (self._builds.keys() | failed.keys()) - known.keys():
             known[key] = {"environment": key, "on_disk": False}
-        states = {key: self._state(key, on_disk=record["on_disk"]) for key, record in known.items()}
-        built = [
-            {**record, "state": states[key], **({"name": names[key]} if key in names else {})}
-            for key, record in known.items()
-        ]
+        built = []
+        for key, record in known.items():
+            state = self._state(key, record, failed)
+            reason = {"reason": failed[key].information["reason"]} if state == "failed" else {}
+            built.append(
+                {**record, "state": state, **reason, **({"name": names[key]} if key in names else {})}
+            )
         return [*named, *built]
 
-    def _state(self, key: str, *, on_disk: bool) -> str:
+    @property
+    def building(self) -> int:
+        """How many are being built."""
+        return self._slots.used
+
+    def _state(self, key: str, record: dict[str, Any], failed: Container[str]) -> str:
         if key in self._builds:
             return "building"
-        return "used" if key in self._ready else "unused" if on_disk else "deleted"
+        if key in failed:
+            return "failed"
+        if not record["on_disk"]:
+            return "deleted"
+        return "used" if key in self._ready else "unused"
 
     # The worker's own packages
 

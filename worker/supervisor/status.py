@@ -91,6 +91,7 @@ class StatusReport:
             "inbox_limit": (settings.inbox_limit, max((host.run.queued for host in hosts), default=0)),
             "replay_limit": (self.replays.limit, self.replays.used),
             "boot_limit": (self.boots.limit, self.boots.used),
+            "environment_build_limit": (settings.environment_build_limit, self.environments.building),
             "zygote_limit": (settings.zygote_limit, self.pool.active),
         }
         return {
