@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import contextlib
+import fcntl
 import hashlib
 import json
 import shutil
@@ -21,6 +22,7 @@ import zmq
 
 from protocol.errors import ProtocolError
 from protocol.events import BUILDING_TOPIC, decode_building
+from worker.process.environment import environment_key
 
 SETTINGS = "MODEL_WORKER_"
 Start = Callable[..., Any]
@@ -395,6 +397,7 @@ def test_an_environment_that_was_deleted_gets_the_versions_it_had(
         reply = client.request("restore_run", run_key=run.run_key)
         (warning,) = [one for one in reply.warnings if one["code"] == "ENVIRONMENT_CHANGED"]
         assert warning["packages"] == {"moving": ["1.0", "2.0"]}
+        assert '"packages changed"' in daemon.logged()
         client.evict_run(run.run_key)
         with pytest.raises(ProtocolError, match="packages were changed") as raised:
             client.restore_run(run.run_key, model_context={"restorations": {"modelChanged": "fail"}})
@@ -445,6 +448,23 @@ def test_who_cannot_wait_is_told_what_takes_so_long_and_others_are_served(
         assert client.create_run(counter_model).live
         assert [one["state"] for one in environments(client)] == ["building"]
     assert builds(daemon) == 1
+
+
+def test_who_asks_again_with_the_same_id_gets_the_run_when_it_is_built(
+    start: Start, offline: dict[str, str], add_model: Callable[..., str], connect: Any, tmp_path: Path
+) -> None:
+    model_file = add_model("again", "tiny", needs(("tiny", "1.0")))
+    daemon = start({**offline, f"{SETTINGS}ENVIRONMENTS_DIR": str(tmp_path)})
+    peer = connect(daemon.endpoint)
+    fields = {"model_file": model_file, "request_id": "the-same"}
+    # As another worker would that builds the same environment.
+    with (tmp_path / f"{environment_key(['tiny==1.0'], 'wheels')}.busy").open("w") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        error = peer.error("create_run", **fields, deadline_seconds=0.2)
+        assert (error["code"], error["information"]["applied"]) == ("DEADLINE_EXCEEDED", "no")
+        peer.send("create_run", **fields)
+        peer.ask("ping")
+    assert peer.receive()["result"]["live"]
 
 
 def test_those_who_wait_are_told_how_it_gets_on(
