@@ -686,18 +686,32 @@ def test_an_interpreter_of_another_version_is_refused_at_the_start(tmp_path: Pat
 # Checked
 
 
-def test_check_uses_the_same_environments(
-    add_model: Callable[..., str], model_root: Any, links: Path
-) -> None:
-    add_model("checked", "tiny", needs(("tiny", "1.0")))
+def checked(folder: Path, links: Path) -> dict[str, Any]:
+    """The report of ``model-worker check`` on a model, with the wheels in a folder."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(Path(__file__).parents[2]),
         f"{SETTINGS}PACKAGE_INDEX": "",
         f"{SETTINGS}PACKAGE_LINKS": str(links),
     }
-    command = [sys.executable, "-m", "worker.cli.main", "check", str(model_root.path / "checked"), "--json"]
+    command = [sys.executable, "-m", "worker.cli.main", "check", str(folder), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment)
-    report = json.loads(done.stdout)
-    assert "told" in [one["name"] for one in report["operations"]], done.stdout
-    assert not [one for one in report["findings"] if one["code"] == "MODEL_LOAD_FAILED"]
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_check_uses_the_same_environments(
+    add_model: Callable[..., str], model_root: Any, links: Path
+) -> None:
+    add_model("checked", "tiny", needs(("tiny", "1.0")))
+    report = checked(model_root.path / "checked", links)
+    assert "told" in [one["name"] for one in report["operations"]]
+    assert "MODEL_LOAD_FAILED" not in [one["code"] for one in report["findings"]]
+
+
+def test_check_tells_where_what_cannot_be_built_was_asked_for(
+    add_model: Callable[..., str], model_root: Any, links: Path
+) -> None:
+    add_model("unchecked", "tiny", '{\n"version": "V2",\n' + needs(("no-such-thing", None))[1:])
+    (finding,) = checked(model_root.path / "unchecked", links)["findings"]
+    assert (finding["code"], finding["file"], finding["line"]) == ("MODEL_LOAD_FAILED", "model.ctx2", 3)

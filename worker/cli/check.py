@@ -275,9 +275,10 @@ class _Check:
     # Findings
 
     def _failed(self, error: ProtocolError) -> None:
-        """What ended the check; a context that the worker refuses belongs to the context file."""
-        if error.code is ErrorCode.INVALID_CONTEXT:
-            path = str(error.information.get("path", ""))
+        """What ended the check; a context that the worker refuses, or cannot serve, belongs to the context file."""
+        has_no_environment = "environment" in error.information
+        if has_no_environment or error.code is ErrorCode.INVALID_CONTEXT:
+            path = "dependencies" if has_no_environment else str(error.information.get("path", ""))
             line = self._context.line(path)
             finding = Finding(
                 Severity.PROBLEM, str(error.code), self._context.name, line, path, error.message, ""
