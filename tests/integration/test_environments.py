@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
+import pty
 import shutil
 import socket
 import subprocess
@@ -484,6 +486,21 @@ def test_those_who_wait_are_told_how_it_gets_on(
     assert told.request_ids == [request_id]
     assert told.size_bytes > 0
     assert told.seconds > 0
+
+
+def test_a_request_on_a_terminal_shows_that_an_environment_is_built(building: Building) -> None:
+    daemon, model_file, _ = building
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "worker.cli.main", "call", "create_run"]
+    command += [json.dumps({"model_file": model_file}), "--endpoint", daemon.endpoint]
+    with os.fdopen(master, "rb", buffering=0) as terminal:
+        asking = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave)
+        os.close(slave)
+        shown = b""
+        while b"building the environment" not in shown:
+            shown += terminal.read(4096)
+        asking.kill()
+        asking.wait()
 
 
 # Failures

@@ -24,6 +24,8 @@ TAIL_BYTES: Final = 4096
 """Of what the tool says, in an error."""
 MEASURE_SECONDS: Final = 0.5
 BLOCK_BYTES: Final = 512
+ENTRY_BYTES: Final = 4096
+"""What a file or folder counts as at least: there are only so many of them on a disk."""
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 _CAUSES: Final[tuple[tuple[str, str], ...]] = (
@@ -178,5 +180,5 @@ def disk_bytes(folder: Path) -> int:
         for name in (*folders, *names):
             with contextlib.suppress(OSError):
                 found = os.lstat(f"{where}/{name}")
-                total += max(found.st_blocks * BLOCK_BYTES, BLOCK_BYTES)
+                total += max(found.st_blocks * BLOCK_BYTES, ENTRY_BYTES)
     return total

@@ -123,7 +123,7 @@ def test_what_is_installed_is_told_by_its_canonical_name(tmp_path: Path) -> None
 def test_empty_files_and_folders_take_room_too(tmp_path: Path) -> None:
     for number in range(10):
         (tmp_path / str(number)).touch()
-    assert disk_bytes(tmp_path) >= 10 * 512
+    assert disk_bytes(tmp_path) >= 10 * 4096
 
 
 @pytest.mark.parametrize(
