@@ -44,6 +44,10 @@ def importer():
     return [{name}.IMPORTED_BY, os.getpid(), os.getppid()]
 
 
+def who():
+    return os.getuid()
+
+
 def place():
     return {name}.__file__
 
@@ -297,10 +301,20 @@ def test_a_run_can_read_its_environment_and_not_write_it(worker: Any, add_model:
         place = Path(call(client, run, "place"))
         before = place.read_text()
         for deed in ("deface", "add_file"):
-            with pytest.raises(ProtocolError, match="PermissionError"):
+            with pytest.raises(ProtocolError, match="PermissionError|Read-only file system"):
                 call(client, run, deed)
     assert place.read_text() == before
     assert not (place.parent / "new.py").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives runs user ids of their own")
+def test_a_run_with_an_environment_below_a_private_folder_keeps_a_user_id_of_its_own(
+    worker: Any, add_model: Callable[..., str]
+) -> None:
+    model_file = add_model("someone", "tiny", needs(("tiny", "1.0")))
+    assert Path(worker.data).stat().st_mode & 0o077 == 0
+    with worker.client() as client:
+        assert call(client, client.create_run(model_file), "who") >= 1_900_000_000
 
 
 @pytest.mark.parametrize("level", ("process-only", "strict+jail"))
