@@ -301,7 +301,7 @@ def test_a_run_can_read_its_environment_and_not_write_it(worker: Any, add_model:
         place = Path(call(client, run, "place"))
         before = place.read_text()
         for deed in ("deface", "add_file"):
-            with pytest.raises(ProtocolError, match="PermissionError|Read-only file system"):
+            with pytest.raises(ProtocolError, match=r"PermissionError|Read-only file system"):
                 call(client, run, deed)
     assert place.read_text() == before
     assert not (place.parent / "new.py").exists()

@@ -11,6 +11,7 @@ from worker.log.base import Store
 from worker.process.pool import ZygotePool
 from worker.runs.stimuli import ProcessState
 from worker.settings import Settings
+from worker.supervisor.catalogs import Catalogs
 from worker.supervisor.environments import Environments
 from worker.supervisor.host import RunHost
 from worker.supervisor.memory import MemoryAccount
@@ -45,11 +46,12 @@ class StatusReport:
     memory: MemoryAccount
     environments: Environments
     settings: Settings
+    catalogs: Catalogs
 
-    async def build(self, requests: int) -> dict[str, Any]:
+    async def build(self, requests: int, project: str | None) -> dict[str, Any]:
         """Live, restoring and queued runs, limits, zygotes, memory (bytes) and writes not yet durable.
 
-        ``requests``: how many are being served.
+        ``requests``: how many are being served. ``project``: the only one to tell of, where one was named.
         """
         hosts = self.table.hosts()
         states = Counter(host.run.state for host in hosts)
@@ -71,11 +73,21 @@ class StatusReport:
                 if host.run.state is ProcessState.REPLAYING
             ],
             "limits": self._limits(hosts, requests),
+            "projects": {
+                name: {
+                    "models_dir": str(root),
+                    "live": self.table.count_of(name),
+                    "limit": self.settings.of_project(name).live_run_limit,
+                }
+                for name, root in self.catalogs.roots.items()
+                if project in (None, name)
+            },
             "zygotes": [
                 {"pid": zygote.pid, "preloaded": list(zygote.preloaded), "runs": zygote.children}
                 for zygote in self.pool.zygotes()
             ],
-            "environments": await self.environments.status(),
+            # They tell what models of all projects ask for.
+            "environments": await self.environments.status() if project is None else [],
             "memory": {
                 "worker_bytes": psutil.Process().memory_info().rss,
                 "runs_bytes": self.memory.used_bytes,
