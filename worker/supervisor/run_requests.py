@@ -72,7 +72,7 @@ class RunRequests:
         stored = self._access.stored(flight, None)
         if stored is not None:
             return stored_answer(stored)
-        return await self._bring_up(flight, self._births.create(request, flight.digest, binding), "memory")
+        return await self._bring_up(flight, await self._births.create(request, flight, binding), "memory")
 
     async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
         host = await self._table.start(incarnation, flight.check)
@@ -100,7 +100,7 @@ class RunRequests:
                 served_from = "memory" if host is not None and host.live else "restored"
                 begun = host is None
                 if host is None:
-                    incarnation = await self._births.restore(record, request, flight.digest)
+                    incarnation = await self._births.restore(record, flight, request)
                     host = await self._table.start(incarnation, flight.check)
                 performed = flight.performing(host, Work(flight.request.request_id, begun=begun))
             try:
@@ -118,7 +118,7 @@ class RunRequests:
             record = await self._quiet(flight, request.run_key)
             if record.closed:
                 raise closed(request.run_key)
-            incarnation = await self._births.rewind(record, request, flight.digest)
+            incarnation = await self._births.rewind(record, request, flight)
             host = self._table.get(request.run_key)
             if host is not None:
                 await incarnation.store.check()
@@ -135,7 +135,7 @@ class RunRequests:
             if stored is not None:
                 return stored_answer(stored)
             source = await self._quiet(flight, request.run_key)
-            incarnation = await self._births.clone(source, request, flight.digest)
+            incarnation = await self._births.clone(source, request, flight)
         return await self._bring_up(flight, incarnation, "restored")
 
     async def _quiet(self, flight: Flight, run_key: str) -> RunRecord:
