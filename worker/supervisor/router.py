@@ -5,6 +5,7 @@ every send its events are looked at again.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -36,7 +37,10 @@ class BindError(Exception):
 
 
 class Router:
-    """Owns the context and the ROUTER socket; ``close`` sends what is queued and releases both."""
+    """Owns the context and the ROUTER socket; ``close`` sends what is queued and releases both.
+
+    ``refused``: what came in and is no request, by error code.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Router:
         # A body over the limit is refused with an answer; only what is absurd is dropped with its peer.
         self._socket.set(zmq.MAXMSGSIZE, 4 * max_message_bytes)
         self._scheduled = False
+        self.refused: Counter[str] = Counter()
         self._door = None if curve is None else Door(curve, self._socket, log)
         self._take: Callable[[], list[bytes] | None] = (
             partial(self._socket.recv_multipart, _AT_ONCE) if self._door is None else self._door.receive
@@ -131,6 +136,7 @@ class Router:
         try:
             request = decode_request(_single(bodies), max_bytes=self._max_message_bytes)
         except ProtocolError as error:
+            self.refused[str(error.code)] += 1
             self._refuse(envelope, error)
             return
         try:

@@ -1,5 +1,6 @@
 """What a worker holds and how it does, for ``worker_status``."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,6 +34,9 @@ _OF_ONE: Final = (
 )
 """Limits of one message, or of one run process: there is nothing that the worker as a whole uses of them."""
 
+COUNT_SECONDS: Final = 2.0
+"""How long counting the stored runs may take; a disk that hangs must not hide everything else."""
+
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
@@ -48,10 +52,11 @@ class StatusReport:
     settings: Settings
     catalogs: Catalogs
 
-    async def build(self, requests: int, project: str | None) -> dict[str, Any]:
+    async def build(self, requests: int, project: str | None, *, brief: bool = False) -> dict[str, Any]:
         """Live, restoring and queued runs, limits, zygotes, memory (bytes) and writes not yet durable.
 
         ``requests``: how many are being served. ``project``: the only one to tell of, where one was named.
+        ``brief``: without environments, which are looked up on disk.
         """
         hosts = self.table.hosts()
         states = Counter(host.run.state for host in hosts)
@@ -87,7 +92,7 @@ class StatusReport:
                 for zygote in self.pool.zygotes()
             ],
             # They tell what models of all projects ask for.
-            "environments": await self.environments.status() if project is None else [],
+            "environments": await self.environments.status() if project is None and not brief else [],
             "memory": {
                 "worker_bytes": psutil.Process().memory_info().rss,
                 "runs_bytes": self.memory.used_bytes,
@@ -116,6 +121,6 @@ class StatusReport:
 async def _stored(store: Store) -> int | None:
     """How many runs there are, or None where the log cannot tell: the rest is worth knowing then most of all."""
     try:
-        return await store.count()
-    except LogUnavailableError:
+        return await asyncio.wait_for(store.count(), COUNT_SECONDS)
+    except (LogUnavailableError, TimeoutError):
         return None

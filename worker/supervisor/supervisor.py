@@ -57,6 +57,7 @@ from worker.supervisor.publisher import Publisher
 from worker.supervisor.queries import runs_page
 from worker.supervisor.run_requests import RunRequests
 from worker.supervisor.shared_runs import SharedRuns
+from worker.supervisor.status import StatusReport
 from worker.supervisor.strategies import Strategies
 from worker.supervisor.table import draining
 from worker.telemetry import Logger
@@ -74,7 +75,7 @@ class Supervisor:
         *,
         settings: Settings,
         access: StateAccess,
-        status: Callable[[int, str | None], Awaitable[dict[str, Any]]],
+        status: StatusReport,
         pool: ZygotePool,
         introspector: Introspector,
         publisher: Publisher,
@@ -89,7 +90,7 @@ class Supervisor:
         self._table = access.table
         self._stores = access.stores
         self._births = access.births
-        self._worker_status = status
+        self._worker_status = status.build
         self._pool = pool
         self._introspector = introspector
         self._publisher = publisher
@@ -167,7 +168,7 @@ class Supervisor:
             case Ping():
                 return {"result": self._pong()}
             case WorkerStatus():
-                return {"result": await self._status(request.project)}
+                return {"result": await self.status(request.project)}
             case Drain():
                 return await self._drain(request)
             case QueryRuns():
@@ -248,10 +249,11 @@ class Supervisor:
         uptime = asyncio.get_running_loop().time() - self._started
         return {"worker_id": self._settings.worker_id, "version": VERSION, "uptime_seconds": round(uptime, 3)}
 
-    async def _status(self, project: str | None) -> dict[str, Any]:
+    async def status(self, project: str | None = None, *, brief: bool = False) -> dict[str, Any]:
+        """What ``worker_status`` answers; ``brief``: without what is looked up on disk."""
         return {
             **self._pong(),
-            **await self._worker_status(len(self._flights), project),
+            **await self._worker_status(len(self._flights), project, brief=brief),
             "requests": len(self._flights),
             "draining": self.draining,
             "sandbox": self._sandbox,

@@ -29,10 +29,12 @@ from worker.supervisor.catalogs import DEFAULT, Catalogs, served_roots
 from worker.supervisor.curve import curve
 from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
+from worker.supervisor.figures import Sources
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
+from worker.supervisor.meters import Meters
 from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
@@ -69,6 +71,9 @@ async def run_worker(
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
+    meters = Meters()
+    if settings.metrics:
+        observe = meters.looking_on(observe)
     roots = served_roots(settings)
     sockets = _ipc_paths([*settings.bind, settings.events])
     _refuse_served_sockets(sockets)
@@ -86,20 +91,23 @@ async def run_worker(
         supervisor = await stack.enter_async_context(
             _supervisor(settings, (store, told), config, isolation, log, runtime=runtime, observe=observe)
         )
+        submit = observed_submit(supervisor.submit, observe)
         router = Router(
             settings.bind,
-            observed_submit(supervisor.submit, observe),
+            meters.metered(submit) if settings.metrics else submit,
             max_message_bytes=settings.max_message_bytes,
             log=log,
             curve=keys,
         )
         stack.callback(router.close)
+        metrics = await _export(stack, Sources(settings, meters, supervisor, router, store))
         _drain_on_signals(supervisor, settings)
         log.info(
             "worker ready",
             version=VERSION,
             endpoints=router.endpoints,
             events=told.endpoint,
+            **metrics,
             models={name: str(root) for name, root in roots.items()}
             if settings.projects
             else str(roots[DEFAULT]),
@@ -115,6 +123,15 @@ async def run_worker(
         await asyncio.sleep(LAST_REPLIES_SECONDS)
         ended = loop.time()
     log.info("worker stopped", pid=os.getpid(), duration_seconds=round(loop.time() - ended, 4))
+
+
+async def _export(stack: contextlib.AsyncExitStack, sources: Sources) -> dict[str, str]:
+    """Serve metrics until ``stack`` ends, where that is wanted; tells their URL."""
+    if not sources.settings.metrics:
+        return {}
+    from worker.supervisor.exporter import exporter  # noqa: PLC0415 - who does not want it pays nothing
+
+    return {"metrics": await stack.enter_async_context(exporter(sources))}
 
 
 def _ipc_paths(endpoints: Sequence[str]) -> list[str]:
@@ -269,9 +286,7 @@ async def _supervisor(
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
-        status=StatusReport(
-            table, stores, pool, replays, boots, memory, environments, settings, catalogs
-        ).build,
+        status=StatusReport(table, stores, pool, replays, boots, memory, environments, settings, catalogs),
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
