@@ -14,6 +14,7 @@ from protocol._call import nothing as _nothing
 from protocol._call import run as _run
 from protocol.actions import Execute, Get, Set
 from protocol.entities import Address, Morphology, Permit, Ritual, Run, Scope
+from protocol.messages import FunctionFailure, FunctionService
 
 
 def ping(**options: Unpack[Options]) -> Call[dict[str, Any]]:
@@ -341,6 +342,35 @@ def read_events(
     A page may end before ``limit``; there is more while its last number is below ``head_event``.
     """
     return _call("read_events", _as_is, options, run_key=run_key, after_event=after_event, limit=limit)
+
+
+def serve_functions(
+    services: Sequence[FunctionService | Fields],
+    *,
+    concurrency: int | None = None,
+    lease_seconds: float | None = None,
+    **options: Unpack[Options],
+) -> Call[dict[str, Any]]:
+    """Say what this connection answers; a client does not hear the calls: use ``protocol.provider``."""
+    return _call(
+        "serve_functions",
+        _as_is,
+        options,
+        services=services,
+        concurrency=concurrency,
+        lease_seconds=lease_seconds,
+    )
+
+
+def answer_function(
+    call_id: str,
+    result: Any = None,
+    *,
+    error: FunctionFailure | Fields | None = None,
+    **options: Unpack[Options],
+) -> Call[None]:
+    """Answer a call of an external function that this connection was given."""
+    return _call("answer_function", _nothing, options, call_id=call_id, result=result, error=error)
 
 
 OPTION_NAMES: Final = frozenset(Options.__annotations__)

@@ -23,7 +23,7 @@ import zmq
 from protocol import _calls
 from protocol._call import Call, Fields
 from protocol._exchange import ClientSettings, Exchange, match
-from protocol._link import Link
+from protocol._link import Link, curve_keys
 from protocol.codec import MAX_MESSAGE_BYTES
 from protocol.entities import Actor
 from protocol.errors import ProtocolError
@@ -66,7 +66,7 @@ class _Worker:
 
         """
         self._settings = ClientSettings(endpoint, timeout_seconds, resend_seconds, max_message_bytes, actor)
-        self._link = Link(self._settings, context, _curve_keys(server_key, public_key, secret_key))
+        self._link = Link(self._settings, context, curve_keys(server_key, public_key, secret_key))
         self._prepare()
 
     def _prepare(self) -> None:
@@ -76,16 +76,6 @@ class _Worker:
     def endpoint(self) -> str:
         """Where this client asks."""
         return self._settings.endpoint
-
-
-def _curve_keys(
-    server_key: bytes | None, public_key: bytes | None, secret_key: bytes | None
-) -> tuple[bytes, bytes, bytes] | None:
-    if server_key is None and public_key is None and secret_key is None:
-        return None
-    if server_key is None or public_key is None or secret_key is None:
-        raise ValueError("CURVE needs server_key, public_key and secret_key")
-    return server_key, public_key, secret_key
 
 
 def _describe(method: Callable[..., Any], build: Callable[..., Any]) -> None:
@@ -142,6 +132,8 @@ class Client(_Worker):
     introspect_model = _blocking(_calls.introspect_model)
     introspect_run = _blocking(_calls.introspect_run)
     read_events = _blocking(_calls.read_events)
+    serve_functions = _blocking(_calls.serve_functions)
+    answer_function = _blocking(_calls.answer_function)
 
     def _prepare(self) -> None:
         self._turn = threading.Lock()
@@ -270,6 +262,8 @@ class AsyncClient(_Worker):
     introspect_model = _awaitable(_calls.introspect_model)
     introspect_run = _awaitable(_calls.introspect_run)
     read_events = _awaitable(_calls.read_events)
+    serve_functions = _awaitable(_calls.serve_functions)
+    answer_function = _awaitable(_calls.answer_function)
 
     def _prepare(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -286,7 +286,45 @@ class ReadEvents(RunRequest):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
 
-AnyRequest = Annotated[
+class FunctionService(Entity):
+    """What a provider answers for: a service, in one version or in all."""
+
+    service: Annotated[str, Field(min_length=1, max_length=128)]
+    version: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+
+
+class ServeFunctions(Request):
+    """Answer calls of external functions over this connection, until the lease ends; nothing: no more of them."""
+
+    type: Literal["serve_functions"]
+    services: Annotated[list[FunctionService], Field(max_length=64)]
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
+    lease_seconds: Annotated[float, Field(ge=1, le=300, allow_inf_nan=False)] = 15.0
+
+
+class FunctionFailure(Entity):
+    """Why a call has no result, for the model."""
+
+    message: Annotated[str, Field(max_length=2048)]
+    code: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class AnswerFunction(Request):
+    """The answer to a call that this connection was given."""
+
+    type: Literal["answer_function"]
+    call_id: Annotated[str, Field(min_length=1, max_length=64)]
+    result: Any = None
+    error: FunctionFailure | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "AnswerFunction":
+        if self.error is not None and self.result is not None:
+            raise ValueError("at most one of result and error may be given")
+        return self
+
+
+ServedRequest = (
     Ping
     | WorkerStatus
     | Drain
@@ -307,9 +345,11 @@ AnyRequest = Annotated[
     | ReadHistory
     | IntrospectModel
     | IntrospectRun
-    | ReadEvents,
-    Field(discriminator="type"),
-]
+    | ReadEvents
+)
+"""What is answered alike whatever connection it comes by."""
+
+AnyRequest = Annotated[ServedRequest | ServeFunctions | AnswerFunction, Field(discriminator="type")]
 
 
 class ServedFrom(BaseModel):

@@ -89,8 +89,14 @@ class Executor:
         self._move_clock(at_us)
         self._bridge.actor_bytes = actor
         request = _unpack(action, raw=False, strict_map_key=False)
-        if not inert and request["kind"] != "get":
-            return self._apply(request)
+        if request["kind"] == "get":
+            return self._undrawn(request)
+        self._bridge.callbacks.open()
+        outcome = self._undrawn(request) if inert else self._apply(request)
+        self._bridge.callbacks.close()
+        return outcome
+
+    def _undrawn(self, request: dict[str, Any]) -> Outcome:
         state = self._randomness.save()
         outcome = self._apply(request)
         self._randomness.restore(state)

@@ -64,6 +64,8 @@ class BootSpec:
     minimum_log_level: str
     redirect_standard_out: bool
     max_result_bytes: int
+    callback_bytes: int
+    answers: bytes | None
     event: str | None
     scratch: str | None
 
@@ -147,6 +149,11 @@ class RunProcess:
         room = self._link.max_frame_bytes
         records_bytes = max(room - spec.max_result_bytes, room // 2) - ENVELOPE_BYTES
         self._bridge.start(spec.minimum_log_level, records_bytes)
+        callbacks = self._bridge.callbacks
+        callbacks.start(self._ask, spec.callback_bytes)
+        if restored:
+            callbacks.replay(spec.answers)
+        callbacks.open()
         os.environ["EPICENTER_WORKER_CONTEXT"] = spec.worker_context
         if spec.scratch is not None:
             os.environ["TMPDIR"] = spec.scratch
@@ -166,11 +173,23 @@ class RunProcess:
                 randomness=self._randomness,
             )
             error = self._executor.fire(INITIALIZED, spec.at_us)
+        callbacks.close()
         self._output.flush()
         if error is not None:
             self._fail_boot(error)
+        if callbacks.difference is not None:
+            self._encoder.warnings.append({"code": "CALLS_DIFFER", "path": callbacks.difference})
         records = self._bridge.records if restored else self._bridge.drain_records()
         self._link.send(["booted", records, self._encoder.drain_warnings()])
+
+    def _ask(self, number: int, name: str, arguments: bytes) -> tuple[str, bytes]:
+        """Have the supervisor call an external function, and wait for the answer."""
+        self._link.send(["call", number, name, arguments])
+        match self._link.receive():
+            case ["answer", answered, str(status), bytes(value)] if answered == number:
+                return status, value
+            case message:
+                raise ChannelError(f"{message[0]!r:.40} instead of the answer to call {number}")
 
     def _fail_boot(self, error: BaseException) -> NoReturn:
         if issubclass(type(error), MemoryError):
@@ -222,12 +241,14 @@ class RunProcess:
         """Apply recorded actions; nothing of them is seen but their digests, in frames of some thousands."""
         self._output.flush()
         self._output.muted = True
-        perform = self._executor.perform
-        digests: list[bytes] = []
+        perform, callbacks = self._executor.perform, self._bridge.callbacks
+        digests: list[bytes | str] = []
         due = monotonic() + REPLAY_REPORT_SECONDS
-        for _seq, at_us, actor, action in entries:
+        for _seq, at_us, actor, action, answers in entries:
+            callbacks.replay(answers)
             outcome = perform(at_us, actor, action, inert=False)
-            digests.append(outcome_digest(outcome.status, outcome.value, outcome.code, outcome.type))
+            digest = outcome_digest(outcome.status, outcome.value, outcome.code, outcome.type)
+            digests.append(callbacks.difference or digest)
             if len(digests) >= DIGESTS_PER_FRAME or monotonic() >= due:
                 self._link.send(["replayed", n, digests, False])
                 digests = []
@@ -252,6 +273,7 @@ class RunProcess:
         """End a restore: the event's handler is the first thing heard again, and draws nothing for good."""
         self._output.flush()
         self._output.muted = False
+        self._bridge.callbacks.live()
         self._bridge.actor_bytes = None
         warnings = []
         if event is not None:

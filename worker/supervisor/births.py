@@ -58,9 +58,10 @@ class Births:
                 self.stores.mark_ephemeral(record.run_key)
             return record
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], answers: bytes | None) -> RunRecord:
             born = replace(row, seq=1)
             boot = boot_entry(born, model, actor, request.request_id, self.settings)
+            boot = replace(boot, answers=answers)
             metadata = request.metadata or {}
             await store.create(
                 Creation(
@@ -89,6 +90,7 @@ class Births:
             strict_replay=True,
             boot_at_us=record.created_us,
             boot_actor=actor,
+            boot_request_id=request.request_id,
         )
 
     async def restore(
@@ -107,7 +109,7 @@ class Births:
         shadow = request is not None and request.ephemeral and not record.ephemeral
         store = self.stores.ephemeral if shadow else self.stores.of(record.run_key)
 
-        async def commit(row: RunRecord, _records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, _records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             def edit(current: RunRecord) -> RunRecord:
                 return replace(current, execution_context=execution, compare_after_seq=compare_after)
 
@@ -160,7 +162,7 @@ class Births:
         shadow = request.ephemeral and not record.ephemeral
         store = self.stores.ephemeral if shadow else source
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             at_us = now_us()
             entry = None if marker.destructible else rewind_entry(row, request, to_seq, at_us)
             rewound = replace(
@@ -238,7 +240,7 @@ class Births:
         async def history() -> AsyncIterator[Sequence[Replayable]]:
             yield replayable(entries)
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             body = {**msgpack.unpackb(entries[0].action, raw=False), "cloned_from": source.run_key}
             history = (replace(entries[0], action=pack(body)), *entries[1:])
             await store.create(
@@ -332,6 +334,7 @@ class Births:
             strict_replay=_policy(raw, "divergence", self.settings.divergence) == "fail",
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
+            boot_answers=boot.answers,
             warnings=self._judge_fingerprint(record, model, raw),
             assembly=plan_assembly(context.restorations.parts(), at_head=at_head),
             archived=archived,

@@ -60,7 +60,8 @@ class Spawner:
             isolation=isolation,
             uid=uid,
             limits=self.limits,
-            max_frame_bytes=largest + FRAME_MARGIN_BYTES,
+            # A replayed action travels with what external functions answered.
+            max_frame_bytes=largest + self.settings.callback_bytes + FRAME_MARGIN_BYTES,
         )
         try:
             handle = await self._fork(model, listener, sink, request)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
 from protocol.messages import (
-    AnyRequest,
+    AnswerFunction,
     CallOperation,
     CloneRun,
     CreateRun,
@@ -29,6 +29,8 @@ from protocol.messages import (
     Request,
     RestoreRun,
     RewindRun,
+    ServedRequest,
+    ServeFunctions,
     UpdateMetadata,
     UpdateRun,
     WorkerStatus,
@@ -40,11 +42,13 @@ from worker.process.pool import ZygotePool
 from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess, StateRequest
-from worker.supervisor.flights import ALWAYS_SERVED, Answer, Come, Flight, Flights, failure
+from worker.supervisor.flights import ALWAYS_SERVED, Come, Flight, Flights, failure
 from worker.supervisor.guarding import guards_in_file
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.metadata import read_metadata, update_metadata
 from worker.supervisor.pages import events_page, history_page
+from worker.supervisor.peers import Peer
+from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher
 from worker.supervisor.queries import runs_page
 from worker.supervisor.run_requests import RunRequests
@@ -68,6 +72,7 @@ class Supervisor:
         pool: ZygotePool,
         introspector: Introspector,
         publisher: Publisher,
+        providers: Providers,
         sandbox: dict[str, Any],
         log: Logger,
     ) -> None:
@@ -81,6 +86,7 @@ class Supervisor:
         self._pool = pool
         self._introspector = introspector
         self._publisher = publisher
+        self._providers = providers
         self._sandbox = sandbox
         self._log = log
         self._started = asyncio.get_running_loop().time()
@@ -88,12 +94,26 @@ class Supervisor:
         self.draining = False
         self.drained = asyncio.Event()
 
-    def submit(self, request: Request, answer: Answer) -> None:
-        """Take one decoded request; ``answer`` gets the reply map, once."""
-        if self.draining and not isinstance(request, ALWAYS_SERVED):
-            answer(failure(request.request_id, draining()))
-            return
-        self._flights.submit(request, answer)
+    def submit(self, request: Request, peer: Peer) -> None:
+        """Take one decoded request; its ``peer`` gets the reply map, once."""
+        if isinstance(request, ServeFunctions | AnswerFunction):
+            peer.answer(self._heard(request, peer))
+        elif self.draining and not isinstance(request, ALWAYS_SERVED):
+            peer.answer(failure(request.request_id, draining()))
+        else:
+            self._flights.submit(request, peer.answer)
+
+    def _heard(self, request: ServeFunctions | AnswerFunction, peer: Peer) -> dict[str, Any]:
+        """The reply to a provider. It waits for nothing, also in a drain: what runs still do may need it."""
+        try:
+            result: dict[str, Any] | None = None
+            if isinstance(request, ServeFunctions):
+                result = self._providers.serve(request, peer)
+            else:
+                self._providers.answer(request, peer)
+        except WorkerError as error:
+            return failure(request.request_id, error)
+        return {"version": 1, "request_id": request.request_id, "ok": True, "result": result}
 
     async def drain(self, grace_seconds: float, request_id: str | None = None) -> int:
         """Evict all runs, each after its current request, at most ``grace_seconds`` long; refuse new ones.
@@ -143,7 +163,7 @@ class Supervisor:
         return False
 
     async def _serve(self, flight: Flight) -> dict[str, Any]:
-        request: AnyRequest = flight.request  # type: ignore[assignment]  # decoded from that very union
+        request: ServedRequest = flight.request  # type: ignore[assignment]  # decoded from that very union
         match request:
             case Ping():
                 return {"result": self._pong()}
@@ -229,6 +249,7 @@ class Supervisor:
             "draining": self.draining,
             "sandbox": self._sandbox,
             "events": self._publisher.status(),
+            "functions": self._providers.status(),
             "pid": os.getpid(),
         }
 

@@ -31,6 +31,7 @@ from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.models import ModelCatalog
 from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
+from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
 from worker.supervisor.runtime import StartError, is_listening, runtime_folder
@@ -218,6 +219,7 @@ async def _supervisor(
     replays = Slots(settings.replay_limit)
     boots = Slots(settings.boot_limit, oldest_first=True)
     memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
+    providers = Providers()
     spawner = Spawner(pool, UidPool(settings.uid_base), isolation, limits, settings)
 
     def make_host(incarnation: Incarnation) -> RunHost:
@@ -241,6 +243,7 @@ async def _supervisor(
         released=table.release,
         announcer=announcer,
         progress=told.progress,
+        providers=providers,
         observe=observe,
     )
     births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
@@ -251,6 +254,7 @@ async def _supervisor(
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
+        providers=providers,
         sandbox=_sandbox_view(isolation),
         log=log,
     )

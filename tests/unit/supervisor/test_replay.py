@@ -252,7 +252,7 @@ def test_a_history_is_applied_whole_and_in_order() -> None:
         ]
         await peer.replayer.run(pages(first, [], [entry(5)]))
         assert peer.sent_seqs() == [[2], [5]]
-        assert peer.frames[0] == ["replay", 1, [(2, 1002, b"actor", entry(2).action)]]
+        assert peer.frames[0] == ["replay", 1, [(2, 1002, b"actor", entry(2).action, None)]]
         assert (peer.replayer.applied, peer.replayer.last_at_us) == (2, 1005)
         assert (peer.replayer.diverged, peer.replayer.divergences) == (0, [])
 
