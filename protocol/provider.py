@@ -1,10 +1,9 @@
-"""A provider of external functions, for asyncio::
+"""A provider of external functions, for asyncio.
 
-async def leaderboard(call: FunctionCall) -> Any:
-return await scores.best(call.run_key, *call.arguments)
+A handler is an async function that takes a ``FunctionCall`` and gives the result::
 
-async with FunctionProvider("tcp://127.0.0.1:5670", {"leaderboard": leaderboard}):
-await asyncio.Event().wait()
+    async with FunctionProvider("tcp://127.0.0.1:5670", {"leaderboard": best_scores}):
+        await asyncio.Event().wait()
 """
 
 import asyncio
@@ -62,7 +61,9 @@ class FunctionProvider:
         Raises:
             ValueError: the endpoint or a key makes no sense.
         """
-        self._handlers = {key if isinstance(key, tuple) else (key, None): handlers[key] for key in handlers}
+        self._handlers: dict[tuple[str, str | None], Handler] = {
+            key if isinstance(key, tuple) else (key, None): handler for key, handler in handlers.items()
+        }
         self._concurrency = concurrency
         self._lease_seconds = lease_seconds
         self._max_message_bytes = max_message_bytes

@@ -183,13 +183,21 @@ class RunProcess:
         self._link.send(["booted", records, self._encoder.drain_warnings()])
 
     def _ask(self, number: int, name: str, arguments: bytes) -> tuple[str, bytes]:
-        """Have the supervisor call an external function, and wait for the answer."""
-        self._link.send(["call", number, name, arguments])
-        match self._link.receive():
-            case ["answer", answered, str(status), bytes(value)] if answered == number:
-                return status, value
-            case message:
-                raise ChannelError(f"{message[0]!r:.40} instead of the answer to call {number}")
+        """Have the supervisor call an external function, and wait for the answer.
+
+        A peer that is gone or broken ends the process here, where the model's code could catch an exception.
+        """
+        try:
+            self._link.send(["call", number, name, arguments])
+            match self._link.receive():
+                case ["answer", answered, str(status), bytes(value)] if answered == number:
+                    return status, value
+                case message:
+                    _die(ChannelError(f"{message[0]!r:.40} instead of the answer to call {number}"))
+        except (PeerGoneError, ConnectionError):
+            exit_now(EXIT_PARENT_GONE)
+        except ChannelError as error:
+            _die(error)
 
     def _fail_boot(self, error: BaseException) -> NoReturn:
         if issubclass(type(error), MemoryError):
