@@ -107,6 +107,19 @@ def greedy():
         return [calls, error.code]
 
 
+class Boxed:
+    value = 0
+
+
+def unbox(name, variable, text, mode):
+    heard.append(Epicenter.callback("score", [name, text, mode]))
+
+
+boxed = Boxed()
+Epicenter.register_custom_encoder(Boxed, lambda boxed: str(boxed.value))
+Epicenter.register_custom_decoder(Boxed, unbox)
+
+
 class Odd:
     pass
 
@@ -384,6 +397,26 @@ def test_an_inert_operation_calls_and_leaves_nothing(client: Client, provider: P
     assert len(history(client, run.run_key)) == 1
 
 
+def test_a_decoder_calls_when_its_variable_is_set(client: Client, provider: Provider, model: str) -> None:
+    run = client.create_run(model)
+    client.write_variables(run.run_key, {"boxed": 5})
+    (call,) = history(client, run.run_key)[-1]["calls"]
+    assert (call["name"], call["arguments"]) == ("score", ["boxed", "5", "set"])
+    heard = client.read_variables(run.run_key, ["heard"])
+    before = len(provider.calls)
+    client.evict_run(run.run_key)
+    assert client.read_variables(run.run_key, ["heard"], ritual="REVIVE") == heard
+    assert len(provider.calls) == before
+
+
+def test_a_model_that_is_only_looked_at_calls_nobody(client: Client, provider: Provider, model: str) -> None:
+    before = len(provider.calls)
+    refused = failure(lambda: client.introspect_model("load/model.py"))
+    assert refused.code is ErrorCode.MODEL_LOAD_FAILED
+    assert "the model is only looked at" in refused.message
+    assert len(provider.calls) == before
+
+
 def test_an_operation_that_raised_keeps_its_answers(client: Client, provider: Provider, model: str) -> None:
     run = client.create_run(model)
     assert failure(lambda: client.call_operation(run.run_key, "fail")).code is ErrorCode.OPERATION_FAILED
@@ -591,6 +624,20 @@ def test_only_who_was_given_a_call_may_answer_it_and_once(
         assert peer.error("answer_function", **answer)["code"] == "CALL_NOT_FOUND"
         assert peer.result("serve_functions", services=[]) == {"lease_seconds": 15.0}
     assert "own_service" not in client.worker_status()["functions"]["services"]
+
+
+def test_a_drain_lets_providers_answer(make_daemon: Any, model_root: Any, model: str, connect: Any) -> None:
+    daemon = make_daemon(model_root.path)
+    peer, operator = connect(daemon.endpoint), connect(daemon.endpoint)
+    peer.result("serve_functions", services=[{"service": "scores"}])
+    with daemon.client() as client, ThreadPoolExecutor(1) as pool:
+        run_key = client.create_run(model).run_key
+        result = pool.submit(client.call_operation, run_key, "ask")
+        call = peer.receive_call()
+        operator.send("drain", grace_seconds=30.0)
+        assert peer.result("answer_function", call_id=call["call_id"], result="late") is None
+        assert result.result() == "late"
+        assert operator.receive()["result"] == {"evicted": 1}
 
 
 def test_what_a_provider_says_wrong_is_refused_by_name(worker: Any, connect: Any) -> None:
