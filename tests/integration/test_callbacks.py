@@ -344,9 +344,13 @@ def test_calls_in_other_threads_and_reads_are_refused(client: Client, provider: 
     run = client.create_run(model)
     (caught,) = client.call_operation(run.run_key, "in_thread")
     assert "thread" in caught
-    refused = failure(lambda: client.read_variables(run.run_key, ["odd"]))
-    assert refused.code is ErrorCode.UNENCODABLE_VALUE
-    assert "not by reads" in refused.message
+    for read in (
+        partial(client.read_variables, run.run_key, ["odd"]),
+        partial(client.perform_actions, run.run_key, [{"kind": "get", "name": "odd"}], ritual="REVIVE"),
+    ):
+        refused = failure(read)
+        assert refused.code is ErrorCode.UNENCODABLE_VALUE
+        assert "not by reads" in refused.message
     assert client.call_operation(run.run_key, "ask")["arguments"] == []
 
 
@@ -518,6 +522,26 @@ def test_a_load_that_asks_otherwise_than_recorded_diverges(
     refused = failure(lambda: client.restore_run(run.run_key))
     assert refused.code is ErrorCode.MODEL_LOAD_FAILED
     assert "recorded with other arguments" in refused.message
+
+
+def test_a_load_that_catches_the_difference_diverges_too(
+    client: Client, provider: Provider, model_root: Any
+) -> None:
+    source = (
+        "from epicenter import CallbackError, Epicenter\n\ntry:\n"
+        "    opening = Epicenter.callback('score', [{}])\nexcept CallbackError:\n    opening = None\n"
+    )
+    name = model_root.add("catching", source.format(1), CONTEXT)
+    run = client.create_run(name)
+    client.evict_run(run.run_key)
+    model_root.add("catching", source.format(2), CONTEXT)
+    diverged = failure(lambda: client.restore_run(run.run_key))
+    assert (diverged.code, diverged.information["seq"]) == (ErrorCode.REPLAY_DIVERGED, 1)
+    assert "when it was first loaded: its call 1, of 'score', is recorded with other" in diverged.message
+    lenient = {"restorations": {"divergence": "warn"}}
+    restored = client.request("restore_run", run_key=run.run_key, model_context=lenient)
+    assert ["REPLAY_DIVERGED", 1] in [[one["code"], one.get("seq")] for one in restored.warnings]
+    assert client.read_variables(run.run_key, ["opening"]) == {"opening": None}
 
 
 def test_a_provider_that_dies_in_a_call_is_found_out_by_its_lease(
