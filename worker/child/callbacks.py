@@ -36,7 +36,7 @@ class CallbackError(RuntimeError):
 class Callbacks:
     """The calls of one run process, one at a time.
 
-    ``difference`` says in which way a replayed action called otherwise than recorded; None if it did not.
+    ``is_open`` is set while an action is performed that may call; ``made`` counts its calls, until ``settle``.
     """
 
     def __init__(self, encoder: Encoder, output: Output) -> None:
@@ -47,42 +47,40 @@ class Callbacks:
         self._allowed = 0
         self._room = 0
         self._number = 0
-        self._made = 0
-        self._is_open = False
+        self.made = 0
+        self.is_open = False
         self._is_waiting = False
         self._recorded: list[list[Any]] | None = None
-        self.difference: str | None = None
+        self._difference: str | None = None
 
     def start(self, ask: Ask, allowed_bytes: int) -> None:
         """Take what depends on the run; ``allowed_bytes`` bounds what one action asks and is answered."""
         self._ask = ask
-        self._allowed = allowed_bytes
+        self._allowed = self._room = allowed_bytes
         self._thread = get_ident()
 
     def replay(self, answers: bytes | None) -> None:
-        """Answer the next action from the history; None: it called nothing. Holds until ``live``."""
+        """Answer the next action from the history; None: it called nothing. Nobody is asked until ``live``."""
         self._recorded = [] if answers is None else _unpack(answers, raw=False)
 
     def live(self) -> None:
         """Ask the supervisor from now on."""
         self._recorded = None
-        self.difference = None
 
-    def open(self) -> None:
-        """An action that may call begins."""
+    def settle(self) -> str | None:
+        """An action that called, or that called when it was recorded, is over: begin anew for the next one.
+
+        Gives the way in which a replayed one called otherwise than recorded; None if it did not.
+        """
+        difference, recorded = self._difference, self._recorded
+        if recorded is not None:
+            if difference is None and self.made < len(recorded):
+                difference = f"it made {self.made} calls of external functions, recorded are {len(recorded)}"
+            self._recorded = []
+        self._difference = None
         self._room = self._allowed
-        self._made = 0
-        self.difference = None
-        self._is_open = True
-
-    def close(self) -> None:
-        """It is over."""
-        self._is_open = False
-        recorded = self._recorded
-        if recorded is not None and self._made < len(recorded) and self.difference is None:
-            self.difference = (
-                f"it made {self._made} calls of external functions, recorded are {len(recorded)}"
-            )
+        self.made = 0
+        return difference
 
     def call(self, name: str, arguments: Any = None) -> Any:
         """Call an external function and wait for its result; None where the context does not know the name.
@@ -120,7 +118,7 @@ class Callbacks:
             raise TypeError("callback: the name must be a string")
         if not 0 < len(name) <= CALLBACK_NAME_CHARACTERS:
             raise ValueError(f"callback: the name must have 1 to {CALLBACK_NAME_CHARACTERS} characters")
-        if not self._is_open or self._is_waiting:
+        if not self.is_open or self._is_waiting:
             raise CallbackError(
                 f"callback {name!r}: external functions are called by operations, by decoders of variables that "
                 "are set, and while the model loads (onInitialized too); not by reads, nor by other handlers"
@@ -137,7 +135,7 @@ class Callbacks:
         self._room = room
 
     def _answer(self, name: str, packed: bytes) -> tuple[str, bytes]:
-        self._made += 1
+        self.made += 1
         if self._recorded is not None:
             return self._repeated(self._recorded, name, packed)
         if self._ask is None:
@@ -150,17 +148,15 @@ class Callbacks:
             self._is_waiting = False
 
     def _repeated(self, recorded: list[list[Any]], name: str, packed: bytes) -> tuple[str, bytes]:
-        if self._made > len(recorded):
-            difference = f"its call {self._made}, of {name!r:.80}, is not recorded ({len(recorded)} are)"
+        if self.made > len(recorded):
+            difference = f"its call {self.made}, of {name!r:.80}, is not recorded ({len(recorded)} are)"
         else:
-            recorded_name, recorded_packed, status, value = recorded[self._made - 1]
+            recorded_name, recorded_packed, status, value = recorded[self.made - 1]
             if recorded_name == name and recorded_packed == packed:
                 return status, value
-            difference = (
-                f"its call {self._made}, of {name!r:.80}, is recorded as one of {recorded_name!r:.80}"
-            )
+            difference = f"its call {self.made}, of {name!r:.80}, is recorded as one of {recorded_name!r:.80}"
             if recorded_name == name:
-                difference = f"its call {self._made}, of {name!r:.80}, is recorded with other arguments"
-        self.difference = self.difference or difference
+                difference = f"its call {self.made}, of {name!r:.80}, is recorded with other arguments"
+        self._difference = self._difference or difference
         told = {"code": "REPLAY_DIVERGED", "message": f"{difference}; a replay asks nobody"}
         return REFUSED, self._encoder.pack(told)

@@ -72,6 +72,7 @@ class Executor:
         self._folder = folder
         self._encoder = encoder
         self._bridge = bridge
+        self._callbacks = bridge.callbacks
         self._move_clock = clock.move
         self._randomness = randomness
         self._variables = Variables(self._namespace)
@@ -91,9 +92,9 @@ class Executor:
         request = _unpack(action, raw=False, strict_map_key=False)
         if request["kind"] == "get":
             return self._undrawn(request)
-        self._bridge.callbacks.open()
+        self._callbacks.is_open = True
         outcome = self._undrawn(request) if inert else self._apply(request)
-        self._bridge.callbacks.close()
+        self._callbacks.is_open = False
         return outcome
 
     def _undrawn(self, request: dict[str, Any]) -> Outcome:

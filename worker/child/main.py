@@ -133,6 +133,7 @@ class RunProcess:
         self._output = stage.output
         self._encoder = stage.encoder
         self._bridge = stage.bridge
+        self._callbacks = stage.bridge.callbacks
         self._executor: Executor
         self.request = 0
 
@@ -149,11 +150,11 @@ class RunProcess:
         room = self._link.max_frame_bytes
         records_bytes = max(room - spec.max_result_bytes, room // 2) - ENVELOPE_BYTES
         self._bridge.start(spec.minimum_log_level, records_bytes)
-        callbacks = self._bridge.callbacks
+        callbacks = self._callbacks
         callbacks.start(self._ask, spec.callback_bytes)
         if restored:
             callbacks.replay(spec.answers)
-        callbacks.open()
+        callbacks.is_open = True
         os.environ["EPICENTER_WORKER_CONTEXT"] = spec.worker_context
         if spec.scratch is not None:
             os.environ["TMPDIR"] = spec.scratch
@@ -173,12 +174,13 @@ class RunProcess:
                 randomness=self._randomness,
             )
             error = self._executor.fire(INITIALIZED, spec.at_us)
-        callbacks.close()
+        callbacks.is_open = False
+        difference = callbacks.settle()
         self._output.flush()
         if error is not None:
             self._fail_boot(error)
-        if callbacks.difference is not None:
-            self._encoder.warnings.append({"code": "CALLS_DIFFER", "path": callbacks.difference})
+        if difference is not None:
+            self._encoder.warnings.append({"code": "CALLS_DIFFER", "path": difference})
         records = self._bridge.records if restored else self._bridge.drain_records()
         self._link.send(["booted", records, self._encoder.drain_warnings()])
 
@@ -240,6 +242,8 @@ class RunProcess:
                 raise ChannelError(f"unknown message {message[0]!r:.40} of {len(message)} parts")
 
     def _answer(self, n: int, outcome: Outcome) -> None:
+        if self._callbacks.made:
+            self._callbacks.settle()
         self._output.flush()
         records = self._bridge.drain_records()
         warnings = self._encoder.drain_warnings()
@@ -249,14 +253,18 @@ class RunProcess:
         """Apply recorded actions; nothing of them is seen but their digests, in frames of some thousands."""
         self._output.flush()
         self._output.muted = True
-        perform, callbacks = self._executor.perform, self._bridge.callbacks
+        perform, callbacks = self._executor.perform, self._callbacks
         digests: list[bytes | str] = []
         due = monotonic() + REPLAY_REPORT_SECONDS
         for _seq, at_us, actor, action, answers in entries:
-            callbacks.replay(answers)
+            if answers is not None:
+                callbacks.replay(answers)
             outcome = perform(at_us, actor, action, inert=False)
             digest = outcome_digest(outcome.status, outcome.value, outcome.code, outcome.type)
-            digests.append(callbacks.difference or digest)
+            if answers is not None or callbacks.made:
+                digests.append(callbacks.settle() or digest)
+            else:
+                digests.append(digest)
             if len(digests) >= DIGESTS_PER_FRAME or monotonic() >= due:
                 self._link.send(["replayed", n, digests, False])
                 digests = []
@@ -281,7 +289,7 @@ class RunProcess:
         """End a restore: the event's handler is the first thing heard again, and draws nothing for good."""
         self._output.flush()
         self._output.muted = False
-        self._bridge.callbacks.live()
+        self._callbacks.live()
         self._bridge.actor_bytes = None
         warnings = []
         if event is not None:
