@@ -12,9 +12,10 @@ from protocol._call import as_is as _as_is
 from protocol._call import call as _call
 from protocol._call import nothing as _nothing
 from protocol._call import run as _run
+from protocol._function_calls import answer_function as answer_function  # noqa: PLC0414 - offered here too
+from protocol._function_calls import serve_functions as serve_functions  # noqa: PLC0414 - offered here too
 from protocol.actions import Execute, Get, Set
 from protocol.entities import Address, Morphology, Permit, Ritual, Run, Scope
-from protocol.messages import FunctionFailure, FunctionService
 
 
 def ping(**options: Unpack[Options]) -> Call[dict[str, Any]]:
@@ -213,6 +214,32 @@ def clone_run(
     )
 
 
+def migrate_run(
+    run_key: str,
+    episode_key: str,
+    *,
+    tracking_key: str | None = None,
+    model_context: Fields | None = None,
+    execution_context: Fields | None = None,
+    ephemeral: bool | None = None,
+    at_seq: int | None = None,
+    **options: Unpack[Options],
+) -> Call[Run]:
+    """Copy a run as ``clone_run`` does, into the scope of an episode; its user stays."""
+    return _call(
+        "migrate_run",
+        _run,
+        options,
+        run_key=run_key,
+        episode_key=episode_key,
+        tracking_key=tracking_key,
+        model_context=model_context,
+        execution_context=execution_context,
+        ephemeral=ephemeral,
+        at_seq=at_seq,
+    )
+
+
 def call_operation(
     run_key: str | None = None,
     name: str | None = None,
@@ -342,35 +369,6 @@ def read_events(
     A page may end before ``limit``; there is more while its last number is below ``head_event``.
     """
     return _call("read_events", _as_is, options, run_key=run_key, after_event=after_event, limit=limit)
-
-
-def serve_functions(
-    services: Sequence[FunctionService | Fields],
-    *,
-    concurrency: int | None = None,
-    lease_seconds: float | None = None,
-    **options: Unpack[Options],
-) -> Call[dict[str, Any]]:
-    """Say what this connection answers; a client does not hear the calls: use ``protocol.provider``."""
-    return _call(
-        "serve_functions",
-        _as_is,
-        options,
-        services=services,
-        concurrency=concurrency,
-        lease_seconds=lease_seconds,
-    )
-
-
-def answer_function(
-    call_id: str,
-    result: Any = None,
-    *,
-    error: FunctionFailure | Fields | None = None,
-    **options: Unpack[Options],
-) -> Call[None]:
-    """Answer a call of an external function that this connection was given."""
-    return _call("answer_function", _nothing, options, call_id=call_id, result=result, error=error)
 
 
 OPTION_NAMES: Final = frozenset(Options.__annotations__)

@@ -9,7 +9,20 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocol.actions import Action
-from protocol.entities import Actor, Address, Entity, Key, Morphology, Permit, Ritual, RunKey, Scope
+from protocol.entities import (
+    Actor,
+    Address,
+    Entity,
+    Key,
+    Morphology,
+    Permit,
+    PopMetadata,
+    ProjectName,
+    Ritual,
+    RunKey,
+    Scope,
+)
+from protocol.functions import FunctionFailure, FunctionService
 
 VERSION = 1
 MAX_RUN_KEYS = 1000
@@ -34,6 +47,12 @@ class Request(Entity):
     deadline_seconds: Seconds | None = None
     actor: Actor | None = None
     traceparent: Annotated[str, Field(max_length=128)] | None = None
+    project: ProjectName | None = None
+
+    @property
+    def project_name(self) -> str:
+        """The project that a request names; "" is the default one, or that of the run it names."""
+        return self.project or ""
 
 
 class RunRequest(Request):
@@ -80,6 +99,12 @@ class Drain(Request):
 
     type: Literal["drain"]
     grace_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Drain":
+        if self.project is not None:
+            raise ValueError("project: a drain is of the whole worker; leave project out")
+        return self
 
 
 class CreateRun(Request):
@@ -181,16 +206,28 @@ class RewindRun(RunRequest):
         return self
 
 
-class CloneRun(RunRequest):
-    """Copy a run, as it is or as it was at ``at_seq``, under a new key."""
+class CopyRequest(RunRequest):
+    """Copy a run, as it is or as it was at ``at_seq``, under a new key; the source stays as it is."""
 
     changes_state: ClassVar[bool] = True
-    type: Literal["clone_run"]
     tracking_key: Key | None = None
     model_context: Context | None = None
     execution_context: Context | None = None
     ephemeral: bool | None = None
     at_seq: int | None = None
+
+
+class CloneRun(CopyRequest):
+    """A copy in the scope of its source."""
+
+    type: Literal["clone_run"]
+
+
+class MigrateRun(CopyRequest):
+    """A copy in the scope of an episode."""
+
+    type: Literal["migrate_run"]
+    episode_key: Key
 
 
 class CallOperation(RitualRequest):
@@ -232,13 +269,6 @@ class ReadMetadata(ManyRunRequest):
     type: Literal["read_metadata"]
     names: Names
     ignorable: bool = False
-
-
-class PopMetadata(Entity):
-    """Which elements of a metadata list to remove; ``all`` removes those equal to ``value``, or every one."""
-
-    object_type: Literal["first", "last", "all"]
-    value: Any = None
 
 
 class UpdateMetadata(ManyRunRequest):
@@ -286,13 +316,6 @@ class ReadEvents(RunRequest):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
 
-class FunctionService(Entity):
-    """What a provider answers for: a service, in one version or in all."""
-
-    service: Annotated[str, Field(min_length=1, max_length=128)]
-    version: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-
-
 class ServeFunctions(Request):
     """Answer calls of external functions over this connection, until the lease ends; nothing: no more of them."""
 
@@ -301,12 +324,11 @@ class ServeFunctions(Request):
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
     lease_seconds: Annotated[float, Field(ge=1, le=300, allow_inf_nan=False)] = 15.0
 
-
-class FunctionFailure(Entity):
-    """Why a call has no result, for the model."""
-
-    message: Annotated[str, Field(max_length=2048)]
-    code: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    @model_validator(mode="after")
+    def _whole(self) -> "ServeFunctions":
+        if self.project is not None:
+            raise ValueError("project: a provider answers runs of all projects; leave project out")
+        return self
 
 
 class AnswerFunction(Request):
@@ -336,6 +358,7 @@ ServedRequest = (
     | RestoreRun
     | RewindRun
     | CloneRun
+    | MigrateRun
     | CallOperation
     | ReadVariables
     | WriteVariables

@@ -11,7 +11,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -20,7 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from protocol.entities import Ritual
+from protocol.entities import ProjectName, Ritual
 
 MEMORY = ":memory:"
 ENV_PREFIX: Final = "MODEL_WORKER_"
@@ -48,6 +56,21 @@ Strings = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 
 class SettingsError(Exception):
     """A setting is unknown, has a wrong type, or is not allowed; the message names it and where it stands."""
+
+
+class ProjectSettings(BaseModel):
+    """What a project has of its own; what it does not say, it has from the worker's own setting of that name.
+
+    ``live_run_limit`` holds besides the worker's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models_dir: Path
+    default_ritual: Ritual
+    session_timeout_seconds: Seconds
+    event_runs: Literal["all", "allow_channel"]
+    live_run_limit: Positive
 
 
 class Settings(BaseSettings):
@@ -97,6 +120,7 @@ class Settings(BaseSettings):
     sandbox: Literal["strict", "strict+jail", "strict-noquota", "process-only"] = "strict"
     memory_bytes: Positive = 1024 * 1024 * 1024
     cpu_seconds: Positive = 3600
+    action_cpu_seconds: Seconds = 60.0
     open_files: Annotated[int, BeforeValidator(_number), Field(ge=16)] = 64
     threads: Positive = 32
     scratch_bytes: Positive = 8 * 1024 * 1024
@@ -110,6 +134,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     log_model_output: bool = False
+
+    # Projects
+    projects: dict[ProjectName, ProjectSettings] = {}
 
     @field_validator("bind")
     @classmethod
@@ -126,6 +153,22 @@ class Settings(BaseSettings):
         if endpoint:
             check_endpoint(endpoint)
         return endpoint
+
+    @field_validator("projects", mode="before")
+    @classmethod
+    def _fall_back(cls, projects: Any, info: ValidationInfo) -> Any:
+        """Give each project the worker's own settings for what it leaves out, but for its model root."""
+        if not isinstance(projects, dict):
+            return projects
+        shared = ProjectSettings.model_fields.keys() & info.data.keys() - {"models_dir"}
+        own = {name: info.data[name] for name in shared}
+        return {
+            name: {**own, **given} if isinstance(given, dict) else given for name, given in projects.items()
+        }
+
+    def of_project(self, project: str) -> "Settings | ProjectSettings":
+        """What holds for a project; for the default one (""), and one that is not served, the worker's own."""
+        return self.projects.get(project, self)
 
     @classmethod
     def settings_customise_sources(

@@ -3,6 +3,7 @@
 What a host cannot offer is not skipped: there the worker must refuse, naming what is missing.
 """
 
+import configparser
 import importlib.metadata
 import os
 import re
@@ -64,6 +65,9 @@ def start_process():
     return "started"
 
 
+def exists(path):
+    return os.path.exists(path)
+
 def who():
     return os.getuid()
 """
@@ -88,7 +92,7 @@ def others_may_read(path: Path) -> bool:
 INTERPRETER_IS_PUBLIC = all(map(others_may_read, (Path(sys.prefix), Path(sys.base_prefix))))
 
 CAN_GIVE_UIDS = IS_ROOT and can("unshare", "--mount", "--ipc", "true")
-HAS_NAMESPACES = HAS_USER_NAMESPACES or (CAN_GIVE_UIDS and INTERPRETER_IS_PUBLIC)
+HAS_NAMESPACES = HAS_USER_NAMESPACES or CAN_GIVE_UIDS
 SETPRIV = ("setpriv", "--ambient-caps=-all", "--inh-caps=-all")
 
 
@@ -210,7 +214,7 @@ def test_as_the_user_of_these_tests(launch: Any, models: Path, level: str) -> No
     if not HAS_NAMESPACES:
         assert_refused(served, level)
         return
-    identity = "uid" if IS_ROOT and INTERPRETER_IS_PUBLIC else "userns"
+    identity = "uid" if IS_ROOT else "userns"
     with served.client() as client:
         assert_level(served, client, level, identity, holds=True)
         assert_walls(
@@ -263,6 +267,28 @@ def test_as_root_with_models_that_only_root_may_read(
     with served.client() as client:
         assert_level(served, client, "strict", "userns", holds=True)
         assert_walls(client, used(client))
+    assert served.stop() == 0
+
+
+@needs_root
+def test_as_root_with_models_below_a_home_that_only_root_may_enter(
+    launch: Any, models: Path, open_folder: Path
+) -> None:
+    home = open_folder / "home"
+    shutil.copytree(models, home / "models")
+    (home / "beside").mkdir()
+    home.chmod(0o700)
+    served = launch(home / "models", MODEL_WORKER_SANDBOX="strict")
+    if not CAN_GIVE_UIDS:
+        assert_refused(served, "strict")
+        return
+    with served.client() as client:
+        assert_level(served, client, "strict", "uid", holds=True)
+        key = used(client)
+        assert client.call_operation(key, "who") >= FIRST_RUN_UID
+        assert_walls(client, key)
+        assert client.call_operation(key, "exists", [str(home / "models")]) is True
+        assert client.call_operation(key, "exists", [str(home / "beside")]) is False
     assert served.stop() == 0
 
 
@@ -348,3 +374,54 @@ def test_a_model_learns_of_a_refusal_as_an_exception_of_its_own(launch: Any, mod
         with pytest.raises(ProtocolError) as caught:
             client.call_operation(key, "look", [])
         assert caught.value.information["type"] == "TypeError"
+
+
+# The recipes under config/
+
+
+def with_capabilities(*names: str) -> tuple[str, ...]:
+    """Start a program as with a container's or unit's bounding set and no new privileges."""
+    kept = ",".join(["-all", *(f"+{name.lower()}" for name in names)])
+    return ("setpriv", "--no-new-privs", f"--bounding-set={kept}", "--inh-caps=-all")
+
+
+@needs_root
+def test_strict_holds_with_the_capabilities_of_the_container_and_with_none_less(
+    launch: Any, models: Path
+) -> None:
+    names = re.findall(r"--cap-add=(\w+)", (REPOSITORY / "config" / "Containerfile").read_text())
+    if not CAN_GIVE_UIDS:
+        pytest.skip("this host grants root no mounts, whatever the recipe says")
+    served = launch(models, program=(*with_capabilities(*names), *PROGRAM), MODEL_WORKER_SANDBOX="strict")
+    with served.client() as client:
+        assert_level(served, client, "strict", "uid", holds=True)
+        assert_walls(client, used(client))
+    assert served.stop() == 0
+    for missing in names:
+        fewer = [name for name in names if name != missing]
+        refused = launch(
+            models, program=(*with_capabilities(*fewer), *PROGRAM), MODEL_WORKER_SANDBOX="strict"
+        )
+        assert refused.ready == "", f"without {missing}"
+        assert refused.process.wait(30) == 1
+        assert "the sandbox level strict does not hold on this host" in refused.log.read_text()
+
+
+@needs_root
+def test_strict_holds_for_the_user_of_the_unit(launch: Any, models: Path, public_python: str) -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[method-assign,assignment]  # names of directives keep their case
+    unit.read(REPOSITORY / "config" / "model-worker.service")
+    service = unit["Service"]
+    assert (service["CapabilityBoundingSet"], service["NoNewPrivileges"]) == ("", "yes")
+    assert set(service["RestrictNamespaces"].split()) == {"user", "mnt", "net", "ipc"}
+    drop = ("setpriv", f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups")
+    if not can(*drop, *AS_USER, "true"):
+        pytest.skip("this host allows ordinary users no name spaces, which the unit says it needs")
+    os.chown(launch.folder, ORDINARY_UID, ORDINARY_UID)
+    program = (*drop, *with_capabilities()[1:], public_python, "-m", "worker.cli.main")
+    served = launch(models, data=str(launch.folder / "data"), program=program, cwd=Path("/"), PYTHONPATH="")
+    with served.client() as client:
+        assert_level(served, client, "strict", "userns", holds=True)
+        assert_walls(client, used(client))
+    assert served.stop() == 0

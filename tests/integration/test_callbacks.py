@@ -283,6 +283,7 @@ def test_a_call_is_answered_and_the_provider_learns_who_asks(
         "arguments": [1, {"a": [None, 2.5]}],
         "options": {"route": {"service": "scores"}, "arguments": ["fixed"]},
         "run_key": run.run_key,
+        "project": None,
         "model_file": model,
         "address": {"project_short_name": "p"},
         "actor": actor,

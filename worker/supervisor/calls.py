@@ -155,6 +155,7 @@ class Calls:
             "arguments": arguments,
             "options": function.options or None,
             "run_key": record.run_key,
+            "project": record.project or None,
             "model_file": record.model_file,
             "address": record.address,
             "actor": actor,

@@ -79,9 +79,9 @@ class Visit:
         loop = asyncio.get_running_loop()
         self._incarnation = incarnation
         self._spawner = spawner
-        self._limits = limits
+        self._limits = limits.lowered(incarnation.context.limits.by_setting())
         self._log = log.bind(introspected=incarnation.model.name)
-        self._coming_up = BringUp(incarnation, spawner.settings, _tell_nobody)
+        self._coming_up = BringUp(incarnation, spawner.settings, self._limits, _tell_nobody)
         self._told: asyncio.Future[Introspection] = loop.create_future()
         self._gone: asyncio.Future[ExitReport] = loop.create_future()
         self._mishap: WorkerError | None = None
@@ -102,7 +102,10 @@ class Visit:
         incarnation, settings = self._incarnation, self._spawner.settings
         try:
             handle = await self._spawner.spawn_for(
-                incarnation.model, self, log_sink(self._log, shown=settings.log_model_output)
+                incarnation.model,
+                self,
+                log_sink(self._log, shown=settings.log_model_output),
+                self._limits,
             )
         except ZygoteError as error:
             raise mishaps.not_started(str(error)) from error
@@ -138,7 +141,7 @@ class Visit:
             case ["outcome", 1, status, value, records, warnings] if (
                 self._has_asked and not self._told.done()
             ):
-                limit = self._spawner.settings.max_result_bytes
+                limit = self._limits.max_result_bytes
                 outcome = answers.judge_outcome(
                     status, value, records, warnings, at_us=0, max_result_bytes=limit
                 )
@@ -182,14 +185,16 @@ class Introspector:
         Raises:
             WorkerError: MODEL_NOT_FOUND, INVALID_CONTEXT, or why its process could not tell.
         """
-        incarnation = self._births.create(_as_if_created(request, request.model_file, {}), b"")
+        incarnation = self._births.create(
+            _as_if_created(request, request.model_file, {}, request.project), b""
+        )
         return await self._answer(incarnation, still_wanted)
 
     async def of_run(
         self, request: IntrospectRun, record: RunRecord, still_wanted: Callable[[], None]
     ) -> dict[str, Any]:
         """The body of the reply for the model of a run, loaded as it was for the run; raises as ``of_model``."""
-        created = _as_if_created(request, record.model_file, record.execution_context)
+        created = _as_if_created(request, record.model_file, record.execution_context, record.project or None)
         incarnation = self._births.create(created, b"")
         row = replace(incarnation.record, run_key=record.run_key, seed=record.seed)
         return await self._answer(replace(incarnation, record=row), still_wanted)
@@ -216,11 +221,12 @@ class Introspector:
 
 
 def _as_if_created(
-    request: IntrospectModel | IntrospectRun, model_file: str, execution: dict[str, Any]
+    request: IntrospectModel | IntrospectRun, model_file: str, execution: dict[str, Any], project: str | None
 ) -> CreateRun:
     return CreateRun(
         type="create_run",
         request_id=request.request_id,
+        project=project,
         model_file=model_file,
         execution_context=execution,
         ephemeral=True,

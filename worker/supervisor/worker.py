@@ -6,6 +6,7 @@ import os
 import resource
 import secrets
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from worker import VERSION
 from worker.log.base import Store
 from worker.log.memory import MemoryStore
 from worker.log.sqlite import SqliteStore
-from worker.process.isolation import Isolation, SandboxLevel, choose_isolation
+from worker.process.isolation import Isolation, SandboxLevel, can_expose, choose_isolation
 from worker.process.limits import Limits, UidPool
 from worker.process.memory import granted_bytes
 from worker.process.pool import ZygotePool
@@ -24,12 +25,12 @@ from worker.process.zygote import ZygoteConfig
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
+from worker.supervisor.catalogs import DEFAULT, Catalogs, served_roots
 from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
-from worker.supervisor.models import ModelCatalog
 from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
 from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher, publisher
@@ -64,9 +65,7 @@ async def run_worker(
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    root = settings.models_dir
-    if not root.is_dir():
-        raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
+    roots = served_roots(settings)
     sockets = _ipc_paths([*settings.bind, settings.events])
     _refuse_served_sockets(sockets)
     _raise_open_files(settings, log)
@@ -77,7 +76,7 @@ async def run_worker(
         store = await stack.enter_async_context(_store(settings, log))
         data = None if settings.in_memory else Path(settings.data)
         runtime = stack.enter_context(runtime_folder(data, sockets))
-        config = _zygote_config(runtime)
+        config = _zygote_config(settings, runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
             _supervisor(settings, (store, told), config, isolation, log, observe=observe)
@@ -95,7 +94,9 @@ async def run_worker(
             version=VERSION,
             endpoints=router.endpoints,
             events=told.endpoint,
-            models=str(root),
+            models={name: str(root) for name, root in roots.items()}
+            if settings.projects
+            else str(roots[DEFAULT]),
             data=settings.data,
             sandbox=str(isolation),
             pid=os.getpid(),
@@ -173,15 +174,22 @@ async def _store(settings: Settings, log: Logger) -> AsyncIterator[Store]:
         await store.close()
 
 
-def _zygote_config(runtime: Path) -> ZygoteConfig:
+def _zygote_config(settings: Settings, runtime: Path) -> ZygoteConfig:
     import_root = str(Path(__file__).resolve().parents[2])
-    return ZygoteConfig(scratch_folder=str(runtime / "scratch"), import_roots=(import_root,))
+    roots = [str(root.resolve()) for root in served_roots(settings).values()]
+    exposed = (sys.prefix, sys.base_prefix, *roots, str(runtime))
+    return ZygoteConfig(
+        scratch_folder=str(runtime / "scratch"),
+        import_roots=(import_root,),
+        exposed=exposed if can_expose(SandboxLevel(settings.sandbox)) else (),
+    )
 
 
 async def _judge_sandbox(settings: Settings, config: ZygoteConfig, log: Logger) -> Isolation:
     level = SandboxLevel(settings.sandbox)
-    folder = settings.models_dir.resolve()
-    isolation = choose_isolation(level, folder, also_needed=(Path(config.scratch_folder).parent,))
+    first, *others = (root.resolve() for root in served_roots(settings).values())
+    needed = (*others, Path(config.scratch_folder).parent)
+    isolation = choose_isolation(level, first, also_needed=needed, exposed=map(Path, config.exposed))
     report = await probe(config, isolation, uid=settings.uid_base)
     if not report.holds:
         lines = "\n  ".join(report.missing)
@@ -220,7 +228,7 @@ async def _supervisor(
     boots = Slots(settings.boot_limit, oldest_first=True)
     memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
     providers = Providers()
-    spawner = Spawner(pool, UidPool(settings.uid_base), isolation, limits, settings)
+    spawner = Spawner(pool, UidPool(settings.uid_base), isolation, settings, config.exposed)
 
     def make_host(incarnation: Incarnation) -> RunHost:
         return RunHost(incarnation, services)
@@ -229,6 +237,7 @@ async def _supervisor(
         make_host,
         stores,
         limit=settings.live_run_limit,
+        project_limits={name: project.live_run_limit for name, project in settings.projects.items()},
         memory=memory,
         keep_seconds=settings.session_timeout_seconds,
     )
@@ -246,11 +255,12 @@ async def _supervisor(
         providers=providers,
         observe=observe,
     )
-    births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
+    catalogs = Catalogs(settings)
+    births = Births(catalogs, stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
-        status=StatusReport(table, stores, pool, replays, boots, memory, settings).build,
+        status=StatusReport(table, stores, pool, replays, boots, memory, settings, catalogs).build,
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
@@ -271,10 +281,13 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         memory_bytes=settings.memory_bytes,
         cpu_seconds=settings.cpu_seconds,
+        action_cpu_seconds=settings.action_cpu_seconds,
         open_files=settings.open_files,
         threads=settings.threads,
         scratch_bytes=settings.scratch_bytes,
         scratch_inodes=settings.scratch_inodes,
+        max_result_bytes=settings.max_result_bytes,
+        output_bytes=settings.output_bytes,
     )
 
 
