@@ -274,10 +274,80 @@ def test_a_refused_action_does_not_bring_a_run_into_memory(peer: Any, run_key: s
     assert peer.result("get_run", run_key=run_key)["live"] is False
 
 
-def test_presets_are_not_guarded(peer: Any, model: str) -> None:
-    context = {"presets": {"creator": "eve", "sealed": 3, "budget": 1000}}
-    run_key = peer.result("create_run", model_file=model, execution_context=context)["run_key"]
-    assert traces(peer, run_key)["state"]["budget"] == 1000
+PRESETS: list[tuple[dict[str, Any], dict[str, Any] | None, str]] = [
+    ({"Price": [9]}, OTHER, "role"),
+    ({"Price": [9]}, None, "role"),
+    ({"creator": "eve"}, SALES, "privilege"),
+    ({"free": 1, "budget": 101}, SYSTEM, "input"),
+    ({"fixed": 2}, SYSTEM, "input"),
+]
+
+
+def stored(peer: Any) -> int:
+    """How many runs there are."""
+    count: int = peer.result("worker_status")["runs"]["stored"]
+    return count
+
+
+@pytest.mark.parametrize(("presets", "actor", "guard"), PRESETS)
+def test_presets_are_writes_of_who_gives_them(
+    peer: Any, model: str, run_key: str, presets: dict[str, Any], actor: dict[str, Any] | None, guard: str
+) -> None:
+    given = {"execution_context": {"presets": presets}, **({} if actor is None else {"actor": actor})}
+    peer.result("evict_run", run_key=run_key)
+    before, runs = traces(peer, run_key), stored(peer)
+    peer.result("evict_run", run_key=run_key)
+
+    for kind, fields in (
+        ("create_run", {"model_file": model}),
+        ("create_run", {"model_file": model, "ephemeral": True}),
+        ("clone_run", {"run_key": run_key}),
+        ("clone_run", {"run_key": run_key, "at_seq": 1}),
+        ("restore_run", {"run_key": run_key}),
+        ("restore_run", {"run_key": run_key, "ephemeral": True}),
+    ):
+        error = peer.error(kind, **fields, **given)
+        assert (error["code"], error["status"]) == ("GUARD_VIOLATION", 403), kind
+        assert (error["information"]["guard"], error["information"]["access"]) == (guard, "write")
+        assert error["information"]["path"] == f"execution_context.presets.{list(presets)[-1]}"
+        assert stored(peer) == runs
+        assert peer.result("get_run", run_key=run_key)["live"] is False
+    after = traces(peer, run_key)
+    assert (after["state"], after["history"]) == (before["state"], before["history"])
+
+
+def test_who_may_write_a_variable_may_preset_it(peer: Any, model: str) -> None:
+    presets = {"Price": [9], "budget": 100, "sealed": 3, "decision": 4}
+    run_key = peer.result(
+        "create_run", model_file=model, actor=SALES, execution_context={"presets": presets}
+    )["run_key"]
+    state = traces(peer, run_key)["state"]
+    assert {name: state[name] for name in presets} == presets
+    refused = peer.error("write_variables", run_key=run_key, values={"sealed": 4}, actor=SYSTEM)
+    assert refused["information"]["guard"] == "overwrite", "the preset was its one writing"
+
+
+@pytest.mark.parametrize("kind", ("restore_run", "clone_run"))
+def test_presets_that_stay_as_they_are_are_no_writes(peer: Any, model: str, kind: str) -> None:
+    presets = {"Price": [9], "sealed": 3, "free": 1}
+    run_key = peer.result(
+        "create_run", model_file=model, actor=SYSTEM, execution_context={"presets": presets}
+    )["run_key"]
+    peer.result("evict_run", run_key=run_key)
+    asked = {"run_key": run_key, "actor": {"is_system": True, "role": "PARTICIPANT"}}
+
+    for changed, guard in (({"Price": [8]}, "role"), ({"sealed": 4}, "overwrite")):
+        context = {"presets": {**presets, **changed}}
+        error = peer.error(kind, run_key=run_key, actor=OTHER, execution_context=context)
+        assert error["information"]["guard"] == guard
+    left_out = {"presets": {"sealed": 3}}
+    assert peer.error(kind, run_key=run_key, execution_context=left_out)["information"]["guard"] == "role"
+    assert peer.error(kind, **asked, execution_context={})["information"]["guard"] == "overwrite"
+
+    context = {"presets": {**presets, "free": 2}}
+    made = peer.result(kind, run_key=run_key, execution_context=context)["run_key"]
+    state = traces(peer, made)["state"]
+    assert (state["Price"], state["sealed"], state["free"]) == ([9], 3, 2)
 
 
 @pytest.mark.parametrize("guards", ([], [{"input": {"regex": "^free$", "operator": "==", "operand": 1}}]))

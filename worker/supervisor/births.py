@@ -20,6 +20,7 @@ from worker.runs.stimuli import Origin
 from worker.settings import Settings
 from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, refuse_filters
 from worker.supervisor.events import Announcer
+from worker.supervisor.guarding import guard_presets
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelCatalog, ModelSource
@@ -49,6 +50,7 @@ class Births:
         execution = request.execution_context or {}
         presets = execution_context("execution_context", execution).presets
         record = new_record(request, model, context, execution)
+        guard_presets(request, context, record.scope, execution)
         actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
         store = self.stores.ephemeral if request.ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, digest, 1, 1)
@@ -121,6 +123,8 @@ class Births:
 
         override = None if request is None else request.model_context
         context, _ = self.catalog.find(record.model_file).effective_context(override)
+        if recast and request is not None:
+            guard_presets(request, context, record.scope, execution, record.execution_context)
         source = self.stores.durable if shadow else store
         cut = await find_cut(source, record, context)
         incarnation = await self._replaying(
@@ -221,6 +225,7 @@ class Births:
             for entry in page
         ]
         context, _ = self.catalog.find(source.model_file).effective_context(request.model_context)
+        guard_presets(request, context, source.scope, execution, source.execution_context)
         entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
         at_seq = len(entries)
         metadata = await source_store.read_metadata(source.run_key)
