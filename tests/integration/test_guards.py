@@ -274,12 +274,12 @@ def test_a_refused_action_does_not_bring_a_run_into_memory(peer: Any, run_key: s
     assert peer.result("get_run", run_key=run_key)["live"] is False
 
 
-PRESETS: list[tuple[dict[str, Any], dict[str, Any] | None, str]] = [
-    ({"Price": [9]}, OTHER, "role"),
-    ({"Price": [9]}, None, "role"),
-    ({"creator": "eve"}, SALES, "privilege"),
-    ({"free": 1, "budget": 101}, SYSTEM, "input"),
-    ({"fixed": 2}, SYSTEM, "input"),
+PRESETS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"Price": [9]}, {"actor": OTHER}, "role"),
+    ({"Price": [9]}, {}, "role"),
+    ({"creator": "eve"}, {"actor": SALES}, "privilege"),
+    ({"free": 1, "budget": 101}, {"actor": SYSTEM}, "input"),
+    ({"fixed": 2}, {"actor": SYSTEM}, "input"),
 ]
 
 
@@ -289,11 +289,11 @@ def stored(peer: Any) -> int:
     return count
 
 
-@pytest.mark.parametrize(("presets", "actor", "guard"), PRESETS)
+@pytest.mark.parametrize(("presets", "who", "guard"), PRESETS)
 def test_presets_are_writes_of_who_gives_them(
-    peer: Any, model: str, run_key: str, presets: dict[str, Any], actor: dict[str, Any] | None, guard: str
+    peer: Any, model: str, run_key: str, presets: dict[str, Any], who: dict[str, Any], guard: str
 ) -> None:
-    given = {"execution_context": {"presets": presets}, **({} if actor is None else {"actor": actor})}
+    given = {"execution_context": {"presets": presets}, **who}
     peer.result("evict_run", run_key=run_key)
     before, runs = traces(peer, run_key), stored(peer)
     peer.result("evict_run", run_key=run_key)
@@ -342,7 +342,7 @@ def test_presets_that_stay_as_they_are_are_no_writes(peer: Any, model: str, kind
         assert error["information"]["guard"] == guard
     left_out = {"presets": {"sealed": 3}}
     assert peer.error(kind, run_key=run_key, execution_context=left_out)["information"]["guard"] == "role"
-    assert peer.error(kind, **asked, execution_context={})["information"]["guard"] == "overwrite"
+    assert peer.error(kind, **asked, execution_context={"presets": {}})["information"]["guard"] == "overwrite"
 
     context = {"presets": {**presets, "free": 2}}
     made = peer.result(kind, run_key=run_key, execution_context=context)["run_key"]

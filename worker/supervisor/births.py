@@ -101,10 +101,9 @@ class Births:
         Raises:
             RequestError: MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
         """
-        execution = record.execution_context
-        recast = request is not None and request.execution_context is not None
-        if request is not None and request.execution_context is not None:
-            execution = request.execution_context
+        given = None if request is None else request.execution_context
+        recast = bool(given)  # an empty one is none: Epicenter's clients always send one
+        execution = given or record.execution_context
         compare_after = record.seq if recast else record.compare_after_seq
         shadow = request is not None and request.ephemeral and not record.ephemeral
         store = self.stores.ephemeral if shadow else self.stores.of(record.run_key)
@@ -123,7 +122,7 @@ class Births:
 
         override = None if request is None else request.model_context
         context, _ = self.catalog.find(record.model_file).effective_context(override)
-        if recast and request is not None:
+        if request is not None:
             guard_presets(request, context, record.scope, execution, record.execution_context)
         source = self.stores.durable if shadow else store
         cut = await find_cut(source, record, context)
@@ -215,9 +214,7 @@ class Births:
         if source.ephemeral and not ephemeral:
             message = f"run {source.run_key} is ephemeral, so a clone of it must be ephemeral too"
             raise RequestError(ErrorCode.RUN_EPHEMERAL, message, run_key=source.run_key)
-        execution = (
-            source.execution_context if request.execution_context is None else request.execution_context
-        )
+        execution = request.execution_context or source.execution_context
         source_store = self.stores.of(source.run_key)
         entries = [
             as_of(entry, at_seq, 1)

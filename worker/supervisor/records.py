@@ -66,7 +66,7 @@ def cloned_record(
 ) -> RunRecord:
     """The row of a clone: the source's, but for what is its own."""
     at_us = now_us()
-    recast = request.execution_context is not None
+    recast = bool(request.execution_context)
     return replace(
         source,
         run_key=run_key(at_us, secrets.token_bytes(10)),
