@@ -289,10 +289,11 @@ def stored(peer: Any) -> int:
     return count
 
 
-@pytest.mark.parametrize(("presets", "who", "guard"), PRESETS)
+@pytest.mark.parametrize("case", PRESETS)
 def test_presets_are_writes_of_who_gives_them(
-    peer: Any, model: str, run_key: str, presets: dict[str, Any], who: dict[str, Any], guard: str
+    peer: Any, model: str, run_key: str, case: tuple[dict[str, Any], dict[str, Any], str]
 ) -> None:
+    presets, who, guard = case
     given = {"execution_context": {"presets": presets}, **who}
     peer.result("evict_run", run_key=run_key)
     before, runs = traces(peer, run_key), stored(peer)
