@@ -10,6 +10,7 @@ Polymorphic values come in two encodings and both are accepted: a wrapper whose 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from keyword import iskeyword
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
@@ -237,10 +238,11 @@ def execution_context(source: str, raw: Mapping[str, Any]) -> ExecutionContext:
             source, "mappedFiles", "mapped files are not served by this worker; remove the property"
         )
     for name in context.presets:
-        if not name.isidentifier():
-            raise _refuse(
-                source, f"presets.{name}", "a preset becomes a global variable; its name must be one"
+        if not name.isidentifier() or name.startswith("_") or iskeyword(name):
+            reason = (
+                "a preset becomes a global variable; its name must be one, and not begin with an underscore"
             )
+            raise _refuse(source, f"presets.{name}", reason)
     return context
 
 
