@@ -161,7 +161,7 @@ def check_current_model(stage: Any) -> None:
 
 
 def check_snapshot(stage: Any) -> None:
-    snapshot = {"restorations": {"assembly": [{"snapshot": {}}]}}
+    snapshot: dict[str, Any] = {"restorations": {"assembly": [{"snapshot": {}}]}}
     run_key = stage.evict(stage.run(1, {"secret": 9}, 2))
     stage.result("restore_run", run_key=run_key, model_context=snapshot)
     assert stage.read(run_key, "price", "secret") == {"price": 3, "secret": 5}
