@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 MODEL = '''
 import json
 import os
+import time
 
 from epicenter import Epicenter
 
@@ -42,6 +43,11 @@ def fail(message="no", code=7):
     global secret
     secret += 1
     raise ValueError(message, code)
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return step()
 
 
 def who():
