@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     sandbox: Literal["strict", "strict+jail", "strict-noquota", "process-only"] = "strict"
     memory_bytes: Positive = 1024 * 1024 * 1024
     cpu_seconds: Positive = 3600
+    action_cpu_seconds: Seconds = 60.0
     open_files: Annotated[int, BeforeValidator(_number), Field(ge=16)] = 64
     threads: Positive = 32
     scratch_bytes: Positive = 8 * 1024 * 1024

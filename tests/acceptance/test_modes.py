@@ -64,6 +64,9 @@ def start_process():
     return "started"
 
 
+def exists(path):
+    return os.path.exists(path)
+
 def who():
     return os.getuid()
 """
@@ -88,7 +91,7 @@ def others_may_read(path: Path) -> bool:
 INTERPRETER_IS_PUBLIC = all(map(others_may_read, (Path(sys.prefix), Path(sys.base_prefix))))
 
 CAN_GIVE_UIDS = IS_ROOT and can("unshare", "--mount", "--ipc", "true")
-HAS_NAMESPACES = HAS_USER_NAMESPACES or (CAN_GIVE_UIDS and INTERPRETER_IS_PUBLIC)
+HAS_NAMESPACES = HAS_USER_NAMESPACES or CAN_GIVE_UIDS
 SETPRIV = ("setpriv", "--ambient-caps=-all", "--inh-caps=-all")
 
 
@@ -210,7 +213,7 @@ def test_as_the_user_of_these_tests(launch: Any, models: Path, level: str) -> No
     if not HAS_NAMESPACES:
         assert_refused(served, level)
         return
-    identity = "uid" if IS_ROOT and INTERPRETER_IS_PUBLIC else "userns"
+    identity = "uid" if IS_ROOT else "userns"
     with served.client() as client:
         assert_level(served, client, level, identity, holds=True)
         assert_walls(
@@ -263,6 +266,28 @@ def test_as_root_with_models_that_only_root_may_read(
     with served.client() as client:
         assert_level(served, client, "strict", "userns", holds=True)
         assert_walls(client, used(client))
+    assert served.stop() == 0
+
+
+@needs_root
+def test_as_root_with_models_below_a_home_that_only_root_may_enter(
+    launch: Any, models: Path, open_folder: Path
+) -> None:
+    home = open_folder / "home"
+    shutil.copytree(models, home / "models")
+    (home / "beside").mkdir()
+    home.chmod(0o700)
+    served = launch(home / "models", MODEL_WORKER_SANDBOX="strict")
+    if not CAN_GIVE_UIDS:
+        assert_refused(served, "strict")
+        return
+    with served.client() as client:
+        assert_level(served, client, "strict", "uid", holds=True)
+        key = used(client)
+        assert client.call_operation(key, "who") >= FIRST_RUN_UID
+        assert_walls(client, key)
+        assert client.call_operation(key, "exists", [str(home / "models")]) is True
+        assert client.call_operation(key, "exists", [str(home / "beside")]) is False
     assert served.stop() == 0
 
 

@@ -647,11 +647,14 @@ def test_a_run_nobody_asks_leaves_memory_after_the_session_timeout_unless_perpet
     lost = create(peer, counter_model, ephemeral=True)
     peer.error("call_operation", run_key=lost, name="die")
     busy = peer.send("call_operation", run_key=run_key, name="nap", arguments=[1.0])
-    assert peer.receive()["request_id"] == busy
-    # A request that lasts longer than the timeout does not end its own run.
-    assert peer.result("get_run", run_key=run_key)["live"] is True
+    reply = peer.receive()
+    assert (reply["request_id"], reply["ok"]) == (busy, True), "a long request does not end its own run"
 
     wait_until(lambda: not peer.result("get_run", run_key=run_key)["live"])
+    *_, worked, evicted = peer.result("read_events", run_key=run_key)["events"]
+    assert (worked["kind"], evicted["kind"], evicted["reason"]) == ("state", "evicted", "session timeout")
+    rested = datetime.fromisoformat(evicted["at"]) - datetime.fromisoformat(worked["at"])
+    assert rested.total_seconds() >= 0.5
     for gone in (ephemeral, lost):
         wait_until(lambda gone=gone: peer.ask("get_run", run_key=gone)["ok"] is False)
 

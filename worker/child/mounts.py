@@ -47,26 +47,32 @@ def mount_scratch(folder: str, *, owner: int, size_bytes: int, inodes: int) -> N
     kernel.mount("scratch", folder, "tmpfs", flags, options)
 
 
-def build_jail(root: str, paths: Iterable[str]) -> None:
-    """Mount an empty file system at ``root`` that holds ``paths`` and nothing else, all read-only.
+def build_skeleton(root: str, paths: Iterable[str], within: str = "") -> None:
+    """Mount an empty file system at ``root`` that holds what of ``paths`` is beneath ``within``, all read-only.
 
-    A path that leads through links is there under its real name, with one link from the name given.
-    ``close_jail`` makes it the root directory.
+    It can take the place of ``within``, which is "" for the root directory. A path that leads through links is
+    there under its real name, with one link from the name given. ``seal`` makes the skeleton itself read-only.
     """
-    kernel.mount("jail", root, "tmpfs", kernel.MS_NOSUID, f"size={_SKELETON_BYTES},mode=0755")
-    named = tuple(paths)
-    for path in outermost(named):
-        _bind(Path(path), Path(root + path))
+    kernel.mount("skeleton", root, "tmpfs", kernel.MS_NOSUID, f"size={_SKELETON_BYTES},mode=0755")
+    named = [path for path in paths if path.startswith(f"{within}/")]
+    for path in outermost(paths):
+        if path.startswith(f"{within}/"):
+            _bind(Path(path), Path(root + path.removeprefix(within)))
     for path in named:
-        link = Path(root + path)
+        link = Path(root + path.removeprefix(within))
         if not link.is_symlink() and not link.exists():
             link.parent.mkdir(0o755, parents=True, exist_ok=True)
             link.symlink_to(Path(path).resolve())
 
 
-def close_jail(root: str) -> None:
-    """Turn to the jail for good: its skeleton becomes read-only and the host's tree is detached."""
+def seal(root: str) -> None:
+    """Make the skeleton at ``root`` read-only."""
     kernel.mount("none", root, "", kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID)
+
+
+def close_jail(root: str) -> None:
+    """Turn to the skeleton at ``root`` for good: it becomes read-only and the host's tree is detached."""
+    seal(root)
     kernel.enter_root(root)
 
 

@@ -6,19 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-_SYSTEM: Final = (
-    "/usr/lib",
-    "/usr/lib64",
-    "/lib",
-    "/lib64",
-    "/usr/share/zoneinfo",
-    "/etc/localtime",
-    "/etc/ld.so.cache",
-    "/sys/devices/system/cpu",
-    "/dev/zero",
-    "/dev/urandom",
-)
-WRITABLE_DEVICE: Final = "/dev/null"
+from worker.policy import READABLE
 
 # Prefixes that hold more than an interpreter: of these only the libraries are opened.
 _SHARED_PREFIXES: Final = ("/", "/usr", "/usr/local")
@@ -44,7 +32,7 @@ def forget_import_roots(roots: Iterable[Path]) -> None:
 def read_paths() -> tuple[str, ...]:
     """The existing paths by the names that the interpreter uses for them; /proc is never among them."""
     libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    candidates = [*_SYSTEM, *libraries, *(entry for entry in sys.path if entry)]
+    candidates = [*READABLE, *libraries, *(entry for entry in sys.path if entry)]
     for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}:
         if prefix in _SHARED_PREFIXES:
             candidates += [str(Path(prefix, name)) for name in ("lib", "lib64")]

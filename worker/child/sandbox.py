@@ -8,36 +8,21 @@ zygote could have prepared: ``Walls`` is built there, once.
 import os
 import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from worker.channel import CHANNEL_FD, EXIT_PARENT_GONE
 from worker.child import kernel, mounts
+from worker.child.exposure import expose
 from worker.child.landlock import READ, SCRATCH, WRITE_DEVICE, Landlock, open_rule
-from worker.child.readable import WRITABLE_DEVICE, outermost, read_paths
+from worker.child.readable import outermost, read_paths
 from worker.child.seccomp import Program
+from worker.policy import FORBIDDEN_RESOURCES, LAYERS, RESOURCES, WRITABLE_DEVICE, Part
 
 _OOM_SCORE: Final = "500"
 _PRIVATE_UMASK: Final = 0o077
-
-# By name of the limit in an order: the resource, and how far the hard limit lies above the soft one. With
-# soft equal to hard, exhausted CPU time is an unexplained SIGKILL; with a gap, SIGXCPU comes first.
-_RESOURCES: Final = {
-    "memory_bytes": (resource.RLIMIT_AS, 0),
-    "cpu_seconds": (resource.RLIMIT_CPU, 5),
-    "file_bytes": (resource.RLIMIT_FSIZE, 0),
-    "stack_bytes": (resource.RLIMIT_STACK, 0),
-    "pending_signals": (resource.RLIMIT_SIGPENDING, 0),
-}
-_FORBIDDEN_RESOURCES: Final = (
-    resource.RLIMIT_CORE,
-    resource.RLIMIT_MEMLOCK,
-    resource.RLIMIT_MSGQUEUE,
-    resource.RLIMIT_NICE,
-    resource.RLIMIT_RTPRIO,
-)
 
 
 class LockdownError(Exception):
@@ -73,16 +58,21 @@ class Order:
 class Walls:
     """What all children of a zygote use for their lock-down, prepared before the first fork.
 
-    ``missing`` names, by step, the walls this kernel does not offer; an order that needs one fails there.
+    ``exposed``: folders to make reachable for children with user ids of their own. ``missing`` names, by step,
+    what this kernel does not offer; an order that needs one fails there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, exposed: Sequence[str] = ()) -> None:
         self.zygote_pid = os.getpid()
+        self.missing: dict[str, str] = {}
+        try:
+            expose(exposed)  # first, so that the rules name what is seen from now on
+        except OSError as error:
+            self.missing["namespaces"] = str(error)
         self.null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.read_paths = read_paths()
         self.rules = [open_rule(path, READ) for path in outermost(self.read_paths)]
         self.rules.append(open_rule(WRITABLE_DEVICE, READ | WRITE_DEVICE))
-        self.missing: dict[str, str] = {}
         self.landlock: Landlock | None = None
         self.program: Program | None = None
         try:
@@ -112,7 +102,7 @@ class Lockdown:
         Raises:
             LockdownError: naming the step; the process is in no defined state and must end.
         """
-        for step, act in self._steps():
+        for step, act in self.steps():
             try:
                 act()
             except (OSError, ValueError) as error:
@@ -121,24 +111,26 @@ class Lockdown:
             raise LockdownError("channel: it was not kept")
         return self._socket
 
-    def _steps(self) -> list[tuple[str, Callable[[], None]]]:
-        order = self._order
-        every: list[tuple[str, Callable[[], None], bool]] = [
-            ("session", self._begin, True),
-            ("namespaces", self._leave_namespaces, order.private_scratch),
-            ("jail", self._build_jail, order.jail),
-            ("scratch", self._mount_scratch, order.private_scratch),
-            ("jail", self._close_jail, order.jail),
-            ("rlimits", self._limit_resources, True),
-            ("identity", self._give_up_identity, order.walls),
-            ("parent", self._bind_to_parent, True),
-            ("no_new_privs", kernel.set_no_new_privileges, order.walls),
-            ("folder", self._enter_folder, True),
-            ("landlock", self._restrict_files, order.walls),
-            ("channel", self._keep_channel, True),
-            ("seccomp", self._load_filter, order.walls),
-        ]
-        return [(step, act) for step, act, wanted in every if wanted]
+    def steps(self) -> list[tuple[str, Callable[[], None]]]:
+        """What is to be done, in order, by the name of the layer."""
+        acts: dict[str, Callable[[], None]] = {
+            "session": self._begin,
+            "namespaces": self._leave_namespaces,
+            "jail": self._build_jail,
+            "scratch": self._mount_scratch,
+            "rlimits": self._limit_resources,
+            "identity": self._give_up_identity,
+            "parent": self._bind_to_parent,
+            "no_new_privs": kernel.set_no_new_privileges,
+            "folder": self._enter_folder,
+            "landlock": self._restrict_files,
+            "channel": self._keep_channel,
+            "seccomp": self._load_filter,
+        }
+        return [(layer.step, acts[layer.step]) for layer in LAYERS if self._wants(layer.part)]
+
+    def _wants(self, part: Part) -> bool:
+        return part is Part.ALWAYS or bool(getattr(self._order, part.value))
 
     def _begin(self) -> None:
         os.setsid()
@@ -152,6 +144,8 @@ class Lockdown:
     def _leave_namespaces(self) -> None:
         if self._order.identity == "userns":
             mounts.enter_user_namespace()
+        elif "namespaces" in self._walls.missing:
+            raise OSError(self._walls.missing["namespaces"])
         else:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
         mounts.make_private()
@@ -164,7 +158,7 @@ class Lockdown:
     def _build_jail(self) -> None:
         order = self._order
         devices = (WRITABLE_DEVICE,)
-        mounts.build_jail(
+        mounts.build_skeleton(
             self._scratch(), [*self._walls.read_paths, *devices, *order.read_paths, order.model_folder]
         )
 
@@ -177,18 +171,17 @@ class Lockdown:
         mounts.mount_scratch(
             target, owner=self._owner, size_bytes=limits["scratch_bytes"], inodes=limits["scratch_inodes"]
         )
-
-    def _close_jail(self) -> None:
-        mounts.close_jail(self._scratch())
+        if self._order.jail:  # now that its scratch is in it
+            mounts.close_jail(folder)
 
     def _limit_resources(self) -> None:
         limits = self._order.limits
-        for name, (kind, gap) in _RESOURCES.items():
+        for name, (kind, gap) in RESOURCES.items():
             _set_limit(kind, limits[name], limits[name] + gap)
         if self._order.identity != "none":
             # Elsewhere the kernel counts all threads of the user, other runs and the worker included.
             _set_limit(resource.RLIMIT_NPROC, limits["threads"], limits["threads"])
-        for kind in _FORBIDDEN_RESOURCES:
+        for kind in FORBIDDEN_RESOURCES:
             _set_limit(kind, 0, 0)
 
     def _give_up_identity(self) -> None:

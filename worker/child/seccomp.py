@@ -17,30 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from worker.child.syscalls import SYSCALLS
-
-_ALLOWED: Final = """
-    read write readv writev pread64 pwrite64 preadv pwritev lseek close fstat newfstatat stat lstat statx
-    fstatfs statfs open openat access faccessat faccessat2 readlink readlinkat getdents64 getcwd chdir fchdir
-    dup dup2 dup3 close_range ftruncate truncate fsync fdatasync unlink unlinkat rename renameat renameat2
-    mkdir mkdirat rmdir umask flock fadvise64 fallocate creat mmap munmap mprotect mremap madvise brk
-    membarrier msync futex set_robust_list get_robust_list rseq set_tid_address sched_yield
-    sched_getaffinity sched_getparam sched_getscheduler getcpu nanosleep clock_nanosleep clock_gettime
-    clock_getres gettimeofday time times getrusage sysinfo uname getrandom getpid gettid getppid getuid
-    geteuid getgid getegid getgroups getresuid getresgid getpgrp getpgid getsid getrlimit rt_sigaction
-    rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack restart_syscall pause
-    alarm setitimer getitimer poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait
-    eventfd2 pipe pipe2 recvfrom shutdown getsockname exit exit_group wait4 waitid mbind sendfile
-    copy_file_range
-"""
-
-# Answered with success and not carried out: copying a file or making a temporary one calls them, and no
-# other wall judges them (Landlock does not cover metadata).
-_PRETENDED: Final = "chmod fchmod fchmodat fchmodat2 utime utimes futimesat fchown"
-
-_UNSUPPORTED: Final = """
-    setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr removexattr
-    lremovexattr fremovexattr setxattrat getxattrat listxattrat removexattrat
-"""
+from worker.policy import ALLOWED, PRETENDED, UNSUPPORTED
 
 _AUDIT_ARCH: Final[Mapping[str, int]] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -168,9 +145,9 @@ def _decisions(numbers: Mapping[str, int]) -> dict[int, _Leaf]:
     """What becomes of each known number; a name that this architecture lacks is passed over."""
     decided: dict[int, _Leaf] = dict.fromkeys(numbers.values(), _DENY)
     groups: list[tuple[Iterable[str], _Leaf]] = [
-        (_ALLOWED.split(), _RET_ALLOW),
-        (_PRETENDED.split(), _RET_ERRNO),
-        (_UNSUPPORTED.split(), _RET_ERRNO | errno.ENOTSUP),
+        (ALLOWED.split(), _RET_ALLOW),
+        (PRETENDED.split(), _RET_ERRNO),
+        (UNSUPPORTED.split(), _RET_ERRNO | errno.ENOTSUP),
         (("clone3",), _UNKNOWN),
         *(((name,), rule) for name, rule in _BY_ARGUMENT.items()),
     ]
@@ -181,7 +158,7 @@ def _decisions(numbers: Mapping[str, int]) -> dict[int, _Leaf]:
 
 def policy_names() -> frozenset[str]:
     """Every system call that the policy mentions by name."""
-    text = f"{_ALLOWED} {_PRETENDED} {_UNSUPPORTED}"
+    text = f"{ALLOWED} {PRETENDED} {UNSUPPORTED}"
     return frozenset(text.split()) | _BY_ARGUMENT.keys() | {"clone3"}
 
 

@@ -3,7 +3,7 @@
 It has one thread, no secret and one socket: its control socket, given as standard input, a SOCK_SEQPACKET of
 msgpack lists. Supervisor to zygote::
 
-    ["start", config]       once, first; config: {"preload", "entries", "import_roots"}
+    ["start", config]       once, first; config: {"preload", "entries", "import_roots", "exposed"}
     ["fork", n, request]    with two descriptors: the run's channel and the write end of its output.
                             request: {"entry", "max_frame_bytes", "order"}; order: a sandbox.Order map
     ["kill", pid]           end a child
@@ -292,7 +292,8 @@ def main() -> None:
     root = project_root()
     forget_import_roots([*map(Path, config["import_roots"]), *([root] if is_source_tree(root) else [])])
     _warm()
-    walls = Walls()
+    # After the imports, which need what an exposure hides.
+    walls = Walls(config["exposed"])
     # Last, because a program may leave nothing to be imported or drawn at random.
     entries = {name: _entry(program, name) for name, program in programs.items()}
     gc.collect()

@@ -26,6 +26,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "defaults": "What operations and events have that are not named, or leave an option out.",
         "restorations": "How a run that is not in memory gets its state back.",
         "protections": "Who may do what.",
+        "limits": "What a run may use; of each, the lower of this and the worker's own limit holds.",
         "externalFunctions": "Functions that a model may reach with Epicenter.callback.",
         "enableStateCache": "Kept and echoed; nothing depends on it.",
         "redirectStandardOut": "Whether what the model prints is kept; what it logs is.",
@@ -55,6 +56,17 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "destructible": "What is rewound is deleted from the history, not marked.",
     },
     "Protections": {"guards": "Rules, in order."},
+    "RunLimits": {
+        "memoryBytes": "Bytes of memory.",
+        "cpuSeconds": "Seconds of processor time in the life of one process.",
+        "actionCpuSeconds": "Seconds of processor time that one action may use.",
+        "openFiles": "Open descriptors.",
+        "threads": "Threads.",
+        "scratchBytes": "Bytes of scratch space.",
+        "scratchInodes": "Files and folders in the scratch space.",
+        "resultBytes": "Bytes of one result.",
+        "outputBytes": "Bytes of printed output kept per request.",
+    },
 }
 EVENTS: Final = ("onInitialized", "onRestored", "onRewound", "onCloned", TERMINATING)
 

@@ -63,31 +63,50 @@ class Isolation:
 
 
 def choose_isolation(
-    level: SandboxLevel, model_folder: Path, *, also_needed: Iterable[Path] = ()
+    level: SandboxLevel,
+    model_folder: Path,
+    *,
+    also_needed: Iterable[Path] = (),
+    exposed: Iterable[Path] = (),
 ) -> Isolation:
     """The strongest identity for runs of the models beneath ``model_folder`` at ``level``.
 
-    A user id of its own needs root, and an interpreter and model folder that other users can reach; root's
-    private installation is used from a user name space instead. ``also_needed``: further folders a run must
-    reach, such as the scratch folder or another interpreter's prefix.
+    A user id of its own needs root, and an interpreter and model folder that other users can reach; where they
+    cannot, a user name space is used instead. ``also_needed``: further folders a run must reach, such as the
+    scratch folder or another interpreter's prefix. ``exposed``: folders that zygotes make reachable.
     """
     if level is SandboxLevel.PROCESS_ONLY:
         return Isolation(level, Identity.NONE)
     folders = [Path(sys.prefix), Path(sys.base_prefix), model_folder, *also_needed]
-    if os.geteuid() == 0 and all(others_can_read(folder) for folder in folders):
+    ways = [*exposed] if can_expose(level) else []
+    if os.geteuid() == 0 and all(others_can_read(folder, ways) for folder in folders):
         return Isolation(level, Identity.UID)
     if level is SandboxLevel.STRICT_NOQUOTA:
         return Isolation(level, Identity.NONE)
     return Isolation(level, Identity.USERNS)
 
 
-def others_can_read(folder: Path) -> bool:
-    """Whether a user who is neither owner nor in the group may list ``folder`` and pass all folders above it."""
+def can_expose(level: SandboxLevel) -> bool:
+    """Whether zygotes can make folders reachable to runs: as root, at a level with name spaces."""
+    return os.geteuid() == 0 and level in (SandboxLevel.STRICT, SandboxLevel.STRICT_JAIL)
+
+
+def others_can_read(folder: Path, exposed: Iterable[Path] = ()) -> bool:
+    """Whether a user who is neither owner nor in the group may list ``folder`` and pass all folders above it.
+
+    Above one that is ``exposed``, every folder can be passed.
+    """
     real = folder.resolve()
+    ends = {path.resolve() for path in exposed}
     listed = stat.S_IROTH | stat.S_IXOTH
     try:
         if real.stat().st_mode & listed != listed:
             return False
-        return all(parent.stat().st_mode & stat.S_IXOTH for parent in real.parents)
+        for place in (real, *real.parents):
+            if not place.stat().st_mode & stat.S_IXOTH:
+                return False
+            if place in ends:
+                return True
     except OSError:
         return False
+    return True

@@ -1,8 +1,10 @@
 """What one run process may use, and the pool of user ids that runs are given."""
 
+import secrets
 from collections import deque
-from dataclasses import asdict, dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final, Self
 
 _MIB: Final = 1024 * 1024
 
@@ -16,13 +18,16 @@ class Limits:
 
     ``memory_bytes``: address space, not resident memory (numpy and pandas alone map 160 MB); beyond it the
     model sees MemoryError. ``cpu_seconds``: total CPU time of the process, not of one action; then SIGXCPU.
-    ``threads``: enforced where the run has a user id or an ordinary user's name space of its own.
+    ``action_cpu_seconds``: CPU time of one action; the supervisor ends what takes more. ``threads``: enforced
+    where the run has a user id or an ordinary user's name space of its own. ``max_result_bytes``: one encoded
+    result. ``output_bytes``: printed output kept of one request.
     ``file_bytes``: one file. ``scratch_bytes``, ``scratch_inodes``: the run's own file system, held in
     memory. ``stack_bytes``: of the main thread.
     """
 
     memory_bytes: int = 1024 * _MIB
     cpu_seconds: int = 3600
+    action_cpu_seconds: float = 60.0
     open_files: int = 64
     threads: int = 32
     file_bytes: int = 64 * _MIB
@@ -30,21 +35,29 @@ class Limits:
     scratch_inodes: int = 256
     stack_bytes: int = 8 * _MIB
     pending_signals: int = 64
+    max_result_bytes: int = 8 * _MIB
+    output_bytes: int = 64 * 1024
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value < 1:
-                raise ValueError(f"limit {name} must be at least 1, not {value}")
+            if value <= 0:
+                raise ValueError(f"limit {name} must be above 0, not {value}")
+
+    def lowered(self, given: Mapping[str, float]) -> Self:
+        """These limits, but of each that is ``given`` the lower value of both."""
+        return replace(self, **{name: min(value, getattr(self, name)) for name, value in given.items()})
 
 
 class UidPool:
     """User ids for runs on a host where the worker is root; each is given to one run process at a time.
 
-    The id that has been free longest is leased next, so that a process that is still dying never shares it.
+    The id that has been free longest is leased next, so that a process that is still dying never shares it. The
+    first one leased is drawn: workers of one host, which know nothing of each other, hardly ever meet.
     """
 
     def __init__(self, first: int = FIRST_UID, count: int = 100_000) -> None:
         self._free = deque(range(first, first + count))
+        self._free.rotate(secrets.randbelow(count))
         self._leased: set[int] = set()
 
     def lease(self) -> int | None:

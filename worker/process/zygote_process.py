@@ -40,7 +40,8 @@ class ZygoteConfig:
     ``scratch_folder``: absolute; made (mode 0755) if absent. Private scratches are mounted over it, each in
     its run's own name space, so it stays empty. ``preload``: modules to import before the first fork, in this
     order. ``entries``: "module:function" programs that children may be asked to run. ``import_roots``: folders
-    to import entries from; children cannot read them.
+    to import entries from; children cannot read them. ``exposed``: folders that children with user ids of
+    their own can reach although a folder above is private; needs root and mount name spaces.
     """
 
     scratch_folder: str
@@ -48,6 +49,7 @@ class ZygoteConfig:
     python: str = sys.executable
     entries: tuple[str, ...] = (MAIN_ENTRY,)
     import_roots: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
     start_timeout_seconds: float = 60.0
 
 
@@ -145,6 +147,7 @@ async def _converse(process: ZygoteProcess, config: ZygoteConfig) -> None:
         "preload": list(config.preload),
         "entries": list(config.entries),
         "import_roots": list(config.import_roots),
+        "exposed": list(config.exposed),
     }
     await loop.sock_sendall(process.control, channel.pack(["start", start]))
     while data := await loop.sock_recv(process.control, MAX_MESSAGE_BYTES):

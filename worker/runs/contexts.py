@@ -19,6 +19,7 @@ from protocol.errors import ErrorCode
 from worker.errors import RequestError
 from worker.runs.assembly import Assembly, assembly_of, assembly_problems
 from worker.runs.guards import MAX_GUARDS, Guard, guard_of
+from worker.runs.limits import RunLimits
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 SHOWN_CHARACTERS: Final = 300
@@ -129,6 +130,7 @@ class ModelContext(_Options):
     defaults: Defaults = Defaults()
     restorations: Restorations = Restorations()
     protections: Protections = Protections()
+    limits: RunLimits = RunLimits()
     externalFunctions: dict[str, dict[str, Any]] = Field(default_factory=dict)
     enableStateCache: bool | None = None
     redirectStandardOut: bool = True

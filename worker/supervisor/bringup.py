@@ -12,6 +12,7 @@ from protocol.errors import ErrorCode
 from worker.channel import ChannelError
 from worker.errors import ModelError, ReplayError, RequestError
 from worker.process.handle import ProcessHandle
+from worker.process.limits import Limits
 from worker.runs.assembly import ReplayPart, SnapshotPart
 from worker.runs.record import RunRecord
 from worker.settings import Settings
@@ -30,10 +31,11 @@ class BringUp:
     ``tell`` is told how far a replay has come that takes long. ``stop`` ends every wait in it at once; what was awaited then raises.
     """
 
-    def __init__(self, incarnation: Incarnation, settings: Settings, tell: Tell) -> None:
+    def __init__(self, incarnation: Incarnation, settings: Settings, limits: Limits, tell: Tell) -> None:
         self._loop = asyncio.get_running_loop()
         self._incarnation = incarnation
         self._settings = settings
+        self._limits = limits
         self._booted: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
         self._settled: asyncio.Future[dict[str, bytes]] = self._loop.create_future()
         self._tell = tell
@@ -201,7 +203,7 @@ class BringUp:
             "entropy": self._settings.entropy,
             "minimum_log_level": context.minimumLogLevel,
             "redirect_standard_out": context.redirectStandardOut,
-            "max_result_bytes": self._settings.max_result_bytes,
+            "max_result_bytes": self._limits.max_result_bytes,
             "event": None if incarnation.origin.replays else incarnation.event,
             "scratch": scratch,
         }

@@ -30,6 +30,7 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.observe import Moment, Observe, unobserved
 from worker.supervisor.slots import Slots
+from worker.supervisor.step_watch import StepWatch
 from worker.supervisor.telling import RunTeller
 from worker.telemetry import Logger
 from worker.waiting import Alarm, Done
@@ -78,7 +79,8 @@ class RunHost:
         self._feeding = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._rests_until = Alarm(lambda: self._feed(s.IdleExpired()))
-        self._step_ends = Alarm(self._timed_out)
+        self.limits = services.limits.lowered(incarnation.context.limits.by_setting())
+        self._step_watch = StepWatch(self.limits, self._lose)
         self._asked = 0
         self._step: s.Step | None = None
         self._step_at_us = 0
@@ -87,7 +89,7 @@ class RunHost:
         self._is_writing = False
         self._is_over = False
         self._farewell = Farewell(incarnation.context)
-        self._coming_up = BringUp(incarnation, services.settings, self._tell_progress)
+        self._coming_up = BringUp(incarnation, services.settings, self.limits, self._tell_progress)
         self._chronicle = Chronicle(incarnation, self._coming_up, self.log)
         self.teller = RunTeller(incarnation, services.announcer, self._spawn_task, self.log)
 
@@ -195,7 +197,7 @@ class RunHost:
                 self._rest()
             case s.Released(reason, lost):
                 self._is_over = True
-                for held in (self._rests_until, self._step_ends, self._farewell):
+                for held in (self._rests_until, self._step_watch, self._farewell):
                     held.close()
                 self._chronicle.ended(reason, self.record, lost=lost, came_up=self.run.came_up)
                 if self.run.came_up:
@@ -307,11 +309,7 @@ class RunHost:
             handle.send(["read", self._asked, list(step.names), step.ignorable])
         else:
             handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert])
-        self._step_ends.set(step.timeout_seconds)
-
-    def _timed_out(self) -> None:
-        if self._step is not None:
-            self._lose(mishaps.timed_out(self._step))
+        self._step_watch.begin(step, handle)
 
     def _append(self, work: s.Work) -> None:
         append = self.head.append_of(work, self.teller)
@@ -341,12 +339,12 @@ class RunHost:
                     records,
                     warnings,
                     at_us=self._step_at_us,
-                    max_result_bytes=self._settings.max_result_bytes,
+                    max_result_bytes=self.limits.max_result_bytes,
                 )
                 self._end_step()
                 self._feed(s.Performed(outcome))
             case ["fault", _, "memory", _]:
-                self._lose(mishaps.out_of_memory(self._settings.memory_bytes))
+                self._lose(mishaps.out_of_memory(self.limits.memory_bytes))
             case _:
                 self._coming_up.on_message(message)
 
@@ -359,7 +357,7 @@ class RunHost:
         handle = self._live_handle()
         self._end_step()
         if self.run.state is not s.ProcessState.STOPPING:
-            cause = classify_exit(report, killed_for=handle.killed_for, limits=self._services.limits)
+            cause = classify_exit(report, killed_for=handle.killed_for, limits=self.limits)
             self._lose(mishaps.ended(cause))
         self._handle = None
         if self.run.state is s.ProcessState.STOPPING and self._bringing_up is None:
@@ -367,7 +365,7 @@ class RunHost:
 
     def _end_step(self) -> None:
         self._step = None
-        self._step_ends.cancel()
+        self._step_watch.end()
 
     # Going down
 

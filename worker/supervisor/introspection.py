@@ -78,9 +78,9 @@ class Visit:
         loop = asyncio.get_running_loop()
         self._incarnation = incarnation
         self._spawner = spawner
-        self._limits = limits
+        self._limits = limits.lowered(incarnation.context.limits.by_setting())
         self._log = log.bind(introspected=incarnation.model.name)
-        self._coming_up = BringUp(incarnation, spawner.settings, _tell_nobody)
+        self._coming_up = BringUp(incarnation, spawner.settings, self._limits, _tell_nobody)
         self._told: asyncio.Future[Introspection] = loop.create_future()
         self._gone: asyncio.Future[ExitReport] = loop.create_future()
         self._mishap: WorkerError | None = None
@@ -100,7 +100,10 @@ class Visit:
         incarnation, settings = self._incarnation, self._spawner.settings
         try:
             handle = await self._spawner.spawn_for(
-                incarnation.model, self, log_sink(self._log, shown=settings.log_model_output)
+                incarnation.model,
+                self,
+                log_sink(self._log, shown=settings.log_model_output),
+                self._limits,
             )
         except ZygoteError as error:
             raise mishaps.not_started(str(error)) from error
@@ -135,7 +138,7 @@ class Visit:
             case ["outcome", 1, status, value, records, warnings] if (
                 self._has_asked and not self._told.done()
             ):
-                limit = self._spawner.settings.max_result_bytes
+                limit = self._limits.max_result_bytes
                 outcome = answers.judge_outcome(
                     status, value, records, warnings, at_us=0, max_result_bytes=limit
                 )

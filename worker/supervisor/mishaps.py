@@ -25,6 +25,20 @@ def timed_out(step: Step) -> ModelError:
     )
 
 
+def out_of_cpu(step: Step, used: float, allowed: float) -> ModelError:
+    """A step used more processor time than one action may."""
+    what = f"operation {step.name!r}" if step.kind is StepKind.EXECUTE else f"{step.kind} {step.name!r}"
+    return ModelError(
+        ErrorCode.LIMIT_EXCEEDED,
+        f"{what} used {used:.2f} s of processor time, allowed are {allowed:g} s for one action "
+        "(action_cpu_seconds); its process was ended, the run's state is what it was before",
+        limit="action_cpu_seconds",
+        used=round(used, 3),
+        allowed=allowed,
+        applied="no",
+    )
+
+
 def not_told(model_file: str, seconds: float) -> ModelError:
     """A model that loaded did not tell in time what it offers."""
     return ModelError(

@@ -1,6 +1,7 @@
 """Starts run processes: the zygote that fits the model, a user id, limits, and where its output goes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from worker.process.handle import Listener, ProcessHandle
@@ -34,32 +35,34 @@ class Spawner:
     pool: ZygotePool
     uids: UidPool
     isolation: Isolation
-    limits: Limits
     settings: Settings
+    exposed: tuple[str, ...] = ()
 
     async def spawn(self, host: RunHost) -> ProcessHandle:
         """A run process for a host; raises as ``spawn_for``."""
         return await self.spawn_for(
-            host.incarnation.model, host, _told_sink(host, shown=self.settings.log_model_output)
+            host.incarnation.model, host, _told_sink(host, shown=self.settings.log_model_output), host.limits
         )
 
-    async def spawn_for(self, model: ModelSource, listener: Listener, sink: LineSink) -> ProcessHandle:
+    async def spawn_for(
+        self, model: ModelSource, listener: Listener, sink: LineSink, limits: Limits
+    ) -> ProcessHandle:
         """A run process for a model; ``sink`` gets what it prints.
 
         Raises:
             ZygoteError: none can be started; nothing is left over.
         """
         # A folder that only the worker's user can reach needs the worker's user, in a name space of its own.
-        isolation = choose_isolation(self.isolation.level, model.folder)
+        isolation = choose_isolation(self.isolation.level, model.folder, exposed=map(Path, self.exposed))
         if self.isolation.identity is not Identity.UID:
             isolation = self.isolation
         uid = self.uids.lease() if isolation.identity is Identity.UID else None
-        largest = max(self.settings.max_message_bytes, self.settings.max_result_bytes)
+        largest = max(self.settings.max_message_bytes, limits.max_result_bytes)
         request = ForkRequest(
             model_folder=str(model.folder),
             isolation=isolation,
             uid=uid,
-            limits=self.limits,
+            limits=limits,
             max_frame_bytes=largest + FRAME_MARGIN_BYTES,
         )
         try:
@@ -81,7 +84,7 @@ class Spawner:
             zygote = await self.pool.get(preload)
             try:
                 return await ProcessHandle.spawn(
-                    zygote, request, listener=listener, sink=sink, output_bytes=self.settings.output_bytes
+                    zygote, request, listener=listener, sink=sink, output_bytes=request.limits.output_bytes
                 )
             except ZygoteError as error:
                 # It may have died or been retired since; the pool gives another one then.

@@ -23,6 +23,7 @@ _OF_ONE: Final = (
     "output_bytes",
     "memory_bytes",
     "cpu_seconds",
+    "action_cpu_seconds",
     "open_files",
     "threads",
     "scratch_bytes",

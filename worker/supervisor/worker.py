@@ -6,6 +6,7 @@ import os
 import resource
 import secrets
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from worker import VERSION
 from worker.log.base import Store
 from worker.log.memory import MemoryStore
 from worker.log.sqlite import SqliteStore
-from worker.process.isolation import Isolation, SandboxLevel, choose_isolation
+from worker.process.isolation import Isolation, SandboxLevel, can_expose, choose_isolation
 from worker.process.limits import Limits, UidPool
 from worker.process.memory import granted_bytes
 from worker.process.pool import ZygotePool
@@ -76,7 +77,7 @@ async def run_worker(
         store = await stack.enter_async_context(_store(settings, log))
         data = None if settings.in_memory else Path(settings.data)
         runtime = stack.enter_context(runtime_folder(data, sockets))
-        config = _zygote_config(runtime)
+        config = _zygote_config(settings, runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
             _supervisor(settings, (store, told), config, isolation, log, observe=observe)
@@ -172,15 +173,21 @@ async def _store(settings: Settings, log: Logger) -> AsyncIterator[Store]:
         await store.close()
 
 
-def _zygote_config(runtime: Path) -> ZygoteConfig:
+def _zygote_config(settings: Settings, runtime: Path) -> ZygoteConfig:
     import_root = str(Path(__file__).resolve().parents[2])
-    return ZygoteConfig(scratch_folder=str(runtime / "scratch"), import_roots=(import_root,))
+    exposed = (sys.prefix, sys.base_prefix, str(settings.models_dir.resolve()), str(runtime))
+    return ZygoteConfig(
+        scratch_folder=str(runtime / "scratch"),
+        import_roots=(import_root,),
+        exposed=exposed if can_expose(SandboxLevel(settings.sandbox)) else (),
+    )
 
 
 async def _judge_sandbox(settings: Settings, config: ZygoteConfig, log: Logger) -> Isolation:
     level = SandboxLevel(settings.sandbox)
     folder = settings.models_dir.resolve()
-    isolation = choose_isolation(level, folder, also_needed=(Path(config.scratch_folder).parent,))
+    runtime = Path(config.scratch_folder).parent
+    isolation = choose_isolation(level, folder, also_needed=(runtime,), exposed=map(Path, config.exposed))
     report = await probe(config, isolation, uid=settings.uid_base)
     if not report.holds:
         lines = "\n  ".join(report.missing)
@@ -218,7 +225,7 @@ async def _supervisor(
     replays = Slots(settings.replay_limit)
     boots = Slots(settings.boot_limit, oldest_first=True)
     memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
-    spawner = Spawner(pool, UidPool(settings.uid_base), isolation, limits, settings)
+    spawner = Spawner(pool, UidPool(settings.uid_base), isolation, settings, config.exposed)
 
     def make_host(incarnation: Incarnation) -> RunHost:
         return RunHost(incarnation, services)
@@ -267,10 +274,13 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         memory_bytes=settings.memory_bytes,
         cpu_seconds=settings.cpu_seconds,
+        action_cpu_seconds=settings.action_cpu_seconds,
         open_files=settings.open_files,
         threads=settings.threads,
         scratch_bytes=settings.scratch_bytes,
         scratch_inodes=settings.scratch_inodes,
+        max_result_bytes=settings.max_result_bytes,
+        output_bytes=settings.output_bytes,
     )
 
 

@@ -49,6 +49,17 @@ def test_a_link_is_judged_by_where_it_leads(open_folder: Path) -> None:
     assert not others_can_read(link)
 
 
+def test_an_exposed_folder_below_a_closed_one_can_be_read(open_folder: Path) -> None:
+    inner = open_folder / "closed" / "exposed" / "inner"
+    inner.mkdir(parents=True)
+    (open_folder / "closed").chmod(0o700)
+    exposed = [open_folder / "closed" / "exposed"]
+    assert others_can_read(inner, exposed)
+    assert not others_can_read(open_folder / "closed", exposed)
+    inner.parent.chmod(0o750)
+    assert not others_can_read(inner, exposed), "an exposed folder keeps its own mode"
+
+
 def test_a_missing_folder_cannot_be_read(open_folder: Path) -> None:
     assert not others_can_read(open_folder / "missing")
 

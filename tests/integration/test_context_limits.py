@@ -1,0 +1,229 @@
+"""Limits of one run: the worker's, lowered by its model context, and reported with what was used."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+MIB = 1 << 20
+GREEDY = """
+import os
+import threading
+import time
+
+total = 0
+
+
+def add(n):
+    global total
+    total += n
+    return total
+
+
+def burn(threads=1):
+    def spin():
+        while True:
+            sum(range(1000))
+
+    for _ in range(threads - 1):
+        threading.Thread(target=spin, daemon=True).start()
+    spin()
+
+
+def burn_for(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def rest(seconds):
+    time.sleep(seconds)
+
+
+def hold(megabytes):
+    global ballast
+    ballast = bytearray(megabytes << 20)
+    return len(ballast)
+
+
+def start_threads(count):
+    stop = threading.Event()
+    started = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=stop.wait)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        pass
+    finally:
+        stop.set()
+        for thread in started:
+            thread.join()
+    return len(started)
+
+
+def open_files(count):
+    kept = []
+    try:
+        for _ in range(count):
+            kept.append(open("/dev/null"))
+    except OSError:
+        pass
+    return len(kept)
+
+
+def write(files, size):
+    try:
+        for n in range(files):
+            with open(f"{n}.bin", "wb") as file:
+                file.write(bytes(size))
+    except OSError as error:
+        return os.strerror(error.errno)
+    return "written"
+
+
+def text(size):
+    return "x" * size
+"""
+OPERATION_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def greedy(model_root: Any) -> str:
+    name: str = model_root.add("greedy", GREEDY)
+    return name
+
+
+@pytest.fixture
+def limited(peer: Any, greedy: str) -> Callable[..., str]:
+    """Make a run whose context sets limits."""
+
+    def make(**limits: Any) -> str:
+        context = {"limits": limits, "defaults": {"operations": {"timeoutSeconds": OPERATION_SECONDS}}}
+        run = peer.result("create_run", model_file=greedy, model_context=context)
+        key: str = run["run_key"]
+        assert peer.result("call_operation", run_key=key, name="add", arguments=[7]) == 7
+        return key
+
+    return make
+
+
+def called(peer: Any, key: str, name: str, *arguments: Any) -> Any:
+    return peer.result("call_operation", run_key=key, name=name, arguments=list(arguments))
+
+
+@pytest.mark.parametrize("threads", (1, 4))
+def test_an_action_that_uses_too_much_processor_time_is_ended(
+    peer: Any, limited: Callable[..., str], threads: int
+) -> None:
+    key = limited(actionCpuSeconds=0.5)
+    error = peer.error("call_operation", run_key=key, name="burn", arguments=[threads])
+    assert error["code"] == "LIMIT_EXCEEDED"
+    information = error["information"]
+    assert (information["limit"], information["allowed"]) == ("action_cpu_seconds", 0.5)
+    assert information["used"] >= 0.5
+    assert information["applied"] == "no"
+    assert called(peer, key, "add", 1) == 8, "the run is what it was before"
+
+
+def test_processor_time_counts_action_by_action_and_waiting_does_not_count(
+    peer: Any, limited: Callable[..., str]
+) -> None:
+    key = limited(actionCpuSeconds=1.0)
+    process = peer.result("get_run", run_key=key)
+    for _ in range(3):
+        called(peer, key, "burn_for", 0.45)
+    called(peer, key, "rest", 1.5)
+    assert peer.result("get_run", run_key=key)["seq"] == process["seq"] + 4
+    assert peer.ask("read_variables", run_key=key, names=["total"])["run"]["served_from"] == "memory"
+
+
+def test_a_lower_memory_limit_of_the_context_holds(peer: Any, limited: Callable[..., str]) -> None:
+    key = limited(memoryBytes=400 * MIB)
+    error = peer.error("call_operation", run_key=key, name="hold", arguments=[700])
+    assert error["code"] == "LIMIT_EXCEEDED"
+    assert error["information"]["limit"] == "memory_bytes"
+    assert error["information"]["allowed"] == 400 * MIB
+    assert called(peer, limited(), "hold", 700) == 700 * MIB
+
+
+def test_what_the_model_meets_itself_is_lowered_too(peer: Any, limited: Callable[..., str]) -> None:
+    key = limited(openFiles=16, scratchBytes=MIB, scratchInodes=8)
+    assert 0 < called(peer, key, "open_files", 60) < 16
+    assert called(peer, key, "write", 3, MIB) == "No space left on device"
+    assert called(peer, key, "write", 20, 1) == "No space left on device"
+    other = limited()
+    assert called(peer, other, "open_files", 60) > 16
+    assert called(peer, other, "write", 20, 1) == "written"
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can give runs user ids, by which threads are counted"
+)
+def test_threads_are_counted_run_by_run(
+    make_daemon: Any, connect: Callable[..., Any], open_models: Any
+) -> None:
+    peer = connect(make_daemon(open_models).endpoint)
+    assert peer.result("worker_status")["sandbox"]["identity"] == "uid"
+
+    def threads(count: int, **limits: Any) -> int:
+        run = peer.result("create_run", model_file="greedy/model.py", model_context={"limits": limits})
+        started: int = called(peer, run["run_key"], "start_threads", count)
+        return started
+
+    assert threads(40) == 31, "one is the run's own"
+    assert threads(40, threads=8) == 7
+    assert threads(30) == 30
+
+
+@pytest.fixture
+def open_models(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model root that others may read, below a folder that they may not enter."""
+    root = tmp_path_factory.mktemp("private") / "models"
+    (root / "greedy").mkdir(parents=True)
+    (root / "greedy" / "model.py").write_text(GREEDY)
+    for folder in (root, root / "greedy"):
+        folder.chmod(0o755)
+    (root / "greedy" / "model.py").chmod(0o644)
+    return root
+
+
+def test_a_result_beyond_the_contexts_limit_is_too_large(peer: Any, limited: Callable[..., str]) -> None:
+    key = limited(resultBytes=1000)
+    assert called(peer, key, "text", 900) == "x" * 900
+    error = peer.error("call_operation", run_key=key, name="text", arguments=[1001])
+    assert error["code"] == "RESULT_TOO_LARGE"
+    assert error["information"]["allowed"] == 1000
+
+
+def test_a_context_cannot_raise_a_limit(
+    make_daemon: Any, model_root: Any, greedy: str, connect: Callable[..., Any]
+) -> None:
+    env = {"MODEL_WORKER_MAX_RESULT_BYTES": "1000", "MODEL_WORKER_ACTION_CPU_SECONDS": "0.5"}
+    peer = connect(make_daemon(model_root.path, env=env).endpoint)
+    context = {"limits": {"resultBytes": 5000, "actionCpuSeconds": 50}}
+    key = peer.result("create_run", model_file=greedy, model_context=context)["run_key"]
+    error = peer.error("call_operation", run_key=key, name="text", arguments=[2000])
+    assert (error["code"], error["information"]["allowed"]) == ("RESULT_TOO_LARGE", 1000)
+    error = peer.error("call_operation", run_key=key, name="burn")
+    assert (error["code"], error["information"]["allowed"]) == ("LIMIT_EXCEEDED", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("limits", "path"),
+    (
+        ({"memory": 5}, "limits.memory"),
+        ({"threads": 0}, "limits.threads"),
+        ({"openFiles": 3}, "limits.openFiles"),
+        ({"actionCpuSeconds": -1.0}, "limits.actionCpuSeconds"),
+        ({"scratchBytes": "8m"}, "limits.scratchBytes"),
+    ),
+)
+def test_a_limit_that_makes_no_sense_is_refused_by_name(
+    peer: Any, greedy: str, limits: dict[str, Any], path: str
+) -> None:
+    error = peer.error("create_run", model_file=greedy, model_context={"limits": limits})
+    assert error["code"] == "INVALID_CONTEXT"
+    assert error["information"]["path"] == path

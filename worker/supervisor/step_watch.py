@@ -1,0 +1,78 @@
+"""Bounds on one step of a run process: how long it may take, and how much processor time."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from worker.errors import WorkerError
+from worker.process.handle import ProcessHandle
+from worker.process.limits import Limits
+from worker.runs.stimuli import Step
+from worker.supervisor import mishaps
+from worker.waiting import Alarm
+
+CORES: Final = os.cpu_count() or 1
+"""No process uses processor time faster than that."""
+SOONEST_SECONDS: Final = 0.02
+"""Between two looks at a process that is about to reach its limit."""
+
+
+class StepWatch:
+    """Watches a process from ``begin`` to ``end``; ``lose`` is told, at most once a step, of a bound exceeded.
+
+    Processor time is read from the kernel's clock of the process at the begin, and again when the limit could
+    be reached at the earliest; the kernel itself has no limit for a part of a process's life.
+    """
+
+    def __init__(self, limits: Limits, lose: Callable[[WorkerError], None]) -> None:
+        self._limits = limits
+        self._lose = lose
+        self._step: Step | None = None
+        self._clock = 0
+        self._began = 0.0
+        self._deadline = Alarm(self._timed_out)
+        self._processor = Alarm(self._look)
+
+    def begin(self, step: Step, handle: ProcessHandle) -> None:
+        """A step was sent to the process."""
+        self._step = step
+        self._deadline.set(step.timeout_seconds)
+        earliest = self._limits.action_cpu_seconds / CORES
+        if earliest < step.timeout_seconds:
+            self._clock = processor_clock(handle.pid)
+            self._began = time.clock_gettime(self._clock)
+            self._processor.set(earliest)
+
+    def end(self) -> None:
+        """The step is over."""
+        self._step = None
+        self._deadline.cancel()
+        self._processor.cancel()
+
+    def close(self) -> None:
+        """There will be no further step."""
+        self._deadline.close()
+        self._processor.close()
+
+    def _timed_out(self) -> None:
+        if self._step is not None:
+            self._lose(mishaps.timed_out(self._step))
+
+    def _look(self) -> None:
+        if self._step is None:
+            return
+        try:
+            used = time.clock_gettime(self._clock) - self._began
+        except OSError:
+            return  # it has ended, which is told by itself
+        left = self._limits.action_cpu_seconds - used
+        if left > 0:
+            self._processor.set(max(left / CORES, SOONEST_SECONDS))
+        else:
+            self._lose(mishaps.out_of_cpu(self._step, used, self._limits.action_cpu_seconds))
+
+
+def processor_clock(pid: int) -> int:
+    """The clock that tells the processor time of a process, all its threads together; as clock_getcpuclockid(3)."""
+    return (~pid << 3) | 2
