@@ -383,3 +383,41 @@ def test_a_guard_that_is_not_understood_refuses_the_load(
     error = peer.error("create_run", model_file=model_file)
     assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "protections.guards[0]")
     assert words in error["message"]
+
+
+@pytest.mark.parametrize("kind", ("create_run", "restore_run", "clone_run", "rewind_run"))
+@pytest.mark.parametrize(
+    "guard",
+    (
+        {"role": {"regex": "^Price$", "role": "Factory", "domain": "variable", "grant": "allow"}},
+        {"objectType": "role", "regex": "x", "role": "Factory", "domain": "Variable", "grant": "ALLOW"},
+    ),
+)
+def test_a_request_adds_no_role_to_those_that_may(
+    peer: Any, model: str, run_key: str, kind: str, guard: dict[str, Any]
+) -> None:
+    peer.result("call_operation", run_key=run_key, name="advance")
+    peer.result("evict_run", run_key=run_key)
+    override = {"model_context": {"protections": {"guards": [{"input": {"regex": "^free$"}}, guard]}}}
+    fields: dict[str, Any] = {"model_file": model} if kind == "create_run" else {"run_key": run_key}
+    if kind == "rewind_run":
+        fields["to_seq"] = 1
+    error = peer.error(kind, actor=OTHER, **fields, **override)
+    assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "protections.guards[1]")
+    refused = peer.error("write_variables", run_key=run_key, values={"Price": [9]}, actor=OTHER)
+    assert refused["code"] == "GUARD_VIOLATION"
+
+
+def test_a_request_may_add_role_guards_that_hold_more(peer: Any, model: str) -> None:
+    guards = [
+        {"role": {"regex": "^Price$", "role": "Sales", "domain": "variable", "grant": "disallow"}},
+        {"role": {"regex": "^advance$", "role": "Boss", "domain": "operation", "grant": "allow"}},
+    ]
+    run_key = peer.result("create_run", model_file=model, model_context={"protections": {"guards": guards}})[
+        "run_key"
+    ]
+    for kind, fields in (
+        ("write_variables", {"values": {"Price": [9]}}),
+        ("call_operation", {"name": "advance"}),
+    ):
+        assert peer.error(kind, run_key=run_key, actor=SALES, **fields)["code"] == "GUARD_VIOLATION"
