@@ -12,10 +12,10 @@ from worker.runs.contexts import (
     context_problems,
     execution_context,
     model_context,
-    overlay,
     part_kind,
     pypi_packages,
 )
+from worker.runs.overrides import overlay
 
 Judge = Callable[[str, Mapping[str, Any]], object]
 
