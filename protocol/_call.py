@@ -20,7 +20,8 @@ class Options(TypedDict, total=False):
     ``request_id``: 1 to 64 characters, unique per intent; absent, a new one is made. ``actor``: who asks,
     instead of the client's own. ``deadline_seconds``: how long the worker may let the caller wait.
     ``timeout_seconds``: how long this client waits for a reply in all, instead of its own setting.
-    ``traceparent``: the W3C trace context of the caller.
+    ``traceparent``: the W3C trace context of the caller. ``project``: the name space that is asked
+    (``account/project``), instead of the client's own.
     """
 
     request_id: str | None
@@ -28,6 +29,7 @@ class Options(TypedDict, total=False):
     deadline_seconds: float | None
     timeout_seconds: float | None
     traceparent: str | None
+    project: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,32 @@ def clone_run(
     )
 
 
+def migrate_run(
+    run_key: str,
+    episode_key: str,
+    *,
+    tracking_key: str | None = None,
+    model_context: Fields | None = None,
+    execution_context: Fields | None = None,
+    ephemeral: bool | None = None,
+    at_seq: int | None = None,
+    **options: Unpack[Options],
+) -> Call[Run]:
+    """Copy a run as ``clone_run`` does, into the scope of an episode; its user stays."""
+    return _call(
+        "migrate_run",
+        _run,
+        options,
+        run_key=run_key,
+        episode_key=episode_key,
+        tracking_key=tracking_key,
+        model_context=model_context,
+        execution_context=execution_context,
+        ephemeral=ephemeral,
+        at_seq=at_seq,
+    )
+
+
 def call_operation(
     run_key: str | None = None,
     name: str | None = None,

@@ -44,6 +44,7 @@ class ClientSettings:
     resend_seconds: float = 10.0
     max_message_bytes: int = MAX_MESSAGE_BYTES
     actor: Actor | Fields | None = None
+    project: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that can never be met."""
@@ -80,6 +81,7 @@ class Exchange:
             "deadline_seconds": call.options.get("deadline_seconds"),
             "actor": None if actor is None else to_wire(actor),
             "traceparent": call.options.get("traceparent"),
+            "project": call.options.get("project") or settings.project,
         }
         return {
             "version": VERSION,

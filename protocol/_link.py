@@ -112,3 +112,19 @@ class Link:
             self._socket.close()
             if self._owns_context:
                 self._context.term()
+
+
+def curve_keys(
+    server_key: bytes | None, public_key: bytes | None, secret_key: bytes | None
+) -> tuple[bytes, bytes, bytes] | None:
+    """The keys of a client, or None for a connection without CURVE.
+
+    Raises:
+        ValueError: some are given and some are not.
+
+    """
+    if server_key is None and public_key is None and secret_key is None:
+        return None
+    if server_key is None or public_key is None or secret_key is None:
+        raise ValueError("CURVE needs server_key, public_key and secret_key")
+    return server_key, public_key, secret_key

@@ -23,7 +23,7 @@ import zmq
 from protocol import _calls
 from protocol._call import Call, Fields
 from protocol._exchange import ClientSettings, Exchange, match
-from protocol._link import Link
+from protocol._link import Link, curve_keys
 from protocol.codec import MAX_MESSAGE_BYTES
 from protocol.entities import Actor
 from protocol.errors import ProtocolError
@@ -48,6 +48,7 @@ class _Worker:
         resend_seconds: float = 10.0,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         actor: Actor | Fields | None = None,
+        project: str | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         server_key: bytes | None = None,
         public_key: bytes | None = None,
@@ -58,15 +59,17 @@ class _Worker:
         ``endpoint``: where the worker's ROUTER is. ``timeout_seconds``: how long a request waits for its reply
         in all, repetitions included. ``resend_seconds``: after how long without a reply it is sent again.
         ``max_message_bytes``: the largest body, in both directions. ``actor``: who asks, unless a request says
-        otherwise. ``context``: a ZeroMQ context that stays the caller's; without one the client has its own.
+        otherwise; so ``project``, the name space that is asked. ``context``: a ZeroMQ context that stays the caller's; without one the client has its own.
         ``server_key``, ``public_key``, ``secret_key``: CURVE keys (z85), all three or none.
 
         Raises:
             ValueError: the endpoint, a key or a limit makes no sense.
 
         """
-        self._settings = ClientSettings(endpoint, timeout_seconds, resend_seconds, max_message_bytes, actor)
-        self._link = Link(self._settings, context, _curve_keys(server_key, public_key, secret_key))
+        self._settings = ClientSettings(
+            endpoint, timeout_seconds, resend_seconds, max_message_bytes, actor, project
+        )
+        self._link = Link(self._settings, context, curve_keys(server_key, public_key, secret_key))
         self._prepare()
 
     def _prepare(self) -> None:
@@ -76,16 +79,6 @@ class _Worker:
     def endpoint(self) -> str:
         """Where this client asks."""
         return self._settings.endpoint
-
-
-def _curve_keys(
-    server_key: bytes | None, public_key: bytes | None, secret_key: bytes | None
-) -> tuple[bytes, bytes, bytes] | None:
-    if server_key is None and public_key is None and secret_key is None:
-        return None
-    if server_key is None or public_key is None or secret_key is None:
-        raise ValueError("CURVE needs server_key, public_key and secret_key")
-    return server_key, public_key, secret_key
 
 
 def _describe(method: Callable[..., Any], build: Callable[..., Any]) -> None:
@@ -132,6 +125,7 @@ class Client(_Worker):
     restore_run = _blocking(_calls.restore_run)
     rewind_run = _blocking(_calls.rewind_run)
     clone_run = _blocking(_calls.clone_run)
+    migrate_run = _blocking(_calls.migrate_run)
     call_operation = _blocking(_calls.call_operation)
     read_variables = _blocking(_calls.read_variables)
     write_variables = _blocking(_calls.write_variables)
@@ -260,6 +254,7 @@ class AsyncClient(_Worker):
     restore_run = _awaitable(_calls.restore_run)
     rewind_run = _awaitable(_calls.rewind_run)
     clone_run = _awaitable(_calls.clone_run)
+    migrate_run = _awaitable(_calls.migrate_run)
     call_operation = _awaitable(_calls.call_operation)
     read_variables = _awaitable(_calls.read_variables)
     write_variables = _awaitable(_calls.write_variables)

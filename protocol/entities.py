@@ -11,6 +11,8 @@ RUN_KEY: Final = re.compile(r"[0-9A-Za-z]{36}")
 
 RunKey = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{36}$")]
 Key = Annotated[str, Field(min_length=1, max_length=128)]
+ProjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64}$")]
+"""``account/project``: a name space of runs with models of its own. The default project has no name."""
 
 
 class Entity(BaseModel):
@@ -125,6 +127,7 @@ class Run(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     run_key: str
+    project: str | None = None
     scope: dict[str, Any]
     permit: dict[str, Any]
     morphology: str

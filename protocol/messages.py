@@ -9,7 +9,18 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocol.actions import Action
-from protocol.entities import Actor, Address, Entity, Key, Morphology, Permit, Ritual, RunKey, Scope
+from protocol.entities import (
+    Actor,
+    Address,
+    Entity,
+    Key,
+    Morphology,
+    Permit,
+    ProjectName,
+    Ritual,
+    RunKey,
+    Scope,
+)
 
 VERSION = 1
 MAX_RUN_KEYS = 1000
@@ -34,6 +45,12 @@ class Request(Entity):
     deadline_seconds: Seconds | None = None
     actor: Actor | None = None
     traceparent: Annotated[str, Field(max_length=128)] | None = None
+    project: ProjectName | None = None
+
+    @property
+    def project_name(self) -> str:
+        """The project that a request names; "" is the default one, or that of the run it names."""
+        return self.project or ""
 
 
 class RunRequest(Request):
@@ -80,6 +97,12 @@ class Drain(Request):
 
     type: Literal["drain"]
     grace_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Drain":
+        if self.project is not None:
+            raise ValueError("project: a drain is of the whole worker; leave project out")
+        return self
 
 
 class CreateRun(Request):
@@ -181,16 +204,28 @@ class RewindRun(RunRequest):
         return self
 
 
-class CloneRun(RunRequest):
-    """Copy a run, as it is or as it was at ``at_seq``, under a new key."""
+class CopyRequest(RunRequest):
+    """Copy a run, as it is or as it was at ``at_seq``, under a new key; the source stays as it is."""
 
     changes_state: ClassVar[bool] = True
-    type: Literal["clone_run"]
     tracking_key: Key | None = None
     model_context: Context | None = None
     execution_context: Context | None = None
     ephemeral: bool | None = None
     at_seq: int | None = None
+
+
+class CloneRun(CopyRequest):
+    """A copy in the scope of its source."""
+
+    type: Literal["clone_run"]
+
+
+class MigrateRun(CopyRequest):
+    """A copy in the scope of an episode."""
+
+    type: Literal["migrate_run"]
+    episode_key: Key
 
 
 class CallOperation(RitualRequest):
@@ -298,6 +333,7 @@ AnyRequest = Annotated[
     | RestoreRun
     | RewindRun
     | CloneRun
+    | MigrateRun
     | CallOperation
     | ReadVariables
     | WriteVariables

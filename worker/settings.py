@@ -11,7 +11,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -20,7 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from protocol.entities import Ritual
+from protocol.entities import ProjectName, Ritual
 
 MEMORY = ":memory:"
 ENV_PREFIX: Final = "MODEL_WORKER_"
@@ -48,6 +56,21 @@ Strings = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 
 class SettingsError(Exception):
     """A setting is unknown, has a wrong type, or is not allowed; the message names it and where it stands."""
+
+
+class ProjectSettings(BaseModel):
+    """What a project has of its own; what it does not say, it has from the worker's own setting of that name.
+
+    ``live_run_limit`` holds besides the worker's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models_dir: Path
+    default_ritual: Ritual
+    session_timeout_seconds: Seconds
+    event_runs: Literal["all", "allow_channel"]
+    live_run_limit: Positive
 
 
 class Settings(BaseSettings):
@@ -111,6 +134,9 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     log_model_output: bool = False
 
+    # Projects
+    projects: dict[ProjectName, ProjectSettings] = {}
+
     @field_validator("bind")
     @classmethod
     def _endpoints(cls, endpoints: list[str]) -> list[str]:
@@ -126,6 +152,22 @@ class Settings(BaseSettings):
         if endpoint:
             check_endpoint(endpoint)
         return endpoint
+
+    @field_validator("projects", mode="before")
+    @classmethod
+    def _fall_back(cls, projects: Any, info: ValidationInfo) -> Any:
+        """Give each project the worker's own settings for what it leaves out, but for its model root."""
+        if not isinstance(projects, dict):
+            return projects
+        shared = ProjectSettings.model_fields.keys() & info.data.keys() - {"models_dir"}
+        own = {name: info.data[name] for name in shared}
+        return {
+            name: {**own, **given} if isinstance(given, dict) else given for name, given in projects.items()
+        }
+
+    def of_project(self, project: str) -> "Settings | ProjectSettings":
+        """What holds for a project; for the default one (""), and one that is not served, the worker's own."""
+        return self.projects.get(project, self)
 
     @classmethod
     def settings_customise_sources(

@@ -3,6 +3,7 @@
 What a host cannot offer is not skipped: there the worker must refuse, naming what is missing.
 """
 
+import configparser
 import importlib.metadata
 import os
 import re
@@ -373,3 +374,54 @@ def test_a_model_learns_of_a_refusal_as_an_exception_of_its_own(launch: Any, mod
         with pytest.raises(ProtocolError) as caught:
             client.call_operation(key, "look", [])
         assert caught.value.information["type"] == "TypeError"
+
+
+# The recipes under config/
+
+
+def with_capabilities(*names: str) -> tuple[str, ...]:
+    """Start a program as with a container's or unit's bounding set and no new privileges."""
+    kept = ",".join(["-all", *(f"+{name.lower()}" for name in names)])
+    return ("setpriv", "--no-new-privs", f"--bounding-set={kept}", "--inh-caps=-all")
+
+
+@needs_root
+def test_strict_holds_with_the_capabilities_of_the_container_and_with_none_less(
+    launch: Any, models: Path
+) -> None:
+    names = re.findall(r"--cap-add=(\w+)", (REPOSITORY / "config" / "Containerfile").read_text())
+    if not CAN_GIVE_UIDS:
+        pytest.skip("this host grants root no mounts, whatever the recipe says")
+    served = launch(models, program=(*with_capabilities(*names), *PROGRAM), MODEL_WORKER_SANDBOX="strict")
+    with served.client() as client:
+        assert_level(served, client, "strict", "uid", holds=True)
+        assert_walls(client, used(client))
+    assert served.stop() == 0
+    for missing in names:
+        fewer = [name for name in names if name != missing]
+        refused = launch(
+            models, program=(*with_capabilities(*fewer), *PROGRAM), MODEL_WORKER_SANDBOX="strict"
+        )
+        assert refused.ready == "", f"without {missing}"
+        assert refused.process.wait(30) == 1
+        assert "the sandbox level strict does not hold on this host" in refused.log.read_text()
+
+
+@needs_root
+def test_strict_holds_for_the_user_of_the_unit(launch: Any, models: Path, public_python: str) -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[method-assign,assignment]  # names of directives keep their case
+    unit.read(REPOSITORY / "config" / "model-worker.service")
+    service = unit["Service"]
+    assert (service["CapabilityBoundingSet"], service["NoNewPrivileges"]) == ("", "yes")
+    assert set(service["RestrictNamespaces"].split()) == {"user", "mnt", "net", "ipc"}
+    drop = ("setpriv", f"--reuid={ORDINARY_UID}", f"--regid={ORDINARY_UID}", "--clear-groups")
+    if not can(*drop, *AS_USER, "true"):
+        pytest.skip("this host allows ordinary users no name spaces, which the unit says it needs")
+    os.chown(launch.folder, ORDINARY_UID, ORDINARY_UID)
+    program = (*drop, *with_capabilities()[1:], public_python, "-m", "worker.cli.main")
+    served = launch(models, data=str(launch.folder / "data"), program=program, cwd=Path("/"), PYTHONPATH="")
+    with served.client() as client:
+        assert_level(served, client, "strict", "userns", holds=True)
+        assert_walls(client, used(client))
+    assert served.stop() == 0

@@ -38,6 +38,7 @@ FULL: dict[str, Any] = {
     "seed": 2**63 - 1,
     "cloned_from": "parent",
     "compare_after_seq": 1,
+    "project": "a/b",
     "scope": {"scope_boundary": "WORLD", "scope_key": "s", "user_key": "u"},
 }
 
@@ -95,7 +96,7 @@ def test_claims_raise_the_epoch_one_by_one_and_nothing_else(on_store: OnStore, r
 def test_update_stores_what_the_edit_returns_and_its_rendering(on_store: OnStore, run: Run) -> None:
     async def scenario(store: Store) -> None:
         await store.create(Creation(run(), ()))
-        edited = {name: value for name, value in FULL.items() if name not in ("epoch", "seed")}
+        edited = {name: value for name, value in FULL.items() if name not in ("epoch", "seed", "project")}
         request = StoredRequest("edit", "run", DIGEST)
 
         new = await store.update(

@@ -11,7 +11,7 @@ import pytest
 from worker.channel import pack
 from worker.log.base import Append, Creation, Rewind, RunPage, Store
 from worker.log.sqlite_files import DATABASE_FILE, Migration, migrate, migrations, open_files
-from worker.log.sqlite_query import page_sql, search, where_of
+from worker.log.sqlite_query import condition_of, page_sql, search
 from worker.runs.filters import parse_filter, parse_sort
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
@@ -63,6 +63,22 @@ def test_a_filter_finds_its_runs_in_the_order_of_their_keys(
         page = await find(store, where)
         assert keys(page) == found.split()
         assert page.total == len(found.split())
+
+    on_store(scenario)
+
+
+def test_a_query_finds_the_runs_of_its_project_only(on_store: OnStore, run: Callable[..., RunRecord]) -> None:
+    async def scenario(store: Store) -> None:
+        projects = ("", "a/b", "a/c", "a/b", "")
+        for number, project in enumerate(projects):
+            row = run(f"r{number}", project=project, tracking_key="t", created_us=9 - number)
+            await store.create(Creation(row, (), records={"x": pack(number)}, metadata={"y": 1}))
+        for project, found in (("", "r0 r4"), ("a/b", "r1 r3"), ("a/c", "r2"), ("a/d", ""), ("a/B", "")):
+            for where in ("", "run.trackingKey=t", "var.x>=0", "[var.x>=0;meta.y=2]", "run.marked=false"):
+                page = await find(store, where, project=project)
+                assert (keys(page), page.total) == (found.split(), len(found.split()))
+                newest = await find(store, where, "run.created", project=project)
+                assert keys(newest) == found.split()[::-1]
 
     on_store(scenario)
 
@@ -146,7 +162,7 @@ def test_what_is_written_later_is_found(
 
 def plan(db: sqlite3.Connection, where: str, *, few: bool, sort: str = "") -> str:
     query = RunQuery(where=parse_filter(where), sort=parse_sort(sort))
-    text, values = where_of(query.where, few=few)
+    text, values = condition_of(query, few=few)
     rows = db.execute(f"EXPLAIN QUERY PLAN {page_sql(query, text, few=few)}", [*values, 10, 0]).fetchall()
     return "\n".join(row[-1] for row in rows if row[-1] != "SCAN matching")
 
@@ -198,7 +214,37 @@ def test_where_runs_are_few_their_values_are_looked_up_by_key(
 
 
 def test_the_newest_runs_are_found_without_sorting_all(db: sqlite3.Connection) -> None:
-    assert "SCAN run USING INDEX run_by_created" in plan(db, "", few=False, sort="-run.created")
+    found = plan(db, "", few=False, sort="-run.created")
+    assert "USING INDEX run_by_created (project=?)" in found
+    assert "B-TREE FOR ORDER BY" not in found
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    (
+        (
+            "run.scopeKey=s;run.modelFile=m;run.scopeBoundary=GROUP",
+            "scope (project=? AND scope_key=? AND scope_bound",
+        ),
+        ("run.groupName=g;run.scopeBoundary=GROUP", "group (project=? AND group_name=? AND scope_boundary=?"),
+        ("run.userKey=u", "user (project=? AND user_key=?"),
+        ("run.trackingKey=t;var.x=1", "tracking_key (project=? AND tracking_key=?"),
+        ("run.modelFile=m", "model_file (project=? AND model_file=?"),
+        ("run.created>2026-01-01", "created (project=? AND created_us>?"),
+        ("run.marked=true", "project (project=?"),
+    ),
+)
+def test_a_condition_on_the_run_uses_its_index_within_the_project(
+    db: sqlite3.Connection, where: str, index: str
+) -> None:
+    assert f"SEARCH run USING INDEX run_by_{index}" in plan(db, where, few=True)
+    assert "SCAN run" not in plan(db, where, few=True)
+
+
+def test_all_runs_of_a_project_are_told_from_an_index(db: sqlite3.Connection) -> None:
+    found = plan(db, "", few=False)
+    assert "INDEX run_by_project (project=?)" in found
+    assert "B-TREE" not in found
 
 
 def test_rows_of_before_can_be_asked_for(tmp_path: Path) -> None:
@@ -219,6 +265,8 @@ def test_rows_of_before_can_be_asked_for(tmp_path: Path) -> None:
     try:
         for where in ("a=5", "b>2025-12-31", "c*=true", "d=null", "e=true"):
             text = f"var.{where};meta.{where};run.groupName=g"
-            assert search(files.searcher, RunQuery(where=parse_filter(text))).total == 1, text
+            page = search(files.searcher, RunQuery(where=parse_filter(text)))
+            assert [found.run.project for found in page.found] == [""], text
+            assert search(files.searcher, RunQuery(where=parse_filter(text), project="a/b")).total == 0
     finally:
         files.close()

@@ -310,6 +310,7 @@ def observe_outage(client: Any, model: str, idle: Sent) -> None:
         ("update_run", {"closed": True}),
         ("update_metadata", {"set": {"a": 1}}),
         ("clone_run", {}),
+        ("migrate_run", {"episode_key": "e"}),
     ):
         assert client.refusal(type_, run_key=idle.run_key, **fields)["code"] == "LOG_UNAVAILABLE", type_
     assert live(client, idle.run_key), "nothing that was refused cost the run its process"

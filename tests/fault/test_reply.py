@@ -46,8 +46,9 @@ def nothing_can_be_written(daemon: Any) -> Iterator[None]:
         ("update_run", {"marked": True}),
         ("rewind_run", {"to_seq": 1}),
         ("clone_run", {}),
+        ("migrate_run", {"episode_key": "e"}),
     ),
-    ids=("create", "call", "failing call", "set", "metadata", "update", "rewind", "clone"),
+    ids=("create", "call", "failing call", "set", "metadata", "update", "rewind", "clone", "migrate"),
 )
 def test_nothing_is_answered_before_it_is_on_disk(
     daemon: Any, model: str, type_: str, fields: dict[str, Any]

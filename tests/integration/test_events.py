@@ -326,6 +326,8 @@ def test_an_ephemeral_copy_of_a_stored_run_tells_nothing(
     with told_daemon.client() as client:
         key = client.create_run(model).run_key
         client.evict_run(key)
+        # No answer waits for this event; once it is read it has been published, too.
+        assert [event["kind"] for event in stored(client, key)] == ["created", "evicted"]
         subscriber = subscribe(told_daemon, topic(key))
         client.restore_run(key, ephemeral=True)
         client.call_operation(key, "add")

@@ -125,7 +125,7 @@ def test_ten_attacks_are_refused(variant: Variant, workspace: Path) -> None:
         assert report["holds"]
         assert len(report["attacks"]) == 10
         assert set(report["attacks"].values()) == {"refused"}
-        assert report["needs"] == {"import": "ok", "model": "ok", "scratch": "ok"}
+        assert report["needs"] == {"import": "ok", "model": "ok", "scratch": "ok", "kill": "ok"}
     else:
         assert not report["holds"]
         assert report["missing"][0].startswith(f"{expected}: ")

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from worker.errors import RequestError
 from worker.log.base import Creation, Store
 from worker.log.memory import MemoryStore
 from worker.log.sqlite import SqliteStore
-from worker.log.sqlite_query import where_of
+from worker.log.sqlite_query import condition_of
 from worker.runs.filters import parse_filter, parse_sort
 from worker.runs.query import ATTRIBUTES, Every, Kind, RunQuery, SortKey
 from worker.runs.record import RunRecord
@@ -42,12 +43,14 @@ SCALARS = (
 )
 TEXTS = st.sampled_from([None, "", "a", "ab", "1", "true", "a*b", "B", "é", "2026-01-01"])
 RUNS = 24
+PROJECTS = ("", "", "a/b")
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The attributes, variables and metadata of a run."""
     attributes = {
+        "project": draw(st.sampled_from(PROJECTS)),
         "tracking_key": draw(TEXTS),
         "marked": draw(st.booleans()),
         "model_version": draw(st.sampled_from([None, 1.0, 2.5])),
@@ -168,7 +171,11 @@ def test_sql_finds_what_looking_at_every_run_finds(both: Both, contents: Any, qu
         if where is None:
             continue
         query = RunQuery(where, tuple(sort), first, count, variables=("x",), metadata=("y",))
-        assert both.runner.run(both.sqlite.query(query)) == both.runner.run(both.memory.query(query)), text
+        for project in set(PROJECTS):
+            asked = replace(query, project=project)
+            found = both.runner.run(both.sqlite.query(asked))
+            assert found == both.runner.run(both.memory.query(asked)), text
+            assert {one.run.project for one in found.found} <= {project}
 
 
 @settings(max_examples=40, deadline=None)
@@ -186,7 +193,7 @@ def test_both_forms_of_sql_find_it(both: Both, contents: Any, filters: Any) -> N
         wanted = {found.run.run_key for found in both.runner.run(both.memory.query(RunQuery(where))).found}
         files = both.sqlite._files  # type: ignore[attr-defined]
         for few in (True, False):
-            condition, values = where_of(where, few=few)
+            condition, values = condition_of(RunQuery(where), few=few)
             rows = files.searcher.execute(f"SELECT run_key FROM run WHERE {condition}", values).fetchall()
             assert {row[0] for row in rows} == wanted, (text, few)
         assert {

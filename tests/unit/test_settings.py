@@ -43,7 +43,7 @@ def test_the_shipped_comments_tell_the_defaults() -> None:
         value = re.search(r"^(\w+) = (.*)$", block, re.MULTILINE)
         if value:
             comment = " ".join(line.strip("# ") for line in block.splitlines() if line.startswith("#"))
-            default = re.search(r"Default: (\[.*?\]|\".*?\"|true|false|[\d.]*\d)", comment)
+            default = re.search(r"Default: (\[.*?\]|\{\}|\".*?\"|true|false|[\d.]*\d)", comment)
             assert default, f"no default in the comment of {value[1]}"
             told[value[1]] = (default[1], value[2])
     assert set(told) == set(Settings.model_fields)
@@ -246,3 +246,94 @@ def test_settings_of_events_that_make_no_sense_are_refused(name: str, value: Any
     with pytest.raises(SettingsError, match=words) as raised:
         Settings.load(**{name: value})
     assert f"setting {name}" in str(raised.value)
+
+
+PROJECTS = """
+default_ritual = "REVIVE"
+event_runs = "allow_channel"
+session_timeout_seconds = 60
+live_run_limit = 50
+
+[projects."acme/supply"]
+models_dir = "/srv/supply"
+session_timeout_seconds = 5
+live_run_limit = 3
+
+[projects."acme/Demand_2-x"]
+models_dir = "/srv/demand"
+default_ritual = "NONE"
+event_runs = "all"
+"""
+
+
+def test_a_project_has_the_worker_s_own_settings_for_what_it_leaves_out(tmp_path: Path) -> None:
+    settings = Settings.load(written(tmp_path, PROJECTS))
+    supply, demand = settings.of_project("acme/supply"), settings.of_project("acme/Demand_2-x")
+    assert (supply.models_dir, demand.models_dir) == (Path("/srv/supply"), Path("/srv/demand"))
+    assert (supply.default_ritual, demand.default_ritual) == (Ritual.REVIVE, Ritual.NONE)
+    assert (supply.event_runs, demand.event_runs) == ("allow_channel", "all")
+    assert (supply.session_timeout_seconds, demand.session_timeout_seconds) == (5, 60)
+    assert (supply.live_run_limit, demand.live_run_limit) == (3, 50)
+    for other in ("", "acme/elsewhere"):
+        own = settings.of_project(other)
+        assert (own.default_ritual, own.session_timeout_seconds) == (Ritual.REVIVE, 60)
+
+
+def test_projects_of_the_environment_join_those_of_the_file_and_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = '{"acme/supply": {"live_run_limit": 9}, "x/y": {"models_dir": "/srv/y"}}'
+    monkeypatch.setenv("MODEL_WORKER_PROJECTS", given)
+    projects = Settings.load(written(tmp_path, PROJECTS)).projects
+    assert set(projects) == {"acme/supply", "acme/Demand_2-x", "x/y"}
+    assert (projects["acme/supply"].live_run_limit, projects["acme/supply"].session_timeout_seconds) == (9, 5)
+    assert projects["x/y"].live_run_limit == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    (
+        ('[projects."acme"]\nmodels_dir = "m"', "acme"),
+        ('[projects."a/b/c"]\nmodels_dir = "m"', "a/b/c"),
+        ('[projects."a b/c"]\nmodels_dir = "m"', "a b/c"),
+        ('[projects."a/b"]\nlive_run_limit = 1', "projects.a/b.models_dir"),
+        ('[projects."a/b"]\nmodels_dir = "m"\nmodel_dir = "m"', "projects.a/b.model_dir"),
+        ('[projects."a/b"]\nmodels_dir = "m"\npermits = "ignore"', "projects.a/b.permits"),
+        ('[projects."a/b"]\nmodels_dir = 5', "projects.a/b.models_dir"),
+        ('[projects."a/b"]\nmodels_dir = "m"\nlive_run_limit = 0', "greater than 0"),
+        ('[projects."a/b"]\nmodels_dir = "m"\ndefault_ritual = "EXILE"', "projects.a/b.default_ritual"),
+        ('[projects."a/b"]\nmodels_dir = "m"\nevent_runs = "some"', "allow_channel"),
+        ('[projects]\n"a/b" = "m"', "projects.a/b"),
+        ('projects = "a/b"', "projects"),
+    ),
+)
+def test_a_project_that_makes_no_sense_is_refused_naming_it(text: str, words: str, tmp_path: Path) -> None:
+    config = written(tmp_path, text)
+    with pytest.raises(SettingsError) as raised:
+        Settings.load(config)
+    assert str(raised.value).startswith("setting projects")
+    assert str(config) in str(raised.value)
+    assert words in str(raised.value)
+
+
+def test_projects_that_are_broken_json_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_WORKER_PROJECTS", '{"a/b": ')
+    with pytest.raises(SettingsError, match="projects"):
+        Settings.load()
+
+
+def test_the_shipped_example_of_a_project_can_be_used(tmp_path: Path) -> None:
+    text = SHIPPED.read_text().replace("projects = {}\n", "")
+    config = written(
+        tmp_path,
+        re.sub(
+            r"^# (\[projects|models_dir|default_ri|session|event_r|live)", r"\1", text, flags=re.MULTILINE
+        ),
+    )
+    assert Settings.load(config).projects["acme/supply"].model_dump() == {
+        "models_dir": Path("/srv/acme/supply"),
+        "default_ritual": Ritual.REVIVE,
+        "session_timeout_seconds": 600.0,
+        "event_runs": "allow_channel",
+        "live_run_limit": 100,
+    }

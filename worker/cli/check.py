@@ -14,12 +14,14 @@ from rich.console import Console
 
 from protocol.client import Client
 from protocol.errors import ErrorCode, ProtocolError
+from worker.cli import host
 from worker.cli.ctx2 import ContextFile
 from worker.cli.findings import Finding, Report, Severity, show
 from worker.cli.local import LocalWorker, LocalWorkerError, environment, program
 from worker.cli.roundtrip import Played, play, shown
 from worker.cli.script import ScriptError, default_script, read_script, signature
 from worker.cli.source import Source, from_json
+from worker.process.isolation import SandboxLevel
 
 TIMEOUT_SECONDS: Final = 300.0
 """Of one request; an operation has its own limit."""
@@ -34,8 +36,14 @@ _STATE_ADVICE: Final = f"{_REPLAY_ADVICE}; if it is no state, begin its name wit
 
 
 def check(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file, or its folder.")],
+    model: Annotated[
+        Path | None, typer.Argument(metavar="MODEL", help="A model file, or its folder.", show_default=False)
+    ] = None,
     *,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox", help="Tell what of the sandbox this host offers; MODEL: a model root."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write a report for programs.")] = False,
 ) -> None:
     """Load a model in the sandbox, play it, restore it, and say what is wrong; exit status 0 if nothing is.
@@ -43,6 +51,14 @@ def check(
     Exit status 1 means problems, 2 that there is no such model. Operations are called without arguments, or as
     the list in check.json beside the model says: [{"name": "step", "arguments": [1], "actor": {...}}].
     """
+    if sandbox:
+        _check_host(model or Path.cwd(), as_json=as_json)
+        return
+    if model is None:
+        sys.stderr.write(
+            "model-worker: name a model file or its folder, or ask with --sandbox for the host\n"
+        )
+        raise typer.Exit(USAGE_STATUS)
     path = (model / "model.py" if model.is_dir() else model).absolute()
     if not path.is_file() or path.suffix != ".py":
         sys.stderr.write(
@@ -55,6 +71,20 @@ def check(
     else:
         show(report, Console(emoji=False, highlight=False))
     if not report.ok:
+        raise typer.Exit(1)
+
+
+def _check_host(models: Path, *, as_json: bool) -> None:
+    """Exit status 1 means that the default level does not hold."""
+    if not models.is_dir():
+        sys.stderr.write(f"model-worker: {models} is no folder; name a model root\n")
+        raise typer.Exit(USAGE_STATUS)
+    reports = host.examine(models)
+    if as_json:
+        sys.stdout.write(json.dumps(host.to_json(reports), indent=2) + "\n")
+    else:
+        host.show(reports, Console(emoji=False, highlight=False))
+    if not reports[SandboxLevel.STRICT].holds:
         raise typer.Exit(1)
 
 

@@ -223,7 +223,7 @@ class RunDirectory(Protocol):
     ) -> RunRecord:
         """Change attributes atomically.
 
-        ``edit`` gets the current row and returns the new one (key, seq, epoch and seed must stay). With
+        ``edit`` gets the current row and returns the new one (key, seq, epoch, seed and project must stay). With
         ``request``, it is stored with ``render(new row)`` as its result. ``tell(old row, new row)`` gives the
         events of it. All run on the store's thread, perhaps twice, and must be pure. Raises RUN_NOT_FOUND and
         whatever ``edit`` raises.

@@ -247,7 +247,8 @@ class MemoryStore:
     async def query(self, query: RunQuery) -> RunPage:
         """The runs that match: each is looked at."""
         self._refuse_closed()
-        matching = [run.record for run in self._runs.values() if holds(query.where, _subject(run))]
+        runs = (run for run in self._runs.values() if run.record.project == query.project)
+        matching = [run.record for run in runs if holds(query.where, _subject(run))]
         page = sort_runs(matching, query.sort)[query.first : query.first + query.count]
         found = (self._found(record.run_key, query) for record in page)
         return RunPage(len(matching), tuple(rules.page_within_bytes(found, query.max_bytes)))

@@ -16,8 +16,8 @@ from worker.runs.record import RunRecord
 Outcomes = list[tuple[str, bytes, bytes]]
 """``(status, action, outcome)`` of the entries that answer a request, in order."""
 
-IMMUTABLE = ("run_key", "seq", "epoch", "seed")
-"""What an edit of a run's row must leave as it is: history and fencing have their own writes."""
+IMMUTABLE = ("run_key", "seq", "epoch", "seed", "project")
+"""What an edit of a run's row must leave as it is: history and fencing have their own writes, the rest never changes."""
 
 
 def check_append(append: Append) -> None:

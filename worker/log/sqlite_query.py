@@ -43,8 +43,8 @@ def search(db: sqlite3.Connection, query: RunQuery) -> RunPage:
     """The page that a query asks for, and the number of all matches, both of one moment."""
     db.execute("BEGIN")
     try:
-        few = _leaves_few(db, query.where)
-        where, values = where_of(query.where, few=few)
+        few = _leaves_few(db, query)
+        where, values = condition_of(query, few=few)
         keys = _rows(db, page_sql(query, where, few=few), [*values, query.count, query.first])
         runs = (_run(db, row["id"]) for row in keys)
         found = tuple(rules.page_within_bytes(_with_values(db, query, runs), query.max_bytes))
@@ -74,6 +74,22 @@ def page_sql(query: RunQuery, where: str, *, few: bool) -> str:
         f"WITH matching AS MATERIALIZED (SELECT run.rowid AS id, {named} FROM run WHERE {where})"  # noqa: S608 - of our own texts
         f" SELECT id, (SELECT count(*) FROM matching) AS total FROM matching ORDER BY {by} LIMIT ? OFFSET ?"
     )
+
+
+def condition_of(query: RunQuery, *, few: bool) -> _Sql:
+    """The condition of a query; ``few`` as for ``where_of``.
+
+    Where the index of a value gives the runs, ``+`` keeps the indexes of the project away: it may hold every run.
+    """
+    text, values = where_of(query.where, few=few)
+    sign = "+" if not few and _needs_value(query.where) else ""
+    return f"{sign}run.project = ? AND {text}", [query.project, *values]
+
+
+def _needs_value(node: Node) -> bool:
+    if isinstance(node, Every):
+        return any(_needs_value(part) for part in node.parts)
+    return isinstance(node, Test) and node.source is not Source.RUN
 
 
 def _is_filtered(query: RunQuery) -> bool:
@@ -133,13 +149,13 @@ def _values(
     return dict(rows.fetchall())
 
 
-def _leaves_few(db: sqlite3.Connection, node: Node) -> bool:
+def _leaves_few(db: sqlite3.Connection, query: RunQuery) -> bool:
     """Whether the conditions that an index on runs answers, and that must hold, leave few of them."""
-    parts = node.parts if isinstance(node, Every) else (node,)
+    parts = query.where.parts if isinstance(query.where, Every) else (query.where,)
     known = [part for part in parts if isinstance(part, Test) and _is_indexed(part)]
     if not known:
         return False
-    where, values = where_of(Every(tuple(known)), few=True)
+    where, values = condition_of(RunQuery(Every(tuple(known)), project=query.project), few=True)
     sql = f"SELECT count(*) FROM (SELECT 1 FROM run WHERE {where} LIMIT ?)"  # noqa: S608 - of our own texts
     ((count,),) = db.execute(sql, [*values, FEW_RUNS + 1]).fetchall()
     return int(count) <= FEW_RUNS

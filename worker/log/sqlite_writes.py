@@ -63,11 +63,11 @@ _INSERT_RUN: Final = (
     " model_language, model_version, model_fingerprint, morphology, scope_boundary, scope_key, user_key,"
     " tracking_key, marked, hidden, closed, allow_channel, ephemeral, perpetual, grammar, cloned_from,"
     " compare_after_seq, scope, permit, execution_context, address, user, group_name,"
-    " episode_name) VALUES (:run_key, :seq, :epoch, :last_operated_us,"
+    " episode_name, project) VALUES (:run_key, :seq, :epoch, :last_operated_us,"
     " :last_modified_us, :created_us, :seed, :model_file, :model_language, :model_version, :model_fingerprint,"
     " :morphology, :scope_boundary, :scope_key, :user_key, :tracking_key, :marked, :hidden, :closed,"
     " :allow_channel, :ephemeral, :perpetual, :grammar, :cloned_from, :compare_after_seq, :scope, :permit, :execution_context,"
-    " :address, :user, :group_name, :episode_name) ON CONFLICT DO NOTHING"
+    " :address, :user, :group_name, :episode_name, :project) ON CONFLICT DO NOTHING"
 )
 _UPDATE_RUN: Final = (
     "UPDATE run SET last_operated_us = :last_operated_us, last_modified_us = :last_modified_us,"

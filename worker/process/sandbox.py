@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -39,6 +40,8 @@ _ADVICE: Final[Mapping[str, str]] = {
     "seccomp": "system call filters are needed, on x86_64 or aarch64; without them only sandbox = "
     '"process-only" is left, which does not hold against hostile authors',
     "folder": "the scratch and model folders must be reachable for the user id of a run (mode o+x all the way)",
+    "kill": "the worker must be able to end runs that have user ids of their own: give it CAP_KILL besides "
+    "CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID",
     "import": "the interpreter cannot be read by the user id of a run: install it where others can read it, or "
     "let choose_isolation use a user name space",
 }
@@ -154,15 +157,28 @@ async def _run(zygote: Zygote, isolation: Isolation, uid: int, bait: _Bait) -> P
         finally:
             theirs.close()
             os.close(output_write)
-        os.close(child.pidfd)
         answer = await _converse(ours, targets)
+        reach = _reach(child.pidfd)
+        os.close(child.pidfd)
         if answer is None:
             ours.close()
             cause = classify_exit(await child.exited, killed_for=None, limits=limits)
             words = (said.read() or b"").decode(errors="replace").strip()
             return ProbeReport(isolation, missing=(_explain(words or cause.message),))
     _, attacks, needs = answer
+    needs |= reach
     return ProbeReport(isolation, attacks, needs, _judge(isolation, attacks, needs, bait.connections))
+
+
+def _reach(pidfd: int) -> dict[str, str]:
+    """Whether the worker may end a process that gave up its identity."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except PermissionError as error:
+        return {"kill": str(error)}
+    except ProcessLookupError:
+        pass
+    return {"kill": _FINE}
 
 
 async def _converse(connection: socket.socket, targets: dict[str, Any]) -> list[Any] | None:

@@ -116,7 +116,7 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """What to look for, and which part of it to give.
+    """What to look for among the runs of one project, and which part of it to give.
 
     ``first`` counts from 0. ``variables`` and ``metadata``: names to give with each run, None for none at all.
     A page ends before what it gives of them exceeds ``max_bytes``, but not before its first run. Runs that the
@@ -130,6 +130,7 @@ class RunQuery:
     variables: tuple[str, ...] | None = None
     metadata: tuple[str, ...] | None = None
     max_bytes: int = 2**63 - 1
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ class RunRecord:
     Times are microseconds since 1970. ``seq`` is the head of the history, ``epoch`` the fencing token of its
     current host, ``seed`` the seed of its random streams (non-negative, below 2**63). Outcomes of entries up to
     ``compare_after_seq`` were recorded under another execution context; a replay need not repeat them.
+    ``project`` is ``account/project``, "" for the default project; it never changes.
     """
 
     run_key: str
@@ -40,3 +41,4 @@ class RunRecord:
     epoch: int = 0
     cloned_from: str | None = None
     compare_after_seq: int = 0
+    project: str = ""

@@ -60,9 +60,7 @@ class StateAccess:
     births: Births
     settings: Settings
 
-    def serve_at_once(
-        self, flight: Flight, request: StateRequest, ritual: Ritual, done: Callable[[Come], None]
-    ) -> bool:
+    def serve_at_once(self, flight: Flight, request: StateRequest, done: Callable[[Come], None]) -> bool:
         """Hand a new request for one run to its process, where that is in memory and nothing stands before it.
 
         ``done`` is told of the end once. False: the request is to be served the long way, nothing was done.
@@ -71,6 +69,7 @@ class StateAccess:
         if host is None or host.incarnation.store.in_outage or self._is_known(request):
             return False
         permission.check(request, host.head.attributes, self.settings)
+        ritual = self._ritual_of(request, host.head.attributes.project)
         work = self._work(flight, request, host.incarnation, host.head.attributes, ritual)
 
         def ended(error: Exception | None) -> None:
@@ -109,7 +108,7 @@ class StateAccess:
             ends=POLICIES[ritual].ends,
         )
 
-    async def serve(self, flight: Flight, request: StateRequest, run_key: str, ritual: Ritual) -> Served:
+    async def serve(self, flight: Flight, request: StateRequest, run_key: str) -> Served:
         """Serve one run's part of a request.
 
         Raises:
@@ -120,9 +119,10 @@ class StateAccess:
             async with self.table.gate(run_key):
                 stored = self.stored(flight, run_key)
                 if stored is not None:
-                    return await self._repeat(request, stored, ritual)
+                    return await self._repeat(request, stored)
                 await self.table.settled(run_key)
                 host, record = await self.locate(request, run_key)
+                ritual = self._ritual_of(request, record.project)
                 access = route(ritual, live=host is not None, closed=record.closed, needs_process=needs)
                 if access is Access.ARCHIVE:
                     return await self._from_archive(request, record, ritual)
@@ -148,21 +148,11 @@ class StateAccess:
                 raise
             return self._performed(request, host, work, ritual, was_live=was_live)
 
-    def ritual_of(self, request: RitualRequest) -> Ritual:
-        """The ritual that a request is served with.
-
-        Raises:
-            RequestError: RITUAL_NOT_ALLOWED.
-        """
-        if request.run_key is not None:
-            return request.ritual or self.settings.default_ritual
-        if request.ritual not in (None, Ritual.EXORCISE):
-            raise RequestError(
-                ErrorCode.RITUAL_NOT_ALLOWED,
-                f"a request to many runs is served with EXORCISE; leave {request.ritual} out, or ask run by run",
-                ritual=str(request.ritual),
-            )
-        return Ritual.EXORCISE
+    def _ritual_of(self, request: RitualRequest, project: str) -> Ritual:
+        """The ritual that a request is served with for a run of a project."""
+        if request.run_key is None:
+            return Ritual.EXORCISE
+        return request.ritual or self.settings.of_project(project).default_ritual
 
     async def locate(self, request: Request, run_key: str) -> tuple[RunHost | None, RunRecord]:
         """The host, if the run is in memory, coming into it or leaving it, and the row of a run.
@@ -193,7 +183,9 @@ class StateAccess:
     def _find_request(self, request_id: str) -> list[StoredRequest]:
         return self.stores.durable.find_request(request_id) + self.stores.ephemeral.find_request(request_id)
 
-    async def _repeat(self, request: StateRequest, stored: StoredRequest, ritual: Ritual) -> Served:
+    async def _repeat(self, request: StateRequest, stored: StoredRequest) -> Served:
+        record = await self.stores.get(stored.run_key)
+        ritual = self._ritual_of(request, record.project)
         outcomes = await self.stores.of(stored.run_key).read_outcomes(stored)
         run = {
             "run_key": stored.run_key,
@@ -219,7 +211,7 @@ class StateAccess:
 
     async def _from_archive(self, request: StateRequest, record: RunRecord, ritual: Ritual) -> Served:
         names = _names_read(request)
-        guards = guards_in_file(self.births.catalog, record.model_file)
+        guards = guards_in_file(self.births.catalogs.of(record.project), record.model_file)
         steps = guarded(request, steps_of(request, ModelContext(), self.settings), guards, record)
         refusal = steps[-1].refusal
         if refusal is not None:
@@ -240,6 +232,20 @@ class StateAccess:
             raise _violated(request, refusal, result)
         run = {"run_key": record.run_key, "served_from": "archive", "ritual": ritual.value, "seq": record.seq}
         return Served(result, run)
+
+
+def check_ritual(request: RitualRequest) -> None:
+    """Refuse a ritual that a request to many runs cannot be served with.
+
+    Raises:
+        RequestError: RITUAL_NOT_ALLOWED.
+    """
+    if request.run_key is None and request.ritual not in (None, Ritual.EXORCISE):
+        raise RequestError(
+            ErrorCode.RITUAL_NOT_ALLOWED,
+            f"a request to many runs is served with EXORCISE; leave {request.ritual} out, or ask run by run",
+            ritual=str(request.ritual),
+        )
 
 
 _KINDS: Final = {kind.value: kind for kind in StepKind}

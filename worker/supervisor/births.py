@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 
 from protocol.errors import ErrorCode
-from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun
+from protocol.messages import CopyRequest, CreateRun, RestoreRun, RewindRun
 from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import ReplayError, RequestError
@@ -18,12 +18,13 @@ from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replaya
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
+from worker.supervisor.catalogs import Catalogs
 from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, refuse_filters
 from worker.supervisor.events import Announcer
 from worker.supervisor.guarding import guard_presets
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
-from worker.supervisor.models import ModelCatalog, ModelSource
+from worker.supervisor.models import ModelSource
 from worker.supervisor.records import boot_entry, cloned_record, new_record, rewind_entry
 from worker.supervisor.table import Stores
 from worker.supervisor.views import run_view
@@ -33,7 +34,7 @@ from worker.supervisor.views import run_view
 class Births:
     """Builds incarnations; nothing is started or written before a host executes them."""
 
-    catalog: ModelCatalog
+    catalogs: Catalogs
     stores: Stores
     settings: Settings
     sandbox: str
@@ -43,9 +44,9 @@ class Births:
         """A new run.
 
         Raises:
-            RequestError: MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
+            RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
         """
-        model = self.catalog.find(request.model_file)
+        model = self.catalogs.of(request.project_name).find(request.model_file)
         context, raw = model.effective_context(request.model_context)
         execution = request.execution_context or {}
         presets = execution_context("execution_context", execution).presets
@@ -99,7 +100,7 @@ class Births:
         """A run from its history, as its log has it; ``digest`` is that of the request, where there is one.
 
         Raises:
-            RequestError: MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
+            RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
         """
         given = None if request is None else request.execution_context
         recast = bool(given)  # an empty one is none: Epicenter's clients always send one
@@ -121,7 +122,7 @@ class Births:
             return await store.update(row.run_key, edit, stored, self._rendered, tell)
 
         override = None if request is None else request.model_context
-        context, _ = self.catalog.find(record.model_file).effective_context(override)
+        context, _ = self._model(record).effective_context(override)
         if request is not None:
             guard_presets(request, context, record.scope, execution, record.execution_context)
         source = self.stores.durable if shadow else store
@@ -154,7 +155,7 @@ class Births:
         Raises:
             RequestError: REWIND_INVALID, MODEL_NOT_FOUND, INVALID_CONTEXT; nothing was changed.
         """
-        model = self.catalog.find(record.model_file)
+        model = self._model(record)
         context, _ = model.effective_context(request.model_context)
         refuse_filters(context)
         marker = context.restorations.rewind
@@ -200,7 +201,7 @@ class Births:
             shadow=shadow,
         )
 
-    async def clone(self, source: RunRecord, request: CloneRun, digest: bytes) -> Incarnation:
+    async def clone(self, source: RunRecord, request: CopyRequest, digest: bytes) -> Incarnation:
         """A new run with the state that ``source`` has, or had at ``at_seq``.
 
         Raises:
@@ -221,7 +222,7 @@ class Births:
             async for page in pages(source_store, source.run_key, at_seq)
             for entry in page
         ]
-        context, _ = self.catalog.find(source.model_file).effective_context(request.model_context)
+        context, _ = self._model(source).effective_context(request.model_context)
         guard_presets(request, context, source.scope, execution, source.execution_context)
         entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
         at_seq = len(entries)
@@ -279,6 +280,9 @@ class Births:
 
     # Shared by all that replay
 
+    def _model(self, record: RunRecord) -> ModelSource:
+        return self.catalogs.of(record.project).find(record.model_file)
+
     async def _replaying(
         self,
         origin: Origin,
@@ -298,7 +302,7 @@ class Births:
 
         ``at_head``: its state is that of the head of the history, as the archive is.
         """
-        model = self.catalog.find(record.model_file)
+        model = self._model(record)
         context, raw = model.effective_context(model_override)
         presets = execution_context("execution_context", execution).presets
         source = self.stores.durable if shadow else store

@@ -145,7 +145,7 @@ class Announcer:
         return (NewEvent(EventKind.OUTPUT, at_us, pack(body)),)
 
     def _tells(self, row: RunRecord) -> bool:
-        return row.allow_channel or self.settings.event_runs == "all"
+        return row.allow_channel or self.settings.of_project(row.project).event_runs == "all"
 
     def _opted(self, row: RunRecord, event: NewEvent) -> tuple[NewEvent, ...]:
         return (event,) if self._tells(row) else ()

@@ -68,7 +68,6 @@ class RunHost:
         self.incarnation = incarnation
         self.run_key = incarnation.run_key
         self._services = services
-        self._settings = services.settings
         self.log = services.log.bind(run_key=incarnation.run_key)
         self.run = Run(incarnation.origin, inbox_limit=services.settings.inbox_limit)
         self.head = Head(incarnation.record)
@@ -389,8 +388,9 @@ class RunHost:
 
     def _rest(self) -> None:
         self._services.memory.rests(self)
-        if not self.head.attributes.perpetual:
-            self._rests_until.set(self._settings.session_timeout_seconds)
+        row = self.head.attributes
+        if not row.perpetual:
+            self._rests_until.set(self._services.settings.of_project(row.project).session_timeout_seconds)
 
     def _live_handle(self) -> ProcessHandle:
         if self._handle is None:

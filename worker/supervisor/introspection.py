@@ -180,14 +180,16 @@ class Introspector:
         Raises:
             WorkerError: MODEL_NOT_FOUND, INVALID_CONTEXT, or why its process could not tell.
         """
-        incarnation = self._births.create(_as_if_created(request, request.model_file, {}), b"")
+        incarnation = self._births.create(
+            _as_if_created(request, request.model_file, {}, request.project), b""
+        )
         return await self._answer(incarnation, still_wanted)
 
     async def of_run(
         self, request: IntrospectRun, record: RunRecord, still_wanted: Callable[[], None]
     ) -> dict[str, Any]:
         """The body of the reply for the model of a run, loaded as it was for the run; raises as ``of_model``."""
-        created = _as_if_created(request, record.model_file, record.execution_context)
+        created = _as_if_created(request, record.model_file, record.execution_context, record.project or None)
         incarnation = self._births.create(created, b"")
         row = replace(incarnation.record, run_key=record.run_key, seed=record.seed)
         return await self._answer(replace(incarnation, record=row), still_wanted)
@@ -214,11 +216,12 @@ class Introspector:
 
 
 def _as_if_created(
-    request: IntrospectModel | IntrospectRun, model_file: str, execution: dict[str, Any]
+    request: IntrospectModel | IntrospectRun, model_file: str, execution: dict[str, Any], project: str | None
 ) -> CreateRun:
     return CreateRun(
         type="create_run",
         request_id=request.request_id,
+        project=project,
         model_file=model_file,
         execution_context=execution,
         ephemeral=True,

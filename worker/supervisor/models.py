@@ -59,6 +59,11 @@ class ModelSource:
     context: dict[str, Any]
     context_name: str
 
+    @property
+    def place(self) -> str:
+        """The absolute path of the file; another project may have another model of the same name."""
+        return str(self.folder / self.file)
+
     def effective_context(self, override: dict[str, Any] | None) -> tuple[ModelContext, dict[str, Any]]:
         """The ctx2 file overlaid with a request's model context; judged, and as a raw map.
 

@@ -1,11 +1,11 @@
-"""Whether the actor of a request may do what it asks of a run: the one place where permits are judged."""
+"""Whether a request may do what it asks of a run: the one place where its project and permits are judged."""
 
 from typing import Final
 
 from protocol.actions import Get
 from protocol.errors import ErrorCode
 from protocol.messages import (
-    CloneRun,
+    CopyRequest,
     GetRun,
     IntrospectRun,
     PerformActions,
@@ -20,12 +20,13 @@ from worker.errors import RequestError
 from worker.runs.permits import Right, denial
 from worker.runs.record import RunRecord
 from worker.settings import Settings
+from worker.supervisor.table import not_found
 
-_READS: Final = (GetRun, ReadVariables, ReadMetadata, ReadHistory, ReadEvents, IntrospectRun, CloneRun)
+_READS: Final = (GetRun, ReadVariables, ReadMetadata, ReadHistory, ReadEvents, IntrospectRun, CopyRequest)
 
 
 def right_of(request: Request) -> Right:
-    """What a request to a run needs; a clone only looks at its source."""
+    """What a request to a run needs; a clone or migration only looks at its source."""
     if isinstance(request, _READS):
         return Right.READ
     if isinstance(request, PerformActions) and all(isinstance(action, Get) for action in request.actions):
@@ -37,8 +38,11 @@ def check(request: Request, record: RunRecord, settings: Settings) -> None:
     """Judge a request to the run of ``record`` before anything of it is done.
 
     Raises:
-        RequestError: PERMIT_VIOLATION; nothing happened.
+        RequestError: RUN_NOT_FOUND for a run of another project than the request names, PERMIT_VIOLATION;
+            nothing happened.
     """
+    if request.project is not None and request.project != record.project:
+        raise not_found(record.run_key)
     actor = request.actor
     if actor is None or actor.role is None or settings.permits == "ignore":
         return

@@ -61,6 +61,7 @@ def run_query(request: QueryRuns, settings: Settings) -> RunQuery:
         variables=None if request.variables is None else tuple(request.variables),
         metadata=None if request.metadata is None else tuple(request.metadata),
         max_bytes=settings.max_message_bytes // PAGE_SHARE,
+        project=request.project_name,
     )
 
 

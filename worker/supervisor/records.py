@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from protocol.entities import Scope, ScopeBoundary
-from protocol.messages import CloneRun, CreateRun, RestoreRun, RewindRun, UpdateRun
+from protocol.errors import ErrorCode
+from protocol.messages import CopyRequest, CreateRun, MigrateRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import outcome_digest, pack
 from worker.clock import now_us
+from worker.errors import RequestError
 from worker.runs.contexts import ModelContext
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
 from worker.runs.identity import run_key
@@ -18,13 +20,18 @@ from worker.supervisor.models import ModelSource
 
 LANGUAGE: Final = "PYTHON_3"
 DEFAULT_SCOPE: Final = Scope(scope_boundary=ScopeBoundary.PROJECT, scope_key="default")
+_OF_ONE_EPISODE: Final = ("episode_name", "world_key")
 NOTHING: Final = pack(None)
 
 
 def new_record(
     request: CreateRun, model: ModelSource, context: ModelContext, execution: dict[str, Any]
 ) -> RunRecord:
-    """The row of a run that a request creates."""
+    """The row of a run that a request creates.
+
+    Raises:
+        RequestError: INVALID_REQUEST for an address in another project.
+    """
     at_us = now_us()
     actor = request.actor
     scope = request.scope or DEFAULT_SCOPE
@@ -53,20 +60,35 @@ def new_record(
         ephemeral=request.ephemeral,
         perpetual=request.perpetual,
         grammar=request.grammar,
-        address=None
-        if request.address is None
-        else request.address.model_dump(mode="json", exclude_none=True),
+        address=_address(request),
         user=None if actor is None or actor.user_key is None else {"user_key": actor.user_key},
         epoch=1,
+        project=request.project_name,
     )
 
 
+def _address(request: CreateRun) -> dict[str, Any] | None:
+    """The address of a new run; that of a named project holds its account and project."""
+    given = None if request.address is None else request.address.model_dump(mode="json", exclude_none=True)
+    if request.project is None:
+        return given
+    address = given or {}
+    account, project = request.project.split("/")
+    for name, own in (("account_short_name", account), ("project_short_name", project)):
+        if address.setdefault(name, own) != own:
+            message = f"address.{name}: it must be {own}, as in the run's project, or be left out"
+            raise RequestError(ErrorCode.INVALID_REQUEST, message, path=f"address.{name}")
+    return address
+
+
 def cloned_record(
-    source: RunRecord, request: CloneRun, execution: dict[str, Any], at_seq: int, *, ephemeral: bool
+    source: RunRecord, request: CopyRequest, execution: dict[str, Any], at_seq: int, *, ephemeral: bool
 ) -> RunRecord:
     """The row of a clone: the source's, but for what is its own."""
     at_us = now_us()
     recast = bool(request.execution_context)
+    if isinstance(request, MigrateRun):
+        source = _migrated(source, request.episode_key)
     return replace(
         source,
         run_key=run_key(at_us, secrets.token_bytes(10)),
@@ -84,6 +106,13 @@ def cloned_record(
         cloned_from=source.run_key,
         compare_after_seq=at_seq if recast else min(source.compare_after_seq, at_seq),
     )
+
+
+def _migrated(source: RunRecord, episode_key: str) -> RunRecord:
+    """A row in another episode. What its address said of the old place is left out: the worker knows no other."""
+    place = {"scope_boundary": ScopeBoundary.EPISODE.value, "scope_key": episode_key}
+    stays = {name: value for name, value in (source.address or {}).items() if name not in _OF_ONE_EPISODE}
+    return replace(source, scope={**source.scope, **place}, address=stays or None)
 
 
 def boot_entry(

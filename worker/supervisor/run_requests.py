@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from protocol.messages import CloneRun, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
+from protocol.messages import CopyRequest, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import pack
 from worker.errors import WorkerError
 from worker.log.base import NewEvent, StoredRequest
@@ -108,8 +108,8 @@ class RunRequests:
         await performed
         return self._shown(host, "restored")
 
-    async def clone(self, flight: Flight, request: CloneRun) -> dict[str, Any]:
-        """A new run with the state that another has or had."""
+    async def clone(self, flight: Flight, request: CopyRequest) -> dict[str, Any]:
+        """A new run with the state that another has or had, in its scope or in that of an episode."""
         async with self._table.gate(request.run_key):
             stored = self._access.stored(flight, None)
             if stored is not None:

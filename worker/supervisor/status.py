@@ -11,6 +11,7 @@ from worker.log.base import Store
 from worker.process.pool import ZygotePool
 from worker.runs.stimuli import ProcessState
 from worker.settings import Settings
+from worker.supervisor.catalogs import Catalogs
 from worker.supervisor.host import RunHost
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.slots import Slots
@@ -43,11 +44,12 @@ class StatusReport:
     boots: Slots
     memory: MemoryAccount
     settings: Settings
+    catalogs: Catalogs
 
-    async def build(self, requests: int) -> dict[str, Any]:
+    async def build(self, requests: int, project: str | None) -> dict[str, Any]:
         """Live, restoring and queued runs, limits, zygotes, memory (bytes) and writes not yet durable.
 
-        ``requests``: how many are being served.
+        ``requests``: how many are being served. ``project``: the only one to tell of, where one was named.
         """
         hosts = self.table.hosts()
         states = Counter(host.run.state for host in hosts)
@@ -69,6 +71,15 @@ class StatusReport:
                 if host.run.state is ProcessState.REPLAYING
             ],
             "limits": self._limits(hosts, requests),
+            "projects": {
+                name: {
+                    "models_dir": str(root),
+                    "live": self.table.count_of(name),
+                    "limit": self.settings.of_project(name).live_run_limit,
+                }
+                for name, root in self.catalogs.roots.items()
+                if project in (None, name)
+            },
             "zygotes": [
                 {"pid": zygote.pid, "preloaded": list(zygote.preloaded), "runs": zygote.children}
                 for zygote in self.pool.zygotes()

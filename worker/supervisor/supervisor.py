@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-from protocol.entities import Ritual
 from protocol.errors import ErrorCode
 from protocol.messages import (
     AnyRequest,
     CallOperation,
-    CloneRun,
+    CopyRequest,
     CreateRun,
     Drain,
     EvictRun,
@@ -39,7 +38,8 @@ from worker.errors import InternalError, WorkerError
 from worker.process.pool import ZygotePool
 from worker.runs.record import RunRecord
 from worker.settings import Settings
-from worker.supervisor.access import StateAccess, StateRequest
+from worker.supervisor.access import StateAccess, StateRequest, check_ritual
+from worker.supervisor.catalogs import not_served
 from worker.supervisor.flights import ALWAYS_SERVED, Answer, Come, Flight, Flights, failure
 from worker.supervisor.guarding import guards_in_file
 from worker.supervisor.introspection import Introspector
@@ -64,7 +64,7 @@ class Supervisor:
         *,
         settings: Settings,
         access: StateAccess,
-        status: Callable[[int], Awaitable[dict[str, Any]]],
+        status: Callable[[int, str | None], Awaitable[dict[str, Any]]],
         pool: ZygotePool,
         introspector: Introspector,
         publisher: Publisher,
@@ -92,6 +92,12 @@ class Supervisor:
         """Take one decoded request; ``answer`` gets the reply map, once."""
         if self.draining and not isinstance(request, ALWAYS_SERVED):
             answer(failure(request.request_id, draining()))
+            return
+        if request.project is not None and request.project not in self._births.catalogs:
+            self._log.warning(
+                "project not served", project=request.project, served=sorted(self._births.catalogs.roots)
+            )
+            answer(failure(request.request_id, not_served(request.project)))
             return
         self._flights.submit(request, answer)
 
@@ -136,7 +142,7 @@ class Supervisor:
     def _serve_at_once(self, flight: Flight, done: Callable[[Come], None]) -> bool:
         request = flight.request
         if isinstance(request, CallOperation | ReadVariables | WriteVariables | PerformActions):
-            return self._access.serve_at_once(flight, request, self._access.ritual_of(request), done)
+            return self._access.serve_at_once(flight, request, done)
         if isinstance(request, Ping):
             done(lambda: {"result": self._pong()})
             return True
@@ -148,7 +154,7 @@ class Supervisor:
             case Ping():
                 return {"result": self._pong()}
             case WorkerStatus():
-                return {"result": await self._status()}
+                return {"result": await self._status(request.project)}
             case Drain():
                 return await self._drain(request)
             case CreateRun():
@@ -161,7 +167,7 @@ class Supervisor:
                 return await self._runs.restore(flight, request)
             case RewindRun():
                 return await self._runs.rewind(flight, request)
-            case CloneRun():
+            case CopyRequest():
                 return await self._runs.clone(flight, request)
             case ReadHistory():
                 _, record = await self._access.locate(request, request.run_key)
@@ -190,9 +196,9 @@ class Supervisor:
     def _for_one(self, flight: Flight, request: ManyRunRequest) -> One:
         match request:
             case CallOperation() | ReadVariables() | WriteVariables() | PerformActions():
-                ritual = self._access.ritual_of(request)
+                check_ritual(request)
                 state: StateRequest = request
-                return lambda run_key: self._state(flight, state, run_key, ritual)
+                return lambda run_key: self._state(flight, state, run_key)
             case UpdateRun():
                 return lambda run_key: self._runs.update(flight, request, run_key)
             case EvictRun():
@@ -210,10 +216,8 @@ class Supervisor:
         except WorkerError as error:
             return {"ok": False, "error": error.to_wire()}
 
-    async def _state(
-        self, flight: Flight, request: StateRequest, run_key: str, ritual: Ritual
-    ) -> dict[str, Any]:
-        return (await self._access.serve(flight, request, run_key, ritual)).body()
+    async def _state(self, flight: Flight, request: StateRequest, run_key: str) -> dict[str, Any]:
+        return (await self._access.serve(flight, request, run_key)).body()
 
     # The worker itself
 
@@ -221,10 +225,10 @@ class Supervisor:
         uptime = asyncio.get_running_loop().time() - self._started
         return {"worker_id": self._settings.worker_id, "version": VERSION, "uptime_seconds": round(uptime, 3)}
 
-    async def _status(self) -> dict[str, Any]:
+    async def _status(self, project: str | None) -> dict[str, Any]:
         return {
             **self._pong(),
-            **await self._worker_status(len(self._flights)),
+            **await self._worker_status(len(self._flights), project),
             "requests": len(self._flights),
             "draining": self.draining,
             "sandbox": self._sandbox,
@@ -242,5 +246,5 @@ class Supervisor:
         def view(row: RunRecord) -> dict[str, Any]:
             return self._runs.view(row, self._table.get(row.run_key))
 
-        guards = partial(guards_in_file, self._births.catalog)
+        guards = partial(guards_in_file, self._births.catalogs.of(request.project_name))
         return await runs_page(self._stores.durable, request, view, guards, self._settings)

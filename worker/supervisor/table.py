@@ -1,7 +1,9 @@
 """The table of hosted runs: at most one incarnation per run key, requests to a run in arrival order."""
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -75,10 +77,21 @@ class Stores:
         return record
 
 
+@dataclass(frozen=True, slots=True)
+class _Shortage:
+    """Why there is no room for a run; with a ``project``, its idle runs alone can make some."""
+
+    refusal: CapacityError
+    project: str | None = None
+
+    def is_eased_by(self, host: RunHost) -> bool:
+        return self.project is None or self.project == host.incarnation.record.project
+
+
 class RunTable:
     """Hosts by run key. ``make_host`` builds a host whose release calls ``release``.
 
-    ``limit``: runs in memory at once; ``memory``: what they hold, and may hold. ``keep_seconds``: how long an ephemeral run whose process was lost waits
+    ``limit``: runs in memory at once, ``project_limits``: the same of projects; ``memory``: what they hold, and may hold. ``keep_seconds``: how long an ephemeral run whose process was lost waits
     to be asked for again. ``waiting``: how many wait for a place.
     """
 
@@ -88,12 +101,15 @@ class RunTable:
         stores: Stores,
         *,
         limit: int,
+        project_limits: Mapping[str, int],
         memory: MemoryAccount,
         keep_seconds: float,
     ) -> None:
         self._make_host = make_host
         self._stores = stores
         self._limit = limit
+        self._project_limits = project_limits
+        self._of_projects: Counter[str] = Counter()
         self._memory = memory
         memory.on_excess = self._relieve
         self._admission = asyncio.Lock()
@@ -129,6 +145,10 @@ class RunTable:
         """All hosts."""
         return list(self._hosts.values())
 
+    def count_of(self, project: str) -> int:
+        """How many hosts there are of a project's runs."""
+        return self._of_projects[project]
+
     async def start(self, incarnation: Incarnation, still_wanted: Callable[[], None]) -> RunHost:
         """Make a host; at a limit the least recently used idle runs make room, one after the other.
 
@@ -155,9 +175,10 @@ class RunTable:
             raise draining()
         host = self._make_host(incarnation)
         self._hosts[incarnation.run_key] = host
+        self._of_projects[incarnation.record.project] += 1
         self._keep_no_longer(incarnation.run_key)
         self._gone[incarnation.run_key] = asyncio.get_running_loop().create_future()
-        self._memory.admit(host, incarnation.model.name)
+        self._memory.admit(host, incarnation.model.place)
         return host
 
     def release(self, host: RunHost, lost: bool) -> None:
@@ -166,7 +187,8 @@ class RunTable:
         A run kept only in memory ends with it, unless a failure ended its process or another host follows.
         """
         run_key = host.run_key
-        self._hosts.pop(run_key, None)
+        if self._hosts.pop(run_key, None) is not None:
+            self._of_projects[host.incarnation.record.project] -= 1
         self._memory.drop(host)
         if host.incarnation.ephemeral and run_key not in self._replaced:
             if lost and (host.run.came_up or host.incarnation.continues_ephemeral):
@@ -240,29 +262,38 @@ class RunTable:
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
 
-    def _shortage(self, incarnation: Incarnation) -> CapacityError | None:
+    def _shortage(self, incarnation: Incarnation) -> _Shortage | None:
         """Why there is no room for a run; None where there is.
 
-        A run that comes into an empty memory is taken in any case: nothing could make more room for it.
+        The project's limit comes first: what makes room under it makes room under the others too. A run that comes
+        into an empty memory is taken in any case: nothing could make more room for it.
         """
+        project = incarnation.record.project
+        allowed, used = self._project_limits.get(project), self._of_projects[project]
+        if allowed is not None and used >= allowed:
+            message = f"{used} runs of project {project} are in memory and all are at work"
+            limit = f"projects.{project}.live_run_limit"
+            return _Shortage(CapacityError(message, limit=limit, used=used, allowed=allowed), project)
         used = len(self._hosts)
         if used >= self._limit:
             message = f"{used} runs are in memory and all are at work"
-            return CapacityError(message, limit="live_run_limit", used=used, allowed=self._limit)
+            return _Shortage(CapacityError(message, limit="live_run_limit", used=used, allowed=self._limit))
         memory = self._memory
-        if used and memory.used_bytes + memory.expected(incarnation.model.name) > memory.allowed_bytes:
+        if used and memory.used_bytes + memory.expected(incarnation.model.place) > memory.allowed_bytes:
             message = f"the runs in memory hold {memory.used_bytes} bytes and all are at work"
-            return CapacityError(
-                message, limit="total_memory_bytes", used=memory.used_bytes, allowed=memory.allowed_bytes
+            return _Shortage(
+                CapacityError(
+                    message, limit="total_memory_bytes", used=memory.used_bytes, allowed=memory.allowed_bytes
+                )
             )
         return None
 
-    async def _make_room(self, shortage: CapacityError) -> None:
-        stopping = self._in_state(ProcessState.STOPPING)
+    async def _make_room(self, shortage: _Shortage) -> None:
+        stopping = list(filter(shortage.is_eased_by, self._in_state(ProcessState.STOPPING)))
         if not stopping:
-            idle = self._idle_oldest_first()
+            idle = list(filter(shortage.is_eased_by, self._idle_oldest_first()))
             if not idle:
-                raise shortage
+                raise shortage.refusal
             idle[0].evict("capacity")
             stopping = [idle[0]]
         await self.gone(stopping[0].run_key)

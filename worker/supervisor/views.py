@@ -31,6 +31,7 @@ def run_view(
     where = RunState.CLOSED if record.closed else RunState.ACTIVE if live else RunState.INACTIVE
     view: dict[str, Any] = {
         "run_key": record.run_key,
+        "project": record.project or None,
         "scope": record.scope,
         "permit": record.permit,
         "morphology": record.morphology,

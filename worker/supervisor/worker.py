@@ -25,12 +25,12 @@ from worker.process.zygote import ZygoteConfig
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
+from worker.supervisor.catalogs import DEFAULT, Catalogs, served_roots
 from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
-from worker.supervisor.models import ModelCatalog
 from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
@@ -64,9 +64,7 @@ async def run_worker(
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    root = settings.models_dir
-    if not root.is_dir():
-        raise StartError(f"the model root {root} is no folder; name one with --models or models_dir")
+    roots = served_roots(settings)
     sockets = _ipc_paths([*settings.bind, settings.events])
     _refuse_served_sockets(sockets)
     _raise_open_files(settings, log)
@@ -95,7 +93,9 @@ async def run_worker(
             version=VERSION,
             endpoints=router.endpoints,
             events=told.endpoint,
-            models=str(root),
+            models={name: str(root) for name, root in roots.items()}
+            if settings.projects
+            else str(roots[DEFAULT]),
             data=settings.data,
             sandbox=str(isolation),
             pid=os.getpid(),
@@ -175,7 +175,8 @@ async def _store(settings: Settings, log: Logger) -> AsyncIterator[Store]:
 
 def _zygote_config(settings: Settings, runtime: Path) -> ZygoteConfig:
     import_root = str(Path(__file__).resolve().parents[2])
-    exposed = (sys.prefix, sys.base_prefix, str(settings.models_dir.resolve()), str(runtime))
+    roots = [str(root.resolve()) for root in served_roots(settings).values()]
+    exposed = (sys.prefix, sys.base_prefix, *roots, str(runtime))
     return ZygoteConfig(
         scratch_folder=str(runtime / "scratch"),
         import_roots=(import_root,),
@@ -185,9 +186,9 @@ def _zygote_config(settings: Settings, runtime: Path) -> ZygoteConfig:
 
 async def _judge_sandbox(settings: Settings, config: ZygoteConfig, log: Logger) -> Isolation:
     level = SandboxLevel(settings.sandbox)
-    folder = settings.models_dir.resolve()
-    runtime = Path(config.scratch_folder).parent
-    isolation = choose_isolation(level, folder, also_needed=(runtime,), exposed=map(Path, config.exposed))
+    first, *others = (root.resolve() for root in served_roots(settings).values())
+    needed = (*others, Path(config.scratch_folder).parent)
+    isolation = choose_isolation(level, first, also_needed=needed, exposed=map(Path, config.exposed))
     report = await probe(config, isolation, uid=settings.uid_base)
     if not report.holds:
         lines = "\n  ".join(report.missing)
@@ -234,6 +235,7 @@ async def _supervisor(
         make_host,
         stores,
         limit=settings.live_run_limit,
+        project_limits={name: project.live_run_limit for name, project in settings.projects.items()},
         memory=memory,
         keep_seconds=settings.session_timeout_seconds,
     )
@@ -250,11 +252,12 @@ async def _supervisor(
         progress=told.progress,
         observe=observe,
     )
-    births = Births(ModelCatalog(settings.models_dir), stores, settings, isolation.level.value, announcer)
+    catalogs = Catalogs(settings)
+    births = Births(catalogs, stores, settings, isolation.level.value, announcer)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
-        status=StatusReport(table, stores, pool, replays, boots, memory, settings).build,
+        status=StatusReport(table, stores, pool, replays, boots, memory, settings, catalogs).build,
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,

@@ -19,7 +19,7 @@ KEY = "0" * 36
 
 @pytest.mark.parametrize("kind", sorted(REQUEST_TYPES))
 def test_both_clients_have_a_method_with_exactly_the_fields_of_each_type(kind: str) -> None:
-    envelope = {"version", "type", "request_id", "deadline_seconds", "actor", "traceparent"}
+    envelope = {"version", "type", "request_id", "deadline_seconds", "actor", "traceparent", "project"}
     for client in (Client, AsyncClient):
         parameters = set(inspect.signature(getattr(client, kind)).parameters) - {"self", "options"}
         assert parameters == set(REQUEST_TYPES[kind].model_fields) - envelope
