@@ -44,6 +44,7 @@ def say():
 
 Epicenter.record("x", x)
 """
+HANGING = SOURCE + "\nEpicenter.subscribe('onRestored', spin)\n"
 numbers = itertools.count()
 
 
@@ -121,8 +122,7 @@ def check_operations(stage: Any) -> None:
 
 
 def check_events(stage: Any) -> None:
-    source = SOURCE + "\nEpicenter.subscribe('onRestored', spin)\n"
-    model_file = model(stage, {"events": {"onRestored": {"timeoutSeconds": 0.2}}}, source)
+    model_file = model(stage, {"events": {"onRestored": {"timeoutSeconds": 0.2}}}, HANGING)
     run_key = stage.evict(stage.run(model=model_file))
     assert stage.code("restore_run", run_key=run_key) in ("OPERATION_TIMEOUT", "BOOT_TIMEOUT")
     assert stage.archived(run_key, "x") == 0
@@ -135,11 +135,14 @@ def check_defaults(stage: Any) -> None:
         "events": {},
         "variables": {"save": True},
     }
-    context = {"defaults": defaults, "operations": {"step": {"inert": False}}}
-    run_key = stage.run(1, model=model(stage, context))
+    named = {"step": {"inert": False}, "spin": {"inert": False}}
+    run_key = stage.run(1, model=model(stage, {"defaults": defaults, "operations": named}))
     stage.result("call_operation", run_key=run_key, name="say")
     assert [entry["kind"] for entry in stage.history(run_key)] == ["boot", "execute"]
     assert stage.code("call_operation", run_key=run_key, name="spin") == "OPERATION_TIMEOUT"
+    hanging = model(stage, {"defaults": {"events": {"timeoutSeconds": 0.2}}}, HANGING)
+    run_key = stage.evict(stage.run(model=hanging))
+    assert stage.code("restore_run", run_key=run_key) in ("OPERATION_TIMEOUT", "BOOT_TIMEOUT")
 
 
 def check_restorations(stage: Any) -> None:
