@@ -421,3 +421,25 @@ def test_a_request_may_add_role_guards_that_hold_more(peer: Any, model: str) -> 
         ("call_operation", {"name": "advance"}),
     ):
         assert peer.error(kind, run_key=run_key, actor=SALES, **fields)["code"] == "GUARD_VIOLATION"
+
+
+def test_an_author_may_open_the_presets_of_new_runs(peer: Any, model_root: Any, model: str) -> None:
+    """As of a model whose players say who began a run, and may not change it afterwards."""
+    opened = {**CONTEXT, "protections": {"guards": GUARDS, "presets": "open"}}
+    model_file = model_root.add("opened", MODEL, json.dumps(opened))
+    context = {"presets": {"creator": "eve"}}
+
+    run_key = peer.result("create_run", model_file=model_file, actor=OTHER, execution_context=context)[
+        "run_key"
+    ]
+
+    assert peer.result("read_variables", run_key=run_key, names=["creator"], actor=SYSTEM) == {
+        "creator": "eve"
+    }
+    peer.result("evict_run", run_key=run_key)
+    other = {"run_key": run_key, "actor": OTHER, "execution_context": {"presets": {"creator": "bob"}}}
+    for kind in ("restore_run", "clone_run"):
+        assert peer.error(kind, **other)["code"] == "GUARD_VIOLATION", "what began is not begun otherwise"
+    override = {"protections": {"presets": "open"}}
+    error = peer.error("create_run", model_file=model, model_context=override, execution_context=context)
+    assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "protections.presets")

@@ -110,9 +110,10 @@ class Restorations(_Options):
 
 
 class Protections(_Options):
-    """Access guards, a list of polymorphic parts."""
+    """Access guards, a list of polymorphic parts; ``presets``: whether they hold those of a new run, too."""
 
     guards: list[dict[str, Any]] = Field(default_factory=list)
+    presets: Literal["guarded", "open"] = "guarded"
 
 
 class ModelContext(_Options):

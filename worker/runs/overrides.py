@@ -26,6 +26,9 @@ def override_context(base: Mapping[str, Any], override: Mapping[str, Any]) -> di
         RequestError: INVALID_CONTEXT for a guard that would let more through than those of ``base`` alone.
     """
     merged = overlay(base, override)
+    is_open, opens = (_protections(raw).get("presets") == "open" for raw in (base, override))
+    if opens and not is_open:
+        raise _refused("protections.presets", "only the model's own file opens the presets of new runs")
     kept, given = _guard_parts(base), _guard_parts(override)
     if kept and isinstance(given, list):
         _refuse_alternatives(kept, given)
@@ -33,9 +36,18 @@ def override_context(base: Mapping[str, Any], override: Mapping[str, Any]) -> di
     return merged
 
 
-def _guard_parts(raw: Mapping[str, Any]) -> Any:
+def _protections(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     protections = raw.get("protections")
-    return protections.get("guards") if isinstance(protections, Mapping) else None
+    return protections if isinstance(protections, Mapping) else {}
+
+
+def _guard_parts(raw: Mapping[str, Any]) -> Any:
+    return _protections(raw).get("guards")
+
+
+def _refused(path: str, reason: str) -> RequestError:
+    message = f"model_context: {path}: {reason}"
+    return RequestError(ErrorCode.INVALID_CONTEXT, message, source="model_context", path=path)
 
 
 def _refuse_alternatives(kept: Any, given: Iterable[Any]) -> None:

@@ -78,7 +78,7 @@ def guard_presets(
     Raises:
         RequestError: GUARD_VIOLATION with ``path``, INVALID_CONTEXT.
     """
-    if not context.guards:
+    if not context.guards or (before is None and context.protections.presets == "open"):
         return
     given = execution_context("execution_context", execution).presets
     kept: Mapping[str, Any] = {} if before is None else before.get("presets", {})
