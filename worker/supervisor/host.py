@@ -308,7 +308,7 @@ class RunHost:
             handle.send(["read", self._asked, list(step.names), step.ignorable])
         else:
             handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert])
-        self._step_watch.begin(step, handle)
+        self._step_watch.begin(step, handle.pid)
 
     def _append(self, work: s.Work) -> None:
         append = self.head.append_of(work, self.teller)
