@@ -12,8 +12,25 @@ from protocol._call import as_is as _as_is
 from protocol._call import call as _call
 from protocol._call import nothing as _nothing
 from protocol._call import run as _run
+from protocol._shared_calls import (
+    assign_world_run,
+    close_world_run,
+    create_singular_run,
+    get_run_with_strategy,
+    get_singular_run_key,
+    open_world_run,
+)
 from protocol.actions import Execute, Get, Set
 from protocol.entities import Address, Morphology, Permit, Ritual, Run, Scope
+
+__all__ = [
+    "assign_world_run",
+    "close_world_run",
+    "create_singular_run",
+    "get_run_with_strategy",
+    "get_singular_run_key",
+    "open_world_run",
+]
 
 
 def ping(**options: Unpack[Options]) -> Call[dict[str, Any]]:

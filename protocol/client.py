@@ -9,14 +9,12 @@ two ways of waiting for a reply. A failed request raises ``ProtocolError``::
 """
 
 import asyncio
-import functools
-import inspect
 import select
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 import zmq
 
@@ -24,6 +22,8 @@ from protocol import _calls
 from protocol._call import Call, Fields
 from protocol._exchange import ClientSettings, Exchange, match
 from protocol._link import Link, curve_keys
+from protocol._methods import awaitable as _awaitable
+from protocol._methods import blocking as _blocking
 from protocol.codec import MAX_MESSAGE_BYTES
 from protocol.entities import Actor
 from protocol.errors import ProtocolError
@@ -81,36 +81,6 @@ class _Worker:
         return self._settings.endpoint
 
 
-def _describe(method: Callable[..., Any], build: Callable[..., Any]) -> None:
-    """Make ``help()`` show the request's own parameters and text."""
-    functools.update_wrapper(method, build)
-    signature = inspect.signature(build)
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    vars(method)["__signature__"] = signature.replace(
-        parameters=[own, *signature.parameters.values()], return_annotation=inspect.Signature.empty
-    )
-
-
-def _blocking(build: Callable[P, Call[T]]) -> "Callable[Concatenate[Client, P], T]":
-    def method(client: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        call = build(*args, **kwargs)
-        return call.decode(client.perform(call).result)
-
-    _describe(method, build)
-    return method
-
-
-def _awaitable(
-    build: Callable[P, Call[T]],
-) -> "Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]":
-    async def method(client: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        call = build(*args, **kwargs)
-        return call.decode((await client.perform(call)).result)
-
-    _describe(method, build)
-    return method
-
-
 class Client(_Worker):
     """Asks and waits. For one thread at a time: a second one is refused, not queued."""
 
@@ -126,6 +96,12 @@ class Client(_Worker):
     rewind_run = _blocking(_calls.rewind_run)
     clone_run = _blocking(_calls.clone_run)
     migrate_run = _blocking(_calls.migrate_run)
+    create_singular_run = _blocking(_calls.create_singular_run)
+    get_singular_run_key = _blocking(_calls.get_singular_run_key)
+    open_world_run = _blocking(_calls.open_world_run)
+    close_world_run = _blocking(_calls.close_world_run)
+    assign_world_run = _blocking(_calls.assign_world_run)
+    get_run_with_strategy = _blocking(_calls.get_run_with_strategy)
     call_operation = _blocking(_calls.call_operation)
     read_variables = _blocking(_calls.read_variables)
     write_variables = _blocking(_calls.write_variables)
@@ -255,6 +231,12 @@ class AsyncClient(_Worker):
     rewind_run = _awaitable(_calls.rewind_run)
     clone_run = _awaitable(_calls.clone_run)
     migrate_run = _awaitable(_calls.migrate_run)
+    create_singular_run = _awaitable(_calls.create_singular_run)
+    get_singular_run_key = _awaitable(_calls.get_singular_run_key)
+    open_world_run = _awaitable(_calls.open_world_run)
+    close_world_run = _awaitable(_calls.close_world_run)
+    assign_world_run = _awaitable(_calls.assign_world_run)
+    get_run_with_strategy = _awaitable(_calls.get_run_with_strategy)
     call_operation = _awaitable(_calls.call_operation)
     read_variables = _awaitable(_calls.read_variables)
     write_variables = _awaitable(_calls.write_variables)

@@ -54,6 +54,7 @@ class Event(BaseModel):
     request_id: str | None = None
     metadata: dict[str, Any] | None = None
     omitted: list[str] | None = None
+    guarded: list[str] | None = None
     to_seq: int | None = None
     reason: str | None = None
     from_status: str | None = Field(None, alias="from")
@@ -65,7 +66,7 @@ COMMON_FIELDS: Final = ("version", "event", "run_key", "kind", "at")
 KIND_FIELDS: Final[Mapping[EventKind, tuple[str, ...]]] = {
     EventKind.CREATED: ("run",),
     EventKind.STATUS: ("from", "to", "reason?"),
-    EventKind.STATE: ("seq", "actions", "variables", "actor?", "request_id", "omitted?"),
+    EventKind.STATE: ("seq", "actions", "variables", "actor?", "request_id", "omitted?", "guarded?"),
     EventKind.METADATA: ("metadata", "request_id", "omitted?"),
     EventKind.RESTORED: ("seq",),
     EventKind.REWOUND: ("to_seq", "seq", "request_id"),

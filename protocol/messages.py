@@ -9,75 +9,28 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocol.actions import Action
-from protocol.entities import (
-    Actor,
-    Address,
-    Entity,
-    Key,
-    Morphology,
-    Permit,
-    ProjectName,
-    Ritual,
-    RunKey,
-    Scope,
+from protocol.entities import Entity, Key, Morphology, Permit, Ritual, Scope
+from protocol.envelope import (
+    VERSION,
+    Context,
+    ManyRunRequest,
+    ModelFile,
+    Names,
+    NewRun,
+    Request,
+    RitualRequest,
+    RunRequest,
+)
+from protocol.sharing import (
+    AssignWorldRun,
+    CloseWorldRun,
+    CreateSingularRun,
+    GetRunWithStrategy,
+    GetSingularRunKey,
+    OpenWorldRun,
 )
 
-VERSION = 1
-MAX_RUN_KEYS = 1000
-
-RequestId = Annotated[str, Field(min_length=1, max_length=64)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=10_000)]
-ModelFile = Annotated[str, Field(min_length=1, max_length=1024)]
-Context = dict[str, Any]
-RitualField = Annotated[Ritual, Field(strict=False)]
-RunKeys = Annotated[list[RunKey], Field(min_length=1, max_length=MAX_RUN_KEYS)]
-
-
-class Request(Entity):
-    """The envelope that all requests share."""
-
-    changes_state: ClassVar[bool] = False
-    """Whether the request is answered once per ``request_id`` and its outcome stored."""
-
-    version: Literal[1] = 1
-    request_id: RequestId
-    deadline_seconds: Seconds | None = None
-    actor: Actor | None = None
-    traceparent: Annotated[str, Field(max_length=128)] | None = None
-    project: ProjectName | None = None
-
-    @property
-    def project_name(self) -> str:
-        """The project that a request names; "" is the default one, or that of the run it names."""
-        return self.project or ""
-
-
-class RunRequest(Request):
-    """A request to exactly one run."""
-
-    run_key: RunKey
-
-
-class ManyRunRequest(Request):
-    """A request to one run (``run_key``) or, side by side, to many (``run_keys``)."""
-
-    run_key: RunKey | None = None
-    run_keys: RunKeys | None = None
-
-    @model_validator(mode="after")
-    def _one_of(self) -> "ManyRunRequest":
-        if (self.run_key is None) == (self.run_keys is None):
-            raise ValueError("exactly one of run_key and run_keys must be given")
-        if self.run_keys is not None and len(set(self.run_keys)) != len(self.run_keys):
-            raise ValueError("run_keys names a run twice")
-        return self
-
-
-class RitualRequest(ManyRunRequest):
-    """A request that a ritual may bring a run back for; absent means REANIMATE (EXORCISE for many)."""
-
-    ritual: RitualField | None = None
+__all__ = ["VERSION", "ManyRunRequest", "NewRun", "Request", "RitualRequest", "RunRequest"]
 
 
 class Ping(Request):
@@ -105,24 +58,12 @@ class Drain(Request):
         return self
 
 
-class CreateRun(Request):
+class CreateRun(NewRun):
     """Start a new run of a model file."""
 
-    changes_state: ClassVar[bool] = True
     type: Literal["create_run"]
-    model_file: ModelFile
     scope: Scope | None = None
-    permit: Permit | None = None
     morphology: Morphology = "MANY"
-    tracking_key: Key | None = None
-    model_context: Context | None = None
-    execution_context: Context | None = None
-    ephemeral: bool = False
-    allow_channel: bool = False
-    perpetual: bool = False
-    grammar: Annotated[str, Field(max_length=1024)] | None = None
-    metadata: dict[str, Any] | None = None
-    address: Address | None = None
 
 
 class GetRun(RunRequest):
@@ -334,6 +275,12 @@ AnyRequest = Annotated[
     | RewindRun
     | CloneRun
     | MigrateRun
+    | CreateSingularRun
+    | GetSingularRunKey
+    | OpenWorldRun
+    | CloseWorldRun
+    | AssignWorldRun
+    | GetRunWithStrategy
     | CallOperation
     | ReadVariables
     | WriteVariables

@@ -57,14 +57,19 @@ class Daemon:
     log: Path = Path()
     process: subprocess.Popen[str] | None = None
     starts: int = 0
+    bind: tuple[str, ...] = ()
+    """Endpoints instead of an ipc socket of its own; the first that it gets is ``endpoint``."""
+    publish: str = ""
 
     def start(self) -> "Daemon":
         self._close_pipe()
         self.starts += 1
         self.endpoint = f"ipc://{self.socket_folder}/s{self.starts}"
         self.log = self.socket_folder / f"log{self.starts}"
-        arguments = ["serve", "--models", str(self.models), "--data", self.data, "--bind", self.endpoint]
-        self.events = f"ipc://{self.socket_folder}/e{self.starts}"
+        arguments = ["serve", "--models", str(self.models), "--data", self.data]
+        for endpoint in self.bind or (self.endpoint,):
+            arguments += ["--bind", endpoint]
+        self.events = self.publish or f"ipc://{self.socket_folder}/e{self.starts}"
         arguments += ["--events", self.events]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -77,6 +82,9 @@ class Daemon:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
+        if self.bind and line.startswith("ready "):
+            self.endpoint = line.split()[1]
+            return self
         assert line == f"ready {self.endpoint}\n", f"{line!r}: {self.log.read_text()}"
         return self
 
@@ -221,6 +229,8 @@ def make_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         env: dict[str, str] | None = None,
         arguments: tuple[str, ...] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "worker.cli.main"),
+        bind: tuple[str, ...] = (),
+        publish: str = "",
     ) -> Daemon:
         # Socket paths are limited to about 100 bytes, so not below a long folder.
         sockets = tmp_path_factory.mktemp("d")
@@ -231,6 +241,8 @@ def make_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
             env=env or {},
             arguments=arguments,
             command=command,
+            bind=bind,
+            publish=publish,
         )
         daemons.append(daemon)
         return daemon.start()

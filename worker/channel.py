@@ -34,6 +34,8 @@ Run process to supervisor::
     ["fault", n, kind, detail]                       the process cannot go on ("memory"); it is ended
 
 ``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``.
+In the spec of "boot", ``archive`` is None or ``{"default": bool, "variables": {name: bool}}``: which variables are
+recorded without the model doing it. What these came to is among the records of "booted", "outcome" and "settled".
 """
 
 import hashlib

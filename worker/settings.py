@@ -78,6 +78,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
+    # Other machines; judged before the endpoints, which may be anywhere where there are keys
+    curve_server_key: str = ""
+    curve_clients: Annotated[str, Field(validate_default=True)] = ""
+
     # Where
     bind: Strings = ["tcp://127.0.0.1:5670"]
     models_dir: Path = Path("models")
@@ -104,6 +108,7 @@ class Settings(BaseSettings):
     operation_timeout_seconds: Seconds = 60.0
     inception_grace_seconds: Seconds = 30.0
     drain_grace_seconds: Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)] = 30.0
+    archive: Literal["recorded", "all"] = "recorded"
 
     # Replay
     replay_limit: Positive = 4
@@ -137,20 +142,30 @@ class Settings(BaseSettings):
     # Projects
     projects: dict[ProjectName, ProjectSettings] = {}
 
+    @field_validator("curve_clients")
+    @classmethod
+    def _both_keys(cls, folder: str, info: ValidationInfo) -> str:
+        if bool(folder) != bool(info.data.get("curve_server_key")):
+            raise ValueError(
+                "curve_server_key and curve_clients are given together, or neither: a worker has a key of its own, "
+                "and a folder with those of its clients"
+            )
+        return folder
+
     @field_validator("bind")
     @classmethod
-    def _endpoints(cls, endpoints: list[str]) -> list[str]:
+    def _endpoints(cls, endpoints: list[str], info: ValidationInfo) -> list[str]:
         if not endpoints:
             raise ValueError("at least one endpoint is needed")
         for endpoint in endpoints:
-            check_endpoint(endpoint)
+            check_endpoint(endpoint, curve=bool(info.data.get("curve_clients")))
         return endpoints
 
     @field_validator("events")
     @classmethod
-    def _event_endpoint(cls, endpoint: str) -> str:
+    def _event_endpoint(cls, endpoint: str, info: ValidationInfo) -> str:
         if endpoint:
-            check_endpoint(endpoint)
+            check_endpoint(endpoint, curve=bool(info.data.get("curve_clients")))
         return endpoint
 
     @field_validator("projects", mode="before")
@@ -228,21 +243,22 @@ _TCP: Final = re.compile(r"tcp://(?P<host>\[[^\[\]]+\]|[^\[\]:;@/]+):(\d{1,5}|\*
 """Nothing but an address and a port; ZeroMQ itself would take another address behind a semicolon."""
 
 
-def check_endpoint(endpoint: str) -> None:
-    """Refuse an endpoint that strangers could reach.
+def check_endpoint(endpoint: str, *, curve: bool = False) -> None:
+    """Refuse an endpoint where strangers could ask; with ``curve`` they are turned away wherever it is.
 
     Raises:
-        ValueError: it is no ZeroMQ endpoint, or neither loopback nor ipc.
+        ValueError: it is no ZeroMQ endpoint, or open and neither loopback nor ipc.
     """
     if re.fullmatch(r"ipc://.+", endpoint):
         return
     tcp = _TCP.fullmatch(endpoint)
     if tcp is None:
         raise ValueError(f"{endpoint!r} is no endpoint of the form tcp://ADDRESS:PORT or ipc://PATH")
-    if not _is_loopback(tcp["host"].strip("[]")):
+    if not curve and not _is_loopback(tcp["host"].strip("[]")):
         raise ValueError(
             f"{endpoint} is not a loopback address: an open socket there would let anyone run models. "
-            "Bind 127.0.0.1, [::1] or ipc:// and put an authenticated tunnel or gateway in front"
+            "Bind 127.0.0.1, [::1] or ipc://, or have keys: make them with `model-worker keygen FILE` and name them "
+            "in curve_server_key and curve_clients"
         )
 
 

@@ -1,7 +1,8 @@
 """Ways of waiting on the event loop that cost little where much is waited for."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from weakref import WeakValueDictionary
 
 Done = Callable[[Exception | None], None]
 """Told of the end of something, once: None where it was done, else what it came to grief of."""
@@ -24,6 +25,25 @@ def awaited(begin: Callable[[Done], None]) -> "asyncio.Future[None]":
 
     begin(done)
     return future
+
+
+class Gates:
+    """A lock per key, for as long as somebody holds it or waits for it."""
+
+    def __init__(self) -> None:
+        self._gates: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, key: Hashable) -> asyncio.Lock:
+        """The lock that all who come for this key pass, in the order of their coming."""
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = self._gates[key] = asyncio.Lock()
+        return gate
+
+    def is_locked(self, key: Hashable) -> bool:
+        """Whether somebody holds the lock of a key; asking makes none."""
+        gate = self._gates.get(key)
+        return gate is not None and gate.locked()
 
 
 class Alarm:

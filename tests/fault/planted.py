@@ -141,8 +141,8 @@ BUGS: Final = (
         (
             Edit(
                 "worker/supervisor/table.py",
-                "        self._hosts.pop(run_key, None)\n",
-                "        self._hosts.pop(run_key, None)\n"
+                "        self._memory.drop(host)\n",
+                "        self._memory.drop(host)\n"
                 "        writer = getattr(self._stores.durable, '_writer', None)\n"
                 "        if writer is not None:\n"
                 "            statement = 'DELETE FROM variable WHERE run_key = ?'\n"
@@ -150,6 +150,28 @@ BUGS: Final = (
             ),
         ),
         ("tests/integration/test_determinism.py", "tests/integration/test_rituals.py"),
+    ),
+    Bug(
+        "shared-runs-without-gate",
+        (
+            Edit(
+                "worker/supervisor/finding.py",
+                "        async with gate:",
+                "        async with asyncio.Lock():",
+            ),
+        ),
+        ("tests/integration/test_shared_crowd.py",),
+    ),
+    Bug(
+        "world-without-its-run",
+        (
+            Edit(
+                "worker/log/sqlite_writes.py",
+                "        bind_new(db, creation.binding, run_key)",
+                "        pass",
+            ),
+        ),
+        ("tests/contract/test_bindings.py",),
     ),
 )
 

@@ -483,7 +483,7 @@ def test_a_context_file_that_cannot_be_served_is_refused_by_file_and_property(
         ({"execution_context": {"version": "V2"}}, "version"),
         ({"execution_context": {"presets": [1]}}, "presets"),
         ({"execution_context": {"presets": {"no name": 1}}}, "presets.no name"),
-        ({"execution_context": {"mappedFiles": {"a": "b"}}}, "mappedFiles"),
+        ({"execution_context": {"mappedFiles": {"a": "b"}}}, "mappedFiles.a"),
     ),
 )
 @pytest.mark.parametrize("kind", ("create_run", "restore_run", "clone_run"))

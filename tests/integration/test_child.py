@@ -85,6 +85,7 @@ class Child:
             "max_result_bytes": 200_000,
             "event": "onInitialized",
             "scratch": None,
+            "archive": None,
         }
         self.send("boot", {**spec, **changes})
         return self.receive()

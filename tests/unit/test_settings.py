@@ -337,3 +337,24 @@ def test_the_shipped_example_of_a_project_can_be_used(tmp_path: Path) -> None:
         "event_runs": "allow_channel",
         "live_run_limit": 100,
     }
+
+
+@pytest.mark.parametrize(
+    "endpoint", ("tcp://0.0.0.0:5670", "tcp://*:5670", "tcp://[::]:5670", "tcp://192.168.1.1:5670")
+)
+def test_with_keys_an_endpoint_may_be_anywhere(endpoint: str) -> None:
+    settings = Settings.load(
+        bind=[endpoint], events=endpoint, curve_server_key="worker.key", curve_clients="clients"
+    )
+    assert (settings.bind, settings.events) == ([endpoint], endpoint)
+
+
+@pytest.mark.parametrize("given", ({"curve_server_key": "worker.key"}, {"curve_clients": "clients"}))
+def test_half_of_what_curve_needs_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="given together"):
+        Settings.load(**given)
+
+
+def test_the_refusal_of_an_open_endpoint_says_how_to_make_keys() -> None:
+    with pytest.raises(SettingsError, match="model-worker keygen"):
+        Settings.load(bind=["tcp://0.0.0.0:5670"])

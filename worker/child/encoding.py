@@ -71,6 +71,11 @@ class Encoder:
         if kind in PLAIN:
             self._plain = frozenset()
 
+    @property
+    def leaves_plain_types(self) -> bool:
+        """Whether numbers, texts and their like are encoded without code of the model."""
+        return self._plain is PLAIN
+
     def pack(self, value: Any) -> bytes:
         """Pack a value that is a JSON value already."""
         packed: bytes = self._packer.pack(value)

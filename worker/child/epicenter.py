@@ -57,6 +57,7 @@ class Bridge:
         self._room = 0
         self._allowed = 0
         self._is_leaving = False
+        self._named: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._records: dict[str, bytes] = {}
         self._handlers: dict[str, Callable[..., Any]] = {}
@@ -114,6 +115,19 @@ class Bridge:
             packed = self._encoder.encode(value, name)
         except RefusedError as error:
             raise TypeError(f"record {name!r}: {error.message}") from None
+        self._named.add(name)
+        self.keep(name, packed)
+
+    def is_recorded(self, name: str) -> bool:
+        """Whether the model itself ever recorded something under this name."""
+        return name in self._named
+
+    def keep(self, name: str, packed: bytes) -> None:
+        """Keep an encoded value for the archive.
+
+        Raises:
+            ValueError: more than a run may record.
+        """
         room = self._room + self._sizes.get(name, 0) - len(packed) - len(name)
         if room < 0:
             raise ValueError(f"record {name!r}: a run may record {self._allowed} bytes in all")

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
+from worker.child.archivist import Archivist
 from worker.child.determinism import Clock, Randomness
 from worker.child.encoding import PLAIN, Encoder, json_text
 from worker.child.epicenter import Bridge
@@ -38,6 +39,8 @@ __builtins__ = BUILTINS
 
 COMPLETED: Final = "completed"
 ERROR: Final = "error"
+UNRECORDED: Final = ("UNKNOWN_OPERATION", "UNKNOWN_VARIABLE")
+"""Outcomes that leave no trace in the history, nor in the archive."""
 NIL: Final = b"\xc0"
 _unpack: Final = msgpack.unpackb
 _modules: Final = sys.modules
@@ -67,6 +70,7 @@ class Executor:
         bridge: Bridge,
         clock: Clock,
         randomness: Randomness,
+        archivist: Archivist | None = None,
     ) -> None:
         self._namespace = vars(module)
         self._folder = folder
@@ -74,10 +78,13 @@ class Executor:
         self._bridge = bridge
         self._move_clock = clock.move
         self._randomness = randomness
+        self._archivist = archivist
         self._variables = Variables(self._namespace)
         self._operations: dict[str, Callable[..., Any]] = {}
 
-    def perform(self, at_us: int, actor: bytes | None, action: bytes, *, inert: bool) -> Outcome:
+    def perform(
+        self, at_us: int, actor: bytes | None, action: bytes, *, inert: bool, replayed: bool = False
+    ) -> Outcome:
         """Perform an action at a time for an actor.
 
         After an inert one, and after a get, the random states are what they were before: only recorded
@@ -90,7 +97,10 @@ class Executor:
         self._bridge.actor_bytes = actor
         request = _unpack(action, raw=False, strict_map_key=False)
         if not inert and request["kind"] != "get":
-            return self._apply(request)
+            outcome = self._apply(request)
+            if self._archivist is not None and not replayed and outcome.code not in UNRECORDED:
+                self._archivist.collect()
+            return outcome
         state = self._randomness.save()
         outcome = self._apply(request)
         self._randomness.restore(state)

@@ -22,6 +22,7 @@ from typing import Any, Final, NoReturn
 import msgpack
 
 from worker.channel import EXIT_PARENT_GONE, HEADER, ChannelError, outcome_digest
+from worker.child.archivist import Archivist
 from worker.child.executor import Executor, Outcome
 from worker.child.failures import attempt, describe, error_text, type_name
 from worker.child.familiar import use_familiar_packages
@@ -41,6 +42,7 @@ FINDINGS: Final = ("NOT_ASSIGNED", "UNKNOWN_VARIABLE", "NOT_DECODED")
 FINDINGS_PER_FRAME: Final = 100
 REPLAY_REPORT_SECONDS: Final = 0.25
 INITIALIZED: Final = "onInitialized"
+RESTORED: Final = "onRestored"
 TERMINATING: Final = "onTerminating"
 _unpack: Final = msgpack.unpackb
 _unpackable: Final = (ValueError, TypeError, msgpack.UnpackException)
@@ -66,6 +68,7 @@ class BootSpec:
     max_result_bytes: int
     event: str | None
     scratch: str | None
+    archive: dict[str, Any] | None
 
 
 class PeerGoneError(Exception):
@@ -131,6 +134,7 @@ class RunProcess:
         self._output = stage.output
         self._encoder = stage.encoder
         self._bridge = stage.bridge
+        self._archivist: Archivist | None = None
         self._executor: Executor
         self.request = 0
 
@@ -157,6 +161,10 @@ class RunProcess:
         arguments = (spec.model_folder, spec.model_file, spec.presets, spec.seed)
         module, error = attempt(load_model, *arguments)
         if error is None:
+            if spec.archive is not None:
+                self._archivist = Archivist(
+                    vars(module), spec.archive, self._encoder, self._bridge, self._randomness
+                )
             self._executor = Executor(
                 module=module,
                 folder=spec.model_folder,
@@ -164,11 +172,14 @@ class RunProcess:
                 bridge=self._bridge,
                 clock=self._clock,
                 randomness=self._randomness,
+                archivist=self._archivist,
             )
             error = self._executor.fire(INITIALIZED, spec.at_us)
         self._output.flush()
         if error is not None:
             self._fail_boot(error)
+        if self._archivist is not None and not restored:
+            self._archivist.collect()
         records = self._bridge.records if restored else self._bridge.drain_records()
         self._link.send(["booted", records, self._encoder.drain_warnings()])
 
@@ -226,7 +237,7 @@ class RunProcess:
         digests: list[bytes] = []
         due = monotonic() + REPLAY_REPORT_SECONDS
         for _seq, at_us, actor, action in entries:
-            outcome = perform(at_us, actor, action, inert=False)
+            outcome = perform(at_us, actor, action, inert=False, replayed=True)
             digests.append(outcome_digest(outcome.status, outcome.value, outcome.code, outcome.type))
             if len(digests) >= DIGESTS_PER_FRAME or monotonic() >= due:
                 self._link.send(["replayed", n, digests, False])
@@ -254,6 +265,12 @@ class RunProcess:
         self._output.muted = False
         self._bridge.actor_bytes = None
         warnings = []
+        if self._archivist is not None:
+            self._archivist.collect()
+            if (
+                event == RESTORED
+            ):  # which writes no archive, so one that lags behind is put right by the next action
+                self._archivist.forget()
         if event is not None:
             state = self._randomness.save()
             error = self._executor.fire(event, at_us)

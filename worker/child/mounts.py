@@ -5,6 +5,7 @@ ends and nothing is left in the folder they were mounted on.
 """
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,37 @@ def mount_scratch(folder: str, *, owner: int, size_bytes: int, inodes: int) -> N
     kernel.mount("scratch", folder, "tmpfs", flags, options)
 
 
+def map_files(folder: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Mount for each (target, source) in ``folder`` the file ``source`` over the file ``target``, read-only.
+
+    All files are opened before the first is mounted, so that two may stand for each other.
+
+    Raises:
+        ValueError: a path leads through a link below the folder by now.
+    """
+    real = os.path.realpath(folder)
+    opened = [
+        (f"{real}/{target}", _open_real(f"{real}/{target}"), _open_real(f"{real}/{source}"))
+        for target, source in pairs
+    ]
+    for target, target_fd, source_fd in opened:
+        kernel.mount(f"/proc/self/fd/{source_fd}", f"/proc/self/fd/{target_fd}", "", kernel.MS_BIND)
+        _make_read_only(target)
+    for _, target_fd, source_fd in opened:
+        os.close(target_fd)
+        os.close(source_fd)
+
+
+def _open_real(path: str) -> int:
+    """A descriptor that only names the file; a link would let a model folder name any file of the host."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    real = str(Path(f"/proc/self/fd/{fd}").readlink())
+    if real != path or not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ValueError(f"mapped files: {path} is no regular file, or a link led to it")
+    return fd
+
+
 def build_skeleton(root: str, paths: Iterable[str], within: str = "") -> None:
     """Mount an empty file system at ``root`` that holds what of ``paths`` is beneath ``within``, all read-only.
 
@@ -83,7 +115,11 @@ def _bind(source: Path, target: Path) -> None:
         target.parent.mkdir(0o755, parents=True, exist_ok=True)
         target.touch(0o644)
     kernel.mount(str(source), str(target), "", kernel.MS_BIND | kernel.MS_REC)
+    _make_read_only(str(target))
+
+
+def _make_read_only(target: str) -> None:
     present = os.statvfs(target).f_flag
     kept = sum(flag for name, flag in _KEPT_FLAGS.items() if present & name)
     read_only = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kept
-    kernel.mount("none", str(target), "", read_only)
+    kernel.mount("none", target, "", read_only)

@@ -39,6 +39,7 @@ _BOOT: Final = {
     "max_result_bytes": _MAX_FRAME_BYTES // 2,
     "event": "onInitialized",
     "scratch": None,
+    "archive": None,
 }
 
 

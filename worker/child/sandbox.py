@@ -36,7 +36,8 @@ class Order:
     ``identity``: "uid" (take ``uid``), "userns" (a user name space of its own) or "none". ``walls``: Landlock,
     system call filter, no privileges. ``private_scratch``: a file system of its own over ``scratch_folder``;
     otherwise ``scratch_folder`` is a plain folder or, when None, there is no scratch and the model folder is
-    the working directory. ``limits``: by the names of ``worker.process.limits.Limits``.
+    the working directory. ``mapped_files``: (file, the one found in its place), relative to the model folder.
+    ``limits``: by the names of ``worker.process.limits.Limits``.
     """
 
     identity: str
@@ -46,13 +47,15 @@ class Order:
     uid: int
     model_folder: str
     read_paths: tuple[str, ...]
+    mapped_files: tuple[tuple[str, str], ...]
     scratch_folder: str | None
     limits: Mapping[str, int]
 
     @classmethod
     def from_map(cls, fields: Mapping[str, Any]) -> Self:
         """Build an order from the map a fork request carries."""
-        return cls(**{**fields, "read_paths": tuple(fields["read_paths"])})
+        mapped = tuple((str(target), str(source)) for target, source in fields["mapped_files"])
+        return cls(**{**fields, "read_paths": tuple(fields["read_paths"]), "mapped_files": mapped})
 
 
 class Walls:
@@ -149,6 +152,8 @@ class Lockdown:
         else:
             kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
         mounts.make_private()
+        if self._order.mapped_files:  # before the jail, which takes what is mounted in the model folder along
+            mounts.map_files(self._order.model_folder, self._order.mapped_files)
 
     def _scratch(self) -> str:
         if self._order.scratch_folder is None:

@@ -281,7 +281,9 @@ class _Check:
         for name in self.report.unrecorded:
             line = self._source.changed.get(name, self._line_of(name))
             message = f"{name} is changed but never recorded: it cannot be read when the run is not in memory"
-            advice = f'add Epicenter.record("{name}", {name}) where it changes'
+            advice = (
+                f'add Epicenter.record("{name}", {name}) where it changes, or "archive": "all" to the context'
+            )
             yield self._finding(
                 Severity.WARNING, "UNRECORDED_VARIABLE", message, line=line, subject=name, advice=advice
             )

@@ -21,15 +21,16 @@ from worker.runs.contexts import (
     Protections,
     Restorations,
     RewindMarker,
+    VariableOptions,
     context_problems,
 )
+from worker.runs.ignored import CODE, ignored_properties
 
 ALIKE: Final = 0.75
 """How alike a property must be to a known one to be taken for a misspelling of it, 0 to 1."""
 # Properties that are known besides those that are typed: read elsewhere, or Epicenter's and only echoed.
 _ALSO_KNOWN: Final[Mapping[type[BaseModel], frozenset[str]]] = {
-    ModelContext: frozenset({"control"}),
-    Defaults: frozenset({"variables"}),
+    ModelContext: frozenset({"$schema"}),
 }
 _INSIDE: Final[Mapping[tuple[type[BaseModel], str], type[BaseModel]]] = {
     (ModelContext, "defaults"): Defaults,
@@ -37,9 +38,14 @@ _INSIDE: Final[Mapping[tuple[type[BaseModel], str], type[BaseModel]]] = {
     (ModelContext, "protections"): Protections,
     (Restorations, "rewind"): RewindMarker,
     (Defaults, "operations"): OperationOptions,
+    (Defaults, "variables"): VariableOptions,
     (Defaults, "events"): EventOptions,
 }
-_MAPS: Final[Mapping[str, type[BaseModel]]] = {"operations": OperationOptions, "events": EventOptions}
+_MAPS: Final[Mapping[str, type[BaseModel]]] = {
+    "operations": OperationOptions,
+    "events": EventOptions,
+    "variables": VariableOptions,
+}
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 
 
@@ -72,6 +78,13 @@ class ContextFile:
             message = f"{path} is no property that the worker knows"
             advice = f"did you mean {known}? As it is, {key} has no effect"
             yield self._finding(Severity.WARNING, "UNKNOWN_PROPERTY", path, message, advice)
+        yield from self._ignored()
+
+    def _ignored(self) -> Iterator[Finding]:
+        if context_problems(self.raw):
+            return
+        for path, reason in ignored_properties(ModelContext.model_validate(self.raw), "recorded"):
+            yield self._finding(Severity.WARNING, CODE, path, f"{path} has no effect", reason)
 
     def unknown_names(self, operations: list[str]) -> Iterator[Finding]:
         """Operations that the file names and the model does not have."""

@@ -14,19 +14,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from protocol.client import Client
 from protocol.errors import ProtocolError
 from protocol.events import PROGRESS_TOPIC, decode_progress
+from worker.cli.keys import ClientKeyOptions
 
 STATUS_SECONDS: Final = 1.0
 """How long to wait for the worker to say where it publishes; without that there is no bar."""
 
 
 @contextlib.contextmanager
-def replay_shown(endpoint: str, run_key: object) -> Iterator[None]:
+def replay_shown(endpoint: str, run_key: object, keys: ClientKeyOptions | None = None) -> Iterator[None]:
     """Meanwhile show replays of a run, or of a clone of it, on stderr; nothing where that is no terminal."""
     if not isinstance(run_key, str) or not sys.stderr.isatty():
         yield
         return
     woken, wake = os.pipe()
-    watcher = threading.Thread(target=_watch, args=(endpoint, run_key, woken), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(endpoint, run_key, woken, keys or {}), daemon=True)
     watcher.start()
     try:
         yield
@@ -36,17 +37,29 @@ def replay_shown(endpoint: str, run_key: object) -> Iterator[None]:
         os.close(woken)
 
 
-def _watch(endpoint: str, run_key: str, woken: int) -> None:
+def _watch(endpoint: str, run_key: str, woken: int, keys: ClientKeyOptions) -> None:
     """Show what is published until ``woken`` is at its end."""
     with contextlib.suppress(ProtocolError, ValueError, zmq.ZMQError):
-        with Client(endpoint, timeout_seconds=STATUS_SECONDS) as client:
+        with Client(endpoint, timeout_seconds=STATUS_SECONDS, **keys) as client:
             events = client.worker_status()["events"]["endpoint"]
         if events:
             with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
                 subscriber.linger = 0
-                subscriber.connect(events)
+                if keys and events.startswith("tcp://"):
+                    subscriber.curve_serverkey = keys["server_key"]
+                    subscriber.curve_publickey = keys["public_key"]
+                    subscriber.curve_secretkey = keys["secret_key"]
+                subscriber.connect(_reachable(events, endpoint))
                 subscriber.subscribe(PROGRESS_TOPIC)
                 _show(subscriber, run_key, woken)
+
+
+def _reachable(events: str, endpoint: str) -> str:
+    """The event endpoint, at the host of the request endpoint where the worker binds all its addresses."""
+    for everywhere in ("tcp://0.0.0.0:", "tcp://[::]:"):
+        if events.startswith(everywhere):
+            return f"{endpoint.rpartition(':')[0]}:{events.removeprefix(everywhere)}"
+    return events
 
 
 def _show(subscriber: "zmq.Socket[bytes]", run_key: str, woken: int) -> None:

@@ -19,8 +19,10 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "modelVersion": "The author's own version number of the model.",
         "workerImage": "A named environment for the model.",
         "dependencies": 'Packages that the model needs, for example {"pypi": {"package": "numpy"}}.',
-        "mappedFiles": "Alternative files by name.",
-        "variables": "Options of variables. Of a Python model, what Epicenter.record got is archived, nothing else.",
+        "mappedFiles": "Files of the model folder, and which of its files a run finds in their place.",
+        "control": "For other languages; has no effect.",
+        "variables": "Options of variables, by name.",
+        "archive": "What can be read of a run that is not in memory: what the model recorded, or all variables.",
         "operations": "Options of operations, by name.",
         "events": "Limits of the handlers of life-cycle events, by name.",
         "defaults": "What operations and events have that are not named, or leave an option out.",
@@ -28,9 +30,9 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "protections": "Who may do what.",
         "limits": "What a run may use; of each, the lower of this and the worker's own limit holds.",
         "externalFunctions": "Functions that a model may reach with Epicenter.callback.",
-        "enableStateCache": "Kept and echoed; nothing depends on it.",
+        "enableStateCache": "Has no effect: the archive is always kept.",
         "redirectStandardOut": "Whether what the model prints is kept; what it logs is.",
-        "startDebugger": "Kept and echoed; nothing depends on it.",
+        "startDebugger": "Has no effect: no debugger reaches into a sandbox.",
         "inceptionGracePeriodSeconds": "Seconds that the model has to load.",
         "minimumLogLevel": "The lowest level of Epicenter.log that is kept.",
     },
@@ -38,8 +40,17 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "timeoutSeconds": "Seconds a call may take; its process is ended then, the run is what it was before.",
         "inert": "Calls change nothing: they are not recorded, and not replayed.",
     },
+    "VariableOptions": {
+        "save": "Whether the variable is archived; counts with archive all, where it is true by default.",
+        "dialect": "POINT_IN_TIME: its value.",
+        "resetDecision": "For other languages; has no effect.",
+        "sensitivity": "For other languages; has no effect.",
+        "reportPer": "For other languages; has no effect.",
+        "reportOffset": "For other languages; has no effect.",
+    },
     "EventOptions": {"timeoutSeconds": "Seconds the handler may take."},
     "Defaults": {
+        "variables": "Options of all variables that do not say otherwise.",
         "operations": "Options of all operations that do not say otherwise.",
         "events": "Limits of all handlers that do not say otherwise.",
     },
@@ -113,7 +124,6 @@ def _tell_more(parts: dict[str, Any]) -> None:
         "allOf": [{"$ref": "#/$defs/EventOptions"}],
         "properties": {"timeoutSeconds": {"maximum": TERMINATING_SECONDS_MAX}},
     }
-    parts["Defaults"]["properties"].setdefault("variables", {"type": "object"})
 
 
 def _any_case(word: str) -> str:

@@ -84,8 +84,19 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """What has one run at most: a world of a project, or without a ``world_key`` the project as a whole."""
+
+    project: str
+    world_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Creation:
-    """A new run: its row (``seq`` = last entry), history, archive, metadata, events and the request it answers."""
+    """A new run: its row (``seq`` = last entry), history, archive, metadata, events and the request it answers.
+
+    ``binding``: what the run is bound to from its first moment.
+    """
 
     run: RunRecord
     entries: tuple[LogEntry, ...]
@@ -93,6 +104,7 @@ class Creation:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     request: StoredRequest | None = None
     events: tuple[NewEvent, ...] = ()
+    binding: Binding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +214,10 @@ class RunDirectory(Protocol):
     """The runs themselves."""
 
     async def create(self, creation: Creation) -> None:
-        """Add a run; durable when it returns."""
+        """Add a run; durable when it returns.
+
+        Raises FencedError where its binding has another run by now.
+        """
 
     async def get(self, run_key: str) -> RunRecord | None:
         """The run's row, or None."""
@@ -239,6 +254,29 @@ class RunDirectory(Protocol):
         """The runs that match, as they are at one moment; never waits for other reads, nor holds them up."""
 
 
+class Bindings(Protocol):
+    """Which runs are shared by name. A binding counts while its run is neither closed nor hidden."""
+
+    async def bound_run(self, binding: Binding) -> str | None:
+        """The key of the run that is bound, or None."""
+
+    async def bind(
+        self,
+        binding: Binding,
+        run_key: str,
+        edit: Callable[[RunRecord], RunRecord],
+        request: StoredRequest,
+    ) -> RunRecord:
+        """Bind a run instead of whatever is bound, and edit its row; the request is stored with its result.
+
+        ``edit`` as for ``update``. Returns the new row. Raises RUN_NOT_FOUND, and RUN_CLOSED or INVALID_REQUEST
+        for a run that is closed or hidden, with which a binding would not count.
+        """
+
+    async def unbind(self, binding: Binding, request: StoredRequest | None = None) -> None:
+        """Bind nothing; the request is stored with its result. Its ``run_key`` may be "" where there is no run."""
+
+
 class Archive(Protocol):
     """What can be read of a run without its process."""
 
@@ -265,7 +303,7 @@ class Archive(Protocol):
         """
 
 
-class Store(ActionLog, EventLog, RunDirectory, Archive, Protocol):
+class Store(ActionLog, EventLog, RunDirectory, Bindings, Archive, Protocol):
     """All ports over one transaction domain."""
 
     @property

@@ -16,6 +16,7 @@ from worker.errors import DuplicateRequestError, WorkerError
 from worker.log import rules
 from worker.log.base import (
     Append,
+    Binding,
     Creation,
     EventListener,
     FoundRun,
@@ -25,6 +26,7 @@ from worker.log.base import (
     StoredEvent,
     StoredRequest,
 )
+from worker.log.memory_bindings import MemoryBindings
 from worker.log.rows import numbered
 from worker.runs.comparison import Comparable, comparable_of
 from worker.runs.history import NEVER, LogEntry, Replayable, replayable
@@ -51,6 +53,7 @@ class MemoryStore:
         self._runs: dict[str, _Run] = {}
         self._requests: dict[str, dict[str, StoredRequest]] = {}
         self._request_ids: dict[str, set[str]] = {}
+        self._bindings = MemoryBindings(self._counts)
         self._closed = False
         self._listener: EventListener | None = None
 
@@ -186,12 +189,14 @@ class MemoryStore:
         run_key = creation.run.run_key
         if run_key in self._runs:
             raise rules.run_exists(run_key)
+        self._bindings.refuse_bound(creation.binding)
         self._runs[run_key] = _Run(
             deepcopy(creation.run),
             list(creation.entries),
             dict(creation.records),
             _packed(creation.metadata),
         )
+        self._bindings.bind(creation.binding, run_key)
         self._store_request(creation.request)
         self._add_events(self._runs[run_key], creation.events)
 
@@ -229,10 +234,39 @@ class MemoryStore:
         self._add_events(run, events)
         return new
 
+    async def bound_run(self, binding: Binding) -> str | None:
+        """The key of the run that is bound, or None."""
+        self._refuse_closed()
+        return self._bindings.bound_run(binding)
+
+    async def bind(
+        self,
+        binding: Binding,
+        run_key: str,
+        edit: Callable[[RunRecord], RunRecord],
+        request: StoredRequest,
+    ) -> RunRecord:
+        """Bind a run and edit its row; ``edit`` runs on the caller's thread."""
+        run = await self.update(run_key, rules.binding_edit(edit), request)
+        self._bindings.bind(binding, run_key)
+        return run
+
+    async def unbind(self, binding: Binding, request: StoredRequest | None = None) -> None:
+        """Bind nothing."""
+        self._refuse_closed()
+        self._refuse_duplicate(request)
+        self._store_request(request)
+        self._bindings.unbind(binding)
+
+    def _counts(self, run_key: str) -> bool:
+        run = self._runs.get(run_key)
+        return run is not None and not run.record.closed and not run.record.hidden
+
     async def remove(self, run_key: str) -> None:
         """Delete a run with everything that belongs to it."""
         self._refuse_closed()
         self._runs.pop(run_key, None)
+        self._bindings.removed(run_key)
         for request_id in self._request_ids.pop(run_key, ()):
             found = self._requests[request_id]
             del found[run_key]

@@ -3,13 +3,13 @@
 Broken preconditions of a caller are bugs and raise ``ValueError`` before anything is submitted.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from protocol.errors import ErrorCode
 from worker.channel import pack, unpack
 from worker.errors import FencedError, LogUnavailableError, RequestError
-from worker.log.base import Append, Creation, FoundRun, Rewind, StoredRequest
+from worker.log.base import Append, Binding, Creation, FoundRun, Rewind, StoredRequest
 from worker.runs.history import LogEntry
 from worker.runs.record import RunRecord
 
@@ -104,6 +104,32 @@ def fenced(write: Append | Rewind, *, current_epoch: int, current_seq: int) -> F
         current_epoch=current_epoch,
         current_seq=current_seq,
     )
+
+
+def already_bound(binding: Binding, run_key: str) -> FencedError:
+    """The refusal of a new run where another one was bound first."""
+    what = f"world {binding.world_key}" if binding.world_key else "singular run"
+    return FencedError(
+        f"the {what} of project {binding.project!r} is run {run_key} already",
+        run_key=run_key,
+        project=binding.project,
+        world_key=binding.world_key,
+    )
+
+
+def binding_edit(edit: Callable[[RunRecord], RunRecord]) -> Callable[[RunRecord], RunRecord]:
+    """An edit of a row that is bound with it, which raises where the run is closed or hidden."""
+
+    def checked(run: RunRecord) -> RunRecord:
+        if run.closed:
+            message = f"run {run.run_key} is closed; a clone of it can go on"
+            raise RequestError(ErrorCode.RUN_CLOSED, message, run_key=run.run_key)
+        if run.hidden:
+            message = f"run {run.run_key} is hidden; show it first, with hidden false"
+            raise RequestError(ErrorCode.INVALID_REQUEST, message, path="run_key", run_key=run.run_key)
+        return edit(run)
+
+    return checked
 
 
 def closed() -> LogUnavailableError:

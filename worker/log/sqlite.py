@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from worker.errors import LogUnavailableError, WorkerError
-from worker.log import rules, sqlite_query, sqlite_reads, sqlite_writes
+from worker.log import rules, sqlite_bindings, sqlite_query, sqlite_reads, sqlite_writes
 from worker.log.base import (
     Append,
+    Binding,
     Creation,
     EventListener,
     NewEvent,
@@ -188,6 +189,26 @@ class SqliteStore:
         )
         run: RunRecord = await self._writer.submit(apply)
         return run
+
+    async def bound_run(self, binding: Binding) -> str | None:
+        """The key of the run that is bound, or None."""
+        return await self._read(lambda db: sqlite_bindings.bound_run(db, binding))
+
+    async def bind(
+        self,
+        binding: Binding,
+        run_key: str,
+        edit: Callable[[RunRecord], RunRecord],
+        request: StoredRequest,
+    ) -> RunRecord:
+        """Bind a run and edit its row; ``edit`` runs on the writer's thread."""
+        apply = partial(sqlite_writes.bind, binding=binding, run_key=run_key, edit=edit, request=request)
+        run: RunRecord = await self._writer.submit(apply)
+        return run
+
+    async def unbind(self, binding: Binding, request: StoredRequest | None = None) -> None:
+        """Bind nothing."""
+        await self._writer.submit(partial(sqlite_writes.unbind, binding=binding, request=request))
 
     async def remove(self, run_key: str) -> None:
         """Delete a run with everything that belongs to it."""

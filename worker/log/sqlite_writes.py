@@ -13,8 +13,10 @@ from typing import Any, Final
 from worker.channel import pack
 from worker.errors import DuplicateRequestError
 from worker.log import rules
-from worker.log.base import Append, Creation, NewEvent, Rewind, StoredEvent, StoredRequest
+from worker.log.base import Append, Binding, Creation, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.rows import entry_to_row, event_to_row, numbered, request_to_row, run_to_row, value_to_row
+from worker.log.sqlite_bindings import bind_new, rebind
+from worker.log.sqlite_bindings import unbind as unbind_run
 from worker.log.sqlite_bulk import BulkStatement
 from worker.log.sqlite_reads import entry_outcomes, first_run, get_run, read_metadata
 from worker.runs.history import LogEntry
@@ -163,6 +165,8 @@ def create(db: sqlite3.Connection, creation: Creation) -> Written:
         _insert_request(db, creation.request)
     if db.execute(_INSERT_RUN, run_to_row(creation.run)).rowcount != 1:
         raise rules.run_exists(run_key)
+    if creation.binding is not None:
+        bind_new(db, creation.binding, run_key)
     _insert_entries(db, run_key, creation.entries)
     _write_variables(db, run_key, creation.records)
     _write_metadata(db, run_key, creation.metadata)
@@ -214,6 +218,28 @@ def update(
     if request is not None:
         _insert_request(db, request if render is None else replace(request, result=render(new)))
     return add_events(db, run_key, () if tell is None else tell(old, new), new)
+
+
+def bind(
+    db: sqlite3.Connection,
+    binding: Binding,
+    run_key: str,
+    *,
+    edit: Callable[[RunRecord], RunRecord],
+    request: StoredRequest,
+) -> Written:
+    """Edit the row of a run and bind it instead of whatever is bound."""
+    checked = rules.binding_edit(edit)
+    written = update(db, run_key, edit=checked, request=request, render=None, tell=None)
+    rebind(db, binding, run_key)
+    return written
+
+
+def unbind(db: sqlite3.Connection, binding: Binding, request: StoredRequest | None) -> None:
+    """Bind nothing."""
+    if request is not None:
+        _insert_request(db, request)
+    unbind_run(db, binding)
 
 
 def update_metadata(

@@ -42,7 +42,8 @@ class ForkRequest:
 
     ``model_folder``: absolute, the readable tree of the run, with ``extra_read_paths``. ``uid``: user and group
     id, leased by the caller until the child has exited; required if and only if the identity is "uid".
-    ``entry``: one of the configuration's.
+    ``entry``: one of the configuration's. ``mapped_files``: (file, the one found in its place), paths below the
+    model folder without links; only where the isolation has a private scratch, and so mounts of its own.
     """
 
     model_folder: str
@@ -52,12 +53,15 @@ class ForkRequest:
     max_frame_bytes: int
     entry: str = MAIN_ENTRY
     extra_read_paths: tuple[str, ...] = ()
+    mapped_files: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if (self.uid is not None) != (self.isolation.identity is Identity.UID):
             raise ValueError(f"uid {self.uid} does not go with {self.isolation}")
         if not Path(self.model_folder).is_absolute():
             raise ValueError(f"model folder {self.model_folder!r} is not absolute")
+        if self.mapped_files and not self.isolation.private_scratch:
+            raise ValueError(f"files cannot be mapped at {self.isolation}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +339,7 @@ def _fork_map(request: ForkRequest, scratch_folder: str | None) -> dict[str, Any
         "uid": -1 if request.uid is None else request.uid,
         "model_folder": request.model_folder,
         "read_paths": list(request.extra_read_paths),
+        "mapped_files": [list(pair) for pair in request.mapped_files],
         "scratch_folder": scratch_folder,
         "limits": asdict(request.limits),
     }

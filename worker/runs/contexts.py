@@ -1,7 +1,8 @@
 """Model contexts (the ctx2 file and a request's override) and execution contexts.
 
 Both travel in Epicenter's own spelling. Unknown properties are kept and echoed. A property that this worker
-knows but does not serve is refused by name where ignoring it would change what the model does.
+knows but does not serve is refused by name where ignoring it would change what the model does; elsewhere
+``worker.runs.ignored`` tells that it has no effect.
 
 Polymorphic values come in two encodings and both are accepted: a wrapper whose single key names the subtype
 (``{"replay": {}}``) and a flat map with ``objectType``.
@@ -27,10 +28,13 @@ SHOWN_CHARACTERS: Final = 300
 POSITION: Final = re.compile(r"0|[1-9][0-9]{0,3}")
 """The place of an argument in a call."""
 Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"]
+POINT_IN_TIME: Final = "POINT_IN_TIME"
+"""The dialect of a variable that has the value it has."""
 TERMINATING: Final = "onTerminating"
 TERMINATING_SECONDS_MAX: Final = 5.0
 """A run that leaves memory may be making room for another one, which waits for it."""
 Policy = Literal["fail", "warn"]
+Archive = Literal["recorded", "all"]
 Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -63,9 +67,24 @@ class EventOptions(_Options):
     timeoutSeconds: Timeout | None = None
 
 
+class VariableOptions(_Options):
+    """Of a Python model's variable only ``save`` counts, and only where all variables are archived.
+
+    The others are for other languages, whatever they hold; a ``dialect`` would change what a read gives.
+    """
+
+    save: bool | None = None
+    dialect: Annotated[str, BeforeValidator(_upper)] | None = None
+    resetDecision: Any = None
+    sensitivity: Any = None
+    reportPer: Any = None
+    reportOffset: Any = None
+
+
 class Defaults(_Options):
     """Fallbacks for the maps of the same names."""
 
+    variables: VariableOptions = VariableOptions()
     operations: OperationOptions = OperationOptions()
     events: EventOptions = EventOptions()
 
@@ -125,7 +144,9 @@ class ModelContext(_Options):
     workerImage: str | None = None
     dependencies: list[dict[str, Any]] = Field(default_factory=list)
     mappedFiles: dict[str, str] = Field(default_factory=dict)
-    variables: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    control: dict[str, Any] | None = None
+    variables: dict[str, VariableOptions] = Field(default_factory=dict)
+    archive: Archive | None = None
     operations: dict[str, OperationOptions] = Field(default_factory=dict)
     events: dict[str, EventOptions] = Field(default_factory=dict)
     defaults: Defaults = Defaults()
@@ -158,6 +179,16 @@ class ModelContext(_Options):
             inert=fallback.inert if own.inert is None else own.inert,
         )
 
+    def archiving(self, fallback: Archive) -> dict[str, Any] | None:
+        """Which variables are archived without being recorded: ``default``, and what counts by name instead.
+
+        None: none; ``fallback`` counts where the context does not say it.
+        """
+        if (self.archive or fallback) != "all":
+            return None
+        named = {name: options.save for name, options in self.variables.items() if options.save is not None}
+        return {"default": self.defaults.variables.save is not False, "variables": named}
+
     def event_timeout_seconds(self, name: str) -> float | None:
         """How long the handlers of a life-cycle event may take, where the context says so."""
         own = self.events.get(name, EventOptions())
@@ -170,6 +201,7 @@ class ExecutionContext(_Options):
     version: Annotated[str, BeforeValidator(_upper)] = "V1"
     presets: dict[str, Any] = Field(default_factory=dict)
     mappedFiles: dict[str, str] = Field(default_factory=dict)
+    tool: dict[str, Any] | None = None
 
 
 def model_context(source: str, raw: Mapping[str, Any]) -> ModelContext:
@@ -183,7 +215,7 @@ def model_context(source: str, raw: Mapping[str, Any]) -> ModelContext:
     except ValidationError as error:
         raise _invalid(source, error) from error
     for path, reason in _refused(context):
-        raise _refuse(source, path, reason)
+        raise refused_property(source, path, reason)
     return context
 
 
@@ -208,19 +240,17 @@ def execution_context(source: str, raw: Mapping[str, Any]) -> ExecutionContext:
     except ValidationError as error:
         raise _invalid(source, error) from error
     if context.version != "V1":
-        raise _refuse(
+        raise refused_property(
             source, "version", f"{context.version} is not known; an execution context has version V1"
         )
-    if context.mappedFiles:
-        raise _refuse(
-            source, "mappedFiles", "mapped files are not served by this worker; remove the property"
-        )
+    for path, reason in _mapping_problems(context.mappedFiles):
+        raise refused_property(source, path, reason)
     for name in context.presets:
         if not name.isidentifier() or name.startswith("_") or iskeyword(name):
             reason = (
                 "a preset becomes a global variable; its name must be one, and not begin with an underscore"
             )
-            raise _refuse(source, f"presets.{name}", reason)
+            raise refused_property(source, f"presets.{name}", reason)
     return context
 
 
@@ -271,14 +301,33 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
     yield from _wrong_guards(context.protections.guards)
     if context.externalFunctions:
         yield "externalFunctions", "external functions are not served by this worker; remove the property"
-    if context.mappedFiles:
-        yield "mappedFiles", "mapped files are not served by this worker; remove the property"
+    yield from _mapping_problems(context.mappedFiles)
+    yield from _dialects(context)
     if context.workerImage is not None:
         yield "workerImage", "named environments are not served by this worker; install what the model needs"
     for index, dependency in enumerate(context.dependencies):
         kind, _ = part_kind(dependency)
         if kind != "pypi":
             yield f"dependencies[{index}]", f"{kind or 'this'} dependencies are not served; only pypi ones"
+
+
+def _mapping_problems(files: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Paths that lead out of the model folder by their words."""
+    for name, file in files.items():
+        for path in (name, file):
+            if not path.isprintable() or any(word in ("", ".", "..") for word in path.split("/")):
+                yield f"mappedFiles.{name}", f"{path!r} must be a path below the model folder, without '..'"
+
+
+def _dialects(context: ModelContext) -> Iterable[tuple[str, str]]:
+    """Another reading of a variable than its value: a caller would take one for the other."""
+    all_options = {f"variables.{name}": options for name, options in context.variables.items()}
+    for path, options in {**all_options, "defaults.variables": context.defaults.variables}.items():
+        if options.dialect not in (None, POINT_IN_TIME):
+            yield (
+                f"{path}.dialect",
+                f"{options.dialect} is not served; a Python model's variables are {POINT_IN_TIME}",
+            )
 
 
 def _wrong_guards(parts: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
@@ -298,14 +347,15 @@ def pypi_packages(context: ModelContext) -> list[tuple[str, str | None]]:
     return [(str(part.get("package", "")), part.get("version")) for part in options]
 
 
-def _refuse(source: str, path: str, reason: str) -> RequestError:
+def refused_property(source: str, path: str, reason: str) -> RequestError:
+    """INVALID_CONTEXT for one property of a context."""
     path, reason = path[:SHOWN_CHARACTERS], reason[:SHOWN_CHARACTERS]
     return RequestError(ErrorCode.INVALID_CONTEXT, f"{source}: {path}: {reason}", source=source, path=path)
 
 
 def _invalid(source: str, error: ValidationError) -> RequestError:
     first = error.errors(include_url=False, include_context=False)[0]
-    return _refuse(source, _path(first["loc"]), first["msg"])
+    return refused_property(source, _path(first["loc"]), first["msg"])
 
 
 def _path(location: Iterable[int | str]) -> str:

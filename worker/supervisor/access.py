@@ -32,6 +32,7 @@ from worker.supervisor.flights import Come, Flight, reused
 from worker.supervisor.guarding import guarded, guards_in_file
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.redaction import Redaction
 from worker.supervisor.table import RunTable, Stores, never_came_up
 
 StateRequest = CallOperation | ReadVariables | WriteVariables | PerformActions
@@ -164,6 +165,20 @@ class StateAccess:
         record = host.record if host is not None else await self.stores.get(run_key)
         permission.check(request, record, self.settings)
         return host, record
+
+    def redaction(self, request: Request, host: RunHost | None, record: RunRecord) -> Redaction:
+        """What the actor of a request does not see of what is kept of a run.
+
+        Raises:
+            RequestError: INVALID_CONTEXT; guards that cannot be read hold everything.
+        """
+        if host is not None:
+            return Redaction(request.actor, record, lambda: host.incarnation.context.guards)
+        return Redaction(
+            request.actor,
+            record,
+            lambda: guards_in_file(self.births.catalogs.of(record.project), record.model_file),
+        )
 
     def stored(self, flight: Flight, run_key: str | None) -> StoredRequest | None:
         """What is recorded for this request (and this run, where it names one).

@@ -10,21 +10,22 @@ from protocol.errors import ErrorCode
 from protocol.messages import CopyRequest, CreateRun, RestoreRun, RewindRun
 from worker.channel import pack
 from worker.clock import now_us
-from worker.errors import ReplayError, RequestError
-from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
+from worker.errors import RequestError
+from worker.log.base import Binding, Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.assembly import filters_of, left_by, plan_assembly
-from worker.runs.contexts import execution_context
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
 from worker.supervisor.catalogs import Catalogs
+from worker.supervisor.contexts import Contexts, judge_contexts
 from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, refuse_filters
 from worker.supervisor.events import Announcer
 from worker.supervisor.guarding import guard_presets
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelSource
+from worker.supervisor.policies import judge_fingerprint, policy
 from worker.supervisor.records import boot_entry, cloned_record, new_record, rewind_entry
 from worker.supervisor.table import Stores
 from worker.supervisor.views import run_view
@@ -40,18 +41,17 @@ class Births:
     sandbox: str
     announcer: Announcer
 
-    def create(self, request: CreateRun, digest: bytes) -> Incarnation:
-        """A new run.
+    def create(self, request: CreateRun, digest: bytes, binding: Binding | None = None) -> Incarnation:
+        """A new run, that of ``binding`` where there is one.
 
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
         """
         model = self.catalogs.of(request.project_name).find(request.model_file)
-        context, raw = model.effective_context(request.model_context)
         execution = request.execution_context or {}
-        presets = execution_context("execution_context", execution).presets
-        record = new_record(request, model, context, execution)
-        guard_presets(request, context, record.scope, execution)
+        contexts = self._contexts(model, request.model_context, execution)
+        record = new_record(request, model, contexts.model, execution, is_shared=binding is not None)
+        guard_presets(request, contexts.model, record.scope, execution)
         actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
         store = self.stores.ephemeral if request.ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, digest, 1, 1)
@@ -70,6 +70,7 @@ class Births:
                     *(born, (boot,), records, metadata),
                     self._answered(stored, born),
                     self._created(born),
+                    binding,
                 )
             )
             return born
@@ -79,10 +80,11 @@ class Births:
             record=record,
             store=store,
             model=model,
-            context=context,
-            raw_context=raw,
+            context=contexts.model,
+            raw_context=contexts.raw,
             execution=execution,
-            presets=presets,
+            presets=contexts.presets,
+            mapped_files=contexts.mapped_files,
             plan=ReplayPlan(),
             begin=begin,
             pages=no_pages,
@@ -92,6 +94,7 @@ class Births:
             strict_replay=True,
             boot_at_us=record.created_us,
             boot_actor=actor,
+            warnings=contexts.warnings,
         )
 
     async def restore(
@@ -138,6 +141,7 @@ class Births:
             commit=commit,
             shadow=shadow,
             at_head=cut is None,
+            asked=request is not None,
         )
         if cut is None:
             return incarnation
@@ -297,14 +301,15 @@ class Births:
         shadow: bool = False,
         boot: LogEntry | None = None,
         at_head: bool = False,
+        asked: bool = True,
     ) -> Incarnation:
         """``shadow``: the incarnation works on a copy in memory and leaves the durable run as it is.
 
-        ``at_head``: its state is that of the head of the history, as the archive is.
+        ``at_head``: its state is that of the head of the history, as the archive is. ``asked``: somebody asked
+        for it, and is told what the contexts say without effect.
         """
         model = self._model(record)
-        context, raw = model.effective_context(model_override)
-        presets = execution_context("execution_context", execution).presets
+        contexts = self._contexts(model, model_override, execution)
         source = self.stores.durable if shadow else store
         if boot is None:
             (boot,) = await source.read(record.run_key, limit=1)
@@ -325,40 +330,33 @@ class Births:
             record=record,
             store=store,
             model=model,
-            context=context,
-            raw_context=raw,
+            context=contexts.model,
+            raw_context=contexts.raw,
             execution=execution,
-            presets=presets,
+            presets=contexts.presets,
+            mapped_files=contexts.mapped_files,
             plan=plan,
             begin=begin,
             pages=history,
             commit=commit,
             event=event,
             ephemeral=shadow or record.ephemeral,
-            strict_replay=_policy(raw, "divergence", self.settings.divergence) == "fail",
+            strict_replay=policy(contexts.raw, "divergence", self.settings.divergence) == "fail",
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
-            warnings=self._judge_fingerprint(record, model, raw),
-            assembly=plan_assembly(context.restorations.parts(), at_head=at_head),
+            warnings=(
+                *judge_fingerprint(record, model, contexts.raw, self.settings),
+                *(contexts.warnings if asked else ()),
+            ),
+            assembly=plan_assembly(contexts.model.restorations.parts(), at_head=at_head),
             archived=archived,
             archived_us=record.last_operated_us or 0,
         )
 
-    def _judge_fingerprint(
-        self, record: RunRecord, model: ModelSource, raw: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], ...]:
-        if record.model_fingerprint == model.fingerprint:
-            return ()
-        finding = {"began_with": record.model_fingerprint, "now": model.fingerprint, "model_file": model.name}
-        if _policy(raw, "modelChanged", self.settings.model_changed) == "fail":
-            raise ReplayError(
-                ErrorCode.REPLAY_DIVERGED,
-                f"{model.name} was changed since the history of run {record.run_key} began (fingerprint "
-                f"{record.model_fingerprint[:12]}, now {model.fingerprint[:12]}) and model_changed is 'fail'; "
-                "put the old files back, or allow it with 'warn'",
-                **finding,
-            )
-        return ({"code": "MODEL_CHANGED", **finding},)
+    def _contexts(
+        self, model: ModelSource, override: dict[str, Any] | None, execution: dict[str, Any]
+    ) -> Contexts:
+        return judge_contexts(model, override, execution, self.settings, self.sandbox)
 
     async def _shadow(self, record: RunRecord) -> None:
         """Copy a durable run into memory, where this incarnation may do what it likes."""
@@ -384,10 +382,3 @@ class Births:
 
     def _view(self, record: RunRecord) -> dict[str, Any]:
         return run_view(record, None, live=True, sandbox=self.sandbox)
-
-
-def _policy(raw: Mapping[str, Any], name: str, default: str) -> str:
-    """A policy that a model may set for itself, under ``restorations`` of its context."""
-    restorations = raw.get("restorations")
-    own = restorations.get(name) if isinstance(restorations, Mapping) else None
-    return own if own in ("fail", "warn") else default

@@ -206,4 +206,5 @@ class BringUp:
             "max_result_bytes": self._limits.max_result_bytes,
             "event": None if incarnation.origin.replays else incarnation.event,
             "scratch": scratch,
+            "archive": context.archiving(self._settings.archive),
         }

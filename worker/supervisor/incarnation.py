@@ -31,7 +31,8 @@ class Incarnation:
     history, in order; ``commit`` makes durable what this incarnation begins with: it takes the row, the records of boot
     and replay, and the time of the boot, and returns the row as it then is. ``event`` is the life-cycle
     event fired in the model, after boot (create) or after the replay. ``assembly`` is what is done in between, in
-    order; a snapshot in it assigns what ``archived`` gives, as of ``archived_us``.
+    order; a snapshot in it assigns what ``archived`` gives, as of ``archived_us``. ``mapped_files``: (file of the model
+    folder, the one that the run finds in its place), relative to it.
     """
 
     origin: Origin
@@ -52,6 +53,7 @@ class Incarnation:
     boot_at_us: int
     boot_actor: dict[str, Any] | None = None
     warnings: tuple[dict[str, Any], ...] = ()
+    mapped_files: tuple[tuple[str, str], ...] = ()
     assembly: Assembly = REPLAY
     archived: Archived = nothing_archived
     archived_us: int = 0

@@ -100,7 +100,7 @@ class Visit:
         incarnation, settings = self._incarnation, self._spawner.settings
         try:
             handle = await self._spawner.spawn_for(
-                incarnation.model,
+                incarnation,
                 self,
                 log_sink(self._log, shown=settings.log_model_output),
                 self._limits,

@@ -72,7 +72,7 @@ class ModelSource:
         """
         model_context(self.context_name, self.context)
         raw = override_context(self.context, override or {})
-        context = model_context("model_context" if override else self.context_name, raw)
+        context = model_context(self.source_of(override), raw)
         for package, wanted in pypi_packages(context):
             found = _installed(package)
             if found is None or not _fits(found, wanted):
@@ -84,6 +84,10 @@ class ModelSource:
                     path="dependencies",
                 )
         return context, raw
+
+    def source_of(self, override: dict[str, Any] | None) -> str:
+        """How errors and warnings name the effective context."""
+        return "model_context" if override else self.context_name
 
 
 class ModelCatalog:

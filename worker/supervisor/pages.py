@@ -5,19 +5,24 @@ from typing import Any, Final
 from protocol.messages import ReadEvents, ReadHistory
 from worker.log.base import Store
 from worker.supervisor.events import event_view
+from worker.supervisor.redaction import Redaction
 from worker.supervisor.views import entry_view
 
 EVENT_PAGE_SHARE: Final = 4
 """Bodies of events fill a reply to a fourth of its limit at most; the rest is room for what stands around them."""
 
 
-async def history_page(store: Store, request: ReadHistory, head_seq: int) -> dict[str, Any]:
+async def history_page(
+    store: Store, request: ReadHistory, head_seq: int, redaction: Redaction
+) -> dict[str, Any]:
     """The result of ``read_history``."""
     entries = await store.read(request.run_key, after_seq=request.after_seq, limit=request.limit)
-    return {"entries": [entry_view(entry) for entry in entries], "head_seq": head_seq}
+    return {"entries": [redaction.entry(entry_view(entry)) for entry in entries], "head_seq": head_seq}
 
 
-async def events_page(store: Store, request: ReadEvents, max_message_bytes: int) -> dict[str, Any]:
+async def events_page(
+    store: Store, request: ReadEvents, max_message_bytes: int, redaction: Redaction
+) -> dict[str, Any]:
     """The result of ``read_events``."""
     events, head = await store.read_events(
         request.run_key,
@@ -25,4 +30,4 @@ async def events_page(store: Store, request: ReadEvents, max_message_bytes: int)
         limit=request.limit,
         max_bytes=max_message_bytes // EVENT_PAGE_SHARE,
     )
-    return {"events": [event_view(event) for event in events], "head_event": head}
+    return {"events": [redaction.event(event_view(event)) for event in events], "head_event": head}

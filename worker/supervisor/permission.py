@@ -16,13 +16,25 @@ from protocol.messages import (
     Request,
     UpdateRun,
 )
+from protocol.sharing import AssignWorldRun, CreateSingularRun, GetRunWithStrategy, OpenWorldRun
 from worker.errors import RequestError
 from worker.runs.permits import Right, denial
 from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor.table import not_found
 
-_READS: Final = (GetRun, ReadVariables, ReadMetadata, ReadHistory, ReadEvents, IntrospectRun, CopyRequest)
+_FINDS: Final = (CreateSingularRun, OpenWorldRun, GetRunWithStrategy)
+"""What looks for a run, and is judged on what it finds."""
+_READS: Final = (
+    *_FINDS,
+    GetRun,
+    ReadVariables,
+    ReadMetadata,
+    ReadHistory,
+    ReadEvents,
+    IntrospectRun,
+    CopyRequest,
+)
 
 
 def right_of(request: Request) -> Right:
@@ -31,7 +43,7 @@ def right_of(request: Request) -> Right:
         return Right.READ
     if isinstance(request, PerformActions) and all(isinstance(action, Get) for action in request.actions):
         return Right.READ
-    return Right.WRITE if isinstance(request, UpdateRun) else Right.PLAY
+    return Right.WRITE if isinstance(request, UpdateRun | AssignWorldRun) else Right.PLAY
 
 
 def check(request: Request, record: RunRecord, settings: Settings) -> None:

@@ -14,6 +14,7 @@ import zmq
 from protocol.events import PROGRESS_TOPIC
 from worker.channel import pack
 from worker.log.base import StoredEvent
+from worker.supervisor.curve import Curve, Door
 from worker.supervisor.events import encode_event
 from worker.supervisor.router import BindError
 from worker.telemetry import Logger
@@ -24,12 +25,13 @@ SEND_QUEUE: Final = 4096
 SUBSCRIPTION_BYTES: Final = 4096
 DRAIN_MESSAGES: Final = 256
 LINGER_MS: Final = 2000
+REOPEN_SECONDS: Final = 0.05
 
 
 class Publisher:
     """Owns a context and the XPUB socket; ``endpoint`` is what it is bound to, "" for no socket at all."""
 
-    def __init__(self, endpoint: str, log: Logger) -> None:
+    def __init__(self, endpoint: str, log: Logger, curve: Curve | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._log = log
         self._subscriptions: set[bytes] = set()
@@ -37,8 +39,9 @@ class Publisher:
         self._socket: zmq.Socket[bytes] | None = None
         self.endpoint = ""
         self._published = 0
+        self._door: Door | None = None
         if endpoint:
-            self._open(endpoint)
+            self._open(endpoint, curve)
 
     def status(self) -> dict[str, Any]:
         """Where it is, how many different topics somebody subscribed to, how many events were sent."""
@@ -84,28 +87,79 @@ class Publisher:
         """Send what is queued (at most two seconds) and release everything; idempotent."""
         if self._socket is not None and self._context is not None and not self._socket.closed:
             self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
+            self._release()
+            self._end()
+
+    def _release(self, linger: int | None = None) -> None:
+        if self._door is not None:
+            self._door.release()
+        if self._socket is not None:
+            self._socket.close(linger)
+
+    def _end(self) -> None:
+        if self._door is not None:
+            self._door.close()
+        if self._context is not None:
             self._context.term()
 
-    def _open(self, endpoint: str) -> None:
+    def _open(self, endpoint: str, curve: Curve | None) -> None:
         self._context = zmq.Context()
-        socket = self._socket = self._context.socket(zmq.XPUB)
-        socket.set(zmq.SNDHWM, SEND_QUEUE)
-        socket.set(zmq.LINGER, LINGER_MS)
-        socket.set(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES)
-        socket.set(zmq.IPV6, int("[" in endpoint))
+        self._socket = self._make(self._context)
+        if curve is not None:
+            self._door = Door(curve, self._socket, self._log)
+            curve.clients.on_removal(self._part)
         try:
-            socket.bind(endpoint)
+            self._bind(self._socket, endpoint)
         except zmq.ZMQError as error:
-            socket.close(linger=0)
-            self._context.term()
+            self._release(linger=0)
+            self._end()
             raise BindError(
                 f"cannot bind {endpoint} for events: {error.strerror}. Is another worker running there? Choose "
                 'another endpoint with --events, or "" for none'
             ) from error
+
+    def _make(self, context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Socket[bytes]":
+        socket: zmq.Socket[bytes] = context.socket(zmq.XPUB)
+        socket.set(zmq.SNDHWM, SEND_QUEUE)
+        socket.set(zmq.LINGER, LINGER_MS)
+        socket.set(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES)
+        return socket
+
+    def _bind(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+        socket.set(zmq.IPV6, int("[" in endpoint))
+        if self._door is not None:
+            self._door.prepare(endpoint)
+        socket.bind(endpoint)
         self.endpoint = socket.get_string(zmq.LAST_ENDPOINT)
+        if self._door is not None:
+            self._door.bound(self.endpoint)
         self._loop.add_reader(socket.fileno(), self._drain)
         self._drain()
+
+    def _part(self) -> None:
+        """End all connections: libzmq judges a key when one begins, and cannot end that of one subscriber.
+
+        Those that are still known come back by themselves, and read what they missed with ``read_events``.
+        """
+        if self._socket is None or self._context is None or self._door is None or self._socket.closed:
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._release(linger=0)
+        self._subscriptions.clear()
+        self._socket = self._make(self._context)
+        self._door.attend(self._socket)
+        self._reopen()
+
+    def _reopen(self) -> None:
+        socket = self._socket
+        if socket is None or socket.closed:
+            return
+        try:
+            self._bind(socket, self.endpoint)
+        except zmq.ZMQError as error:
+            # libzmq gives the port back on a thread of its own.
+            self._log.debug("event socket not bound yet", error=str(error))
+            self._loop.call_later(REOPEN_SECONDS, self._reopen)
 
     def _drain(self) -> None:
         """Take up what was subscribed and unsubscribed; the descriptor is edge-triggered."""
@@ -128,13 +182,13 @@ class Publisher:
 
 
 @contextmanager
-def publisher(endpoint: str, log: Logger) -> Iterator[Publisher]:
+def publisher(endpoint: str, log: Logger, curve: Curve | None = None) -> Iterator[Publisher]:
     """A publisher that is closed at the end.
 
     Raises:
         BindError: the endpoint cannot be bound.
     """
-    opened = Publisher(endpoint, log)
+    opened = Publisher(endpoint, log, curve)
     try:
         yield opened
     finally:

@@ -24,21 +24,31 @@ _OF_ONE_EPISODE: Final = ("episode_name", "world_key")
 NOTHING: Final = pack(None)
 
 
+def scope_of(request: CreateRun, *, is_shared: bool = False) -> Scope:
+    """The scope of a run that a request creates: its user is the actor, unless the request or the run says otherwise."""
+    scope = request.scope or DEFAULT_SCOPE
+    user_key = scope.user_key or (request.actor.user_key if request.actor else None)
+    if is_shared or scope.scope_boundary is ScopeBoundary.WORLD:
+        user_key = None
+    return scope.model_copy(update={"user_key": user_key})
+
+
 def new_record(
-    request: CreateRun, model: ModelSource, context: ModelContext, execution: dict[str, Any]
+    request: CreateRun,
+    model: ModelSource,
+    context: ModelContext,
+    execution: dict[str, Any],
+    *,
+    is_shared: bool = False,
 ) -> RunRecord:
-    """The row of a run that a request creates.
+    """The row of a run that a request creates; one that ``is_shared`` has no user.
 
     Raises:
         RequestError: INVALID_REQUEST for an address in another project.
     """
     at_us = now_us()
     actor = request.actor
-    scope = request.scope or DEFAULT_SCOPE
-    user_key = scope.user_key or (actor.user_key if actor else None)
-    if scope.scope_boundary is ScopeBoundary.WORLD:
-        user_key = None
-    scope = scope.model_copy(update={"user_key": user_key})
+    scope = scope_of(request, is_shared=is_shared)
     permit = default_permit(actor.role if actor else None, scope)
     if request.permit is not None:
         permit |= request.permit.model_dump(mode="json", exclude_none=True)
@@ -97,6 +107,7 @@ def cloned_record(
         last_operated_us=None,
         execution_context=execution,
         tracking_key=request.tracking_key,
+        morphology="MANY",
         marked=False,
         hidden=False,
         closed=False,

@@ -6,6 +6,7 @@ every send its events are looked at again.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import zmq
@@ -14,6 +15,7 @@ from protocol.codec import decode_request, encode
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import Request
 from worker.errors import InternalError
+from worker.supervisor.curve import Curve, Door
 from worker.telemetry import Logger
 
 DRAIN_MESSAGES: Final = 256
@@ -37,7 +39,13 @@ class Router:
     """Owns the context and the ROUTER socket; ``close`` sends what is queued and releases both."""
 
     def __init__(
-        self, endpoints: Sequence[str], submit: Submit, *, max_message_bytes: int, log: Logger
+        self,
+        endpoints: Sequence[str],
+        submit: Submit,
+        *,
+        max_message_bytes: int,
+        log: Logger,
+        curve: Curve | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._submit = submit
@@ -52,6 +60,10 @@ class Router:
         # A body over the limit is refused with an answer; only what is absurd is dropped with its peer.
         self._socket.set(zmq.MAXMSGSIZE, 4 * max_message_bytes)
         self._scheduled = False
+        self._door = None if curve is None else Door(curve, self._socket, log)
+        self._take: Callable[[], list[bytes] | None] = (
+            partial(self._socket.recv_multipart, _AT_ONCE) if self._door is None else self._door.receive
+        )
         self.endpoints = [self._bind(endpoint) for endpoint in endpoints]
         self._loop.add_reader(self._socket.fileno(), self._drain)
         self._schedule()
@@ -60,21 +72,32 @@ class Router:
         """Stop receiving, send what is queued (at most two seconds), release everything."""
         if not self._socket.closed:
             self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._context.term()
+            self._release()
+
+    def _release(self, linger: int | None = None) -> None:
+        if self._door is not None:
+            self._door.release()
+        self._socket.close(linger)
+        if self._door is not None:
+            self._door.close()
+        self._context.term()
 
     def _bind(self, endpoint: str) -> str:
         self._socket.set(zmq.IPV6, int("[" in endpoint))
+        if self._door is not None:
+            self._door.prepare(endpoint)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
-            self._socket.close(linger=0)
-            self._context.term()
+            self._release(linger=0)
             raise BindError(
                 f"cannot bind {endpoint}: {error.strerror}. Is another worker running there? Choose another "
                 "endpoint with --bind"
             ) from error
-        return self._socket.get_string(zmq.LAST_ENDPOINT)
+        bound = self._socket.get_string(zmq.LAST_ENDPOINT)
+        if self._door is not None:
+            self._door.bound(bound)
+        return bound
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -88,7 +111,9 @@ class Router:
         for _ in range(DRAIN_MESSAGES):
             if not self._is_readable():
                 return
-            self._receive(self._socket.recv_multipart(_AT_ONCE))
+            frames = self._take()
+            if frames is not None:
+                self._receive(frames)
         self._schedule()
 
     def _is_readable(self) -> bool:

@@ -1,13 +1,13 @@
 """Requests about runs as such: what they are shown as, how they begin, come back, change and end."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from protocol.messages import CopyRequest, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import pack
 from worker.errors import WorkerError
-from worker.log.base import NewEvent, StoredRequest
+from worker.log.base import Binding, NewEvent, StoredRequest
 from worker.runs.contexts import execution_context, model_context
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Work
@@ -19,6 +19,8 @@ from worker.supervisor.records import live_record, updated_record
 from worker.supervisor.table import never_came_up
 from worker.supervisor.views import run_view
 from worker.telemetry import Logger
+
+WholeRunRequest = CreateRun | GetRun | RestoreRun | RewindRun | CopyRequest
 
 
 class RunRequests:
@@ -47,17 +49,33 @@ class RunRequests:
         run = {"run_key": host.run_key, "served_from": served_from, "seq": host.seq}
         return Served(self.view(host.record, host), run, [*host.warnings, *warnings]).body()
 
+    async def serve(self, flight: Flight, request: WholeRunRequest) -> dict[str, Any]:
+        """The body of the reply."""
+        match request:
+            case CreateRun():
+                return await self.create(flight, request)
+            case GetRun():
+                return await self.get(request)
+            case RestoreRun():
+                return await self.restore(flight, request)
+            case RewindRun():
+                return await self.rewind(flight, request)
+            case CopyRequest():
+                return await self.clone(flight, request)
+
     async def get(self, request: GetRun) -> dict[str, Any]:
         """The run's record."""
         host, record = await self._access.locate(request, request.run_key)
         return {"result": self.view(record, host)}
 
-    async def create(self, flight: Flight, request: CreateRun) -> dict[str, Any]:
-        """A new run in memory, durable when answered."""
+    async def create(
+        self, flight: Flight, request: CreateRun, binding: Binding | None = None
+    ) -> dict[str, Any]:
+        """A new run in memory, durable when answered; that of ``binding`` where there is one."""
         stored = self._access.stored(flight, None)
         if stored is not None:
             return stored_answer(stored)
-        return await self._bring_up(flight, self._births.create(request, flight.digest), "memory")
+        return await self._bring_up(flight, self._births.create(request, flight.digest, binding), "memory")
 
     async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
         host = await self._table.start(incarnation, flight.check)
@@ -67,22 +85,28 @@ class RunRequests:
 
     async def restore(self, flight: Flight, request: RestoreRun) -> dict[str, Any]:
         """The run, brought into memory from its log where it is not there."""
+        return await self.into_memory(flight, request.run_key, request)
+
+    async def into_memory(
+        self, flight: Flight, run_key: str, request: RestoreRun | None = None
+    ) -> dict[str, Any]:
+        """What ``restore`` gives, for a request that is about more where ``request`` is None."""
         while True:
-            async with self._table.gate(request.run_key):
-                stored = self._access.stored(flight, request.run_key)
+            async with self._table.gate(run_key):
+                stored = self._access.stored(flight, run_key)
                 if stored is not None:
                     return stored_answer(stored)
-                await self._table.settled(request.run_key)
-                host, record = await self._access.locate(request, request.run_key)
+                await self._table.settled(run_key)
+                host, record = await self._access.locate(flight.request, run_key)
                 if record.closed:
-                    raise closed(request.run_key)
+                    raise closed(run_key)
                 served_from = "memory" if host is not None and host.live else "restored"
                 begun = host is None
-                notes = [] if host is None else _not_applied(request, host)
+                notes = [] if host is None or request is None else _not_applied(request, host)
                 if host is None:
                     incarnation = await self._births.restore(record, request, flight.digest)
                     host = await self._table.start(incarnation, flight.check)
-                performed = flight.performing(host, Work(request_id=request.request_id, begun=begun))
+                performed = flight.performing(host, Work(flight.request.request_id, begun=begun))
             try:
                 await performed
             except ReroutedError:
@@ -137,41 +161,83 @@ class RunRequests:
 
     async def update(self, flight: Flight, request: UpdateRun, run_key: str) -> dict[str, Any]:
         """The run with attributes changed; closing it ends it first."""
-        began = asyncio.get_running_loop().time()
         async with self._table.gate(run_key):
             stored = self._access.stored(flight, run_key)
             if stored is not None:
                 return stored_answer(stored)
-            if request.closed is True:
-                await self._access.locate(request, run_key)
-                await self._stores.of(run_key).check()
-                await self._end(flight, run_key)
-            host, _ = await self._access.locate(request, run_key)
-            state, live = (None, False) if host is None else (host.run.state, host.live)
-
-            def edit(current: RunRecord) -> RunRecord:
-                return updated_record(current, request)
-
-            def view(row: RunRecord) -> dict[str, Any]:
-                return run_view(row, state, live=live, sandbox=self._sandbox)
-
-            def tell(old: RunRecord, new: RunRecord) -> tuple[NewEvent, ...]:
-                return self._announcer.closed(old, new, request.request_id)
-
             stored = StoredRequest(request.request_id, run_key, flight.digest)
-            store = self._stores.of(run_key)
-            row = await store.update(run_key, edit, stored, lambda row: pack(view(row)), tell)
-            if host is not None:
-                host.record = live_record(host.record, row)
-            if request.closed is True:
-                self._log.info(
-                    "run closed",
-                    run_key=run_key,
-                    seq=row.seq,
-                    request_id=request.request_id,
-                    duration_seconds=round(asyncio.get_running_loop().time() - began, 4),
-                )
-        return {"result": view(row)}
+            return {"result": await self._updated(flight, request, run_key, stored)}
+
+    async def close(self, flight: Flight, run_key: str) -> None:
+        """Close a run for a request that is about more, and that is not stored with it."""
+        request_id = flight.request.request_id
+        request = UpdateRun(type="update_run", request_id=request_id, run_key=run_key, closed=True)
+        async with self._table.gate(run_key):
+            await self._updated(flight, request, run_key, None)
+
+    async def _updated(
+        self, flight: Flight, request: UpdateRun, run_key: str, stored: StoredRequest | None
+    ) -> dict[str, Any]:
+        """Change a row, and store the request with the view of it; the caller holds the run's gate."""
+        began = asyncio.get_running_loop().time()
+        if request.closed is True:
+            await self._access.locate(flight.request, run_key)
+            await self._stores.of(run_key).check()
+            await self._end(flight, run_key)
+        host, _ = await self._access.locate(flight.request, run_key)
+        state, live = (None, False) if host is None else (host.run.state, host.live)
+
+        def edit(current: RunRecord) -> RunRecord:
+            return updated_record(current, request)
+
+        def view(row: RunRecord) -> dict[str, Any]:
+            return run_view(row, state, live=live, sandbox=self._sandbox)
+
+        def tell(old: RunRecord, new: RunRecord) -> tuple[NewEvent, ...]:
+            return self._announcer.closed(old, new, request.request_id)
+
+        store = self._stores.of(run_key)
+        row = await store.update(run_key, edit, stored, lambda row: pack(view(row)), tell)
+        if host is not None:
+            host.record = live_record(host.record, row)
+        if request.closed is True:
+            self._log.info(
+                "run closed",
+                run_key=run_key,
+                seq=row.seq,
+                request_id=request.request_id,
+                duration_seconds=round(asyncio.get_running_loop().time() - began, 4),
+            )
+        return view(row)
+
+    async def as_it_is(self, flight: Flight, run_key: str) -> dict[str, Any]:
+        """The run of a request that looked for one, which it is not brought into memory for.
+
+        Raises:
+            RequestError: RUN_NOT_FOUND, PERMIT_VIOLATION; RUN_CLOSED where it is closed or hidden by now.
+        """
+        host, _ = await self._access.locate(flight.request, run_key)
+        row = await self.answered_with(flight, run_key, lambda row: self.view(row, host))
+        live = host is not None and host.live
+        run = {"run_key": run_key, "served_from": "memory" if live else "archive", "seq": row.seq}
+        return Served(self.view(row, host), run).body()
+
+    async def answered_with(
+        self, flight: Flight, run_key: str, view: Callable[[RunRecord], dict[str, Any]]
+    ) -> RunRecord:
+        """Store that a request was answered with a run that there was already, as ``view`` shows its row.
+
+        Raises:
+            RequestError: RUN_NOT_FOUND; RUN_CLOSED where it is closed or hidden by now.
+        """
+
+        def unchanged(row: RunRecord) -> RunRecord:
+            if row.closed or row.hidden:
+                raise closed(run_key)
+            return row
+
+        stored = StoredRequest(flight.request.request_id, run_key, flight.digest)
+        return await self._stores.of(run_key).update(run_key, unchanged, stored, lambda row: pack(view(row)))
 
     async def evict(self, flight: Flight, run_key: str) -> dict[str, Any]:
         """Nothing, once the run has left memory; so too where it was not there."""

@@ -12,6 +12,7 @@ from worker.process.pool import ZygotePool
 from worker.process.zygote import ForkRequest, ZygoteError
 from worker.settings import Settings
 from worker.supervisor.host import RunHost
+from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.models import ModelSource
 from worker.telemetry import Logger
 
@@ -40,18 +41,18 @@ class Spawner:
 
     async def spawn(self, host: RunHost) -> ProcessHandle:
         """A run process for a host; raises as ``spawn_for``."""
-        return await self.spawn_for(
-            host.incarnation.model, host, _told_sink(host, shown=self.settings.log_model_output), host.limits
-        )
+        sink = _told_sink(host, shown=self.settings.log_model_output)
+        return await self.spawn_for(host.incarnation, host, sink, host.limits)
 
     async def spawn_for(
-        self, model: ModelSource, listener: Listener, sink: LineSink, limits: Limits
+        self, incarnation: Incarnation, listener: Listener, sink: LineSink, limits: Limits
     ) -> ProcessHandle:
-        """A run process for a model; ``sink`` gets what it prints.
+        """A run process for an incarnation; ``sink`` gets what it prints.
 
         Raises:
             ZygoteError: none can be started; nothing is left over.
         """
+        model = incarnation.model
         # A folder that only the worker's user can reach needs the worker's user, in a name space of its own.
         isolation = choose_isolation(self.isolation.level, model.folder, exposed=map(Path, self.exposed))
         if self.isolation.identity is not Identity.UID:
@@ -64,6 +65,7 @@ class Spawner:
             uid=uid,
             limits=limits,
             max_frame_bytes=largest + FRAME_MARGIN_BYTES,
+            mapped_files=incarnation.mapped_files,
         )
         try:
             handle = await self._fork(model, listener, sink, request)

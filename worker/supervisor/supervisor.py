@@ -33,6 +33,14 @@ from protocol.messages import (
     WorkerStatus,
     WriteVariables,
 )
+from protocol.sharing import (
+    AssignWorldRun,
+    CloseWorldRun,
+    CreateSingularRun,
+    GetRunWithStrategy,
+    GetSingularRunKey,
+    OpenWorldRun,
+)
 from worker import VERSION
 from worker.errors import InternalError, WorkerError
 from worker.process.pool import ZygotePool
@@ -48,6 +56,8 @@ from worker.supervisor.pages import events_page, history_page
 from worker.supervisor.publisher import Publisher
 from worker.supervisor.queries import runs_page
 from worker.supervisor.run_requests import RunRequests
+from worker.supervisor.shared_runs import SharedRuns
+from worker.supervisor.strategies import Strategies
 from worker.supervisor.table import draining
 from worker.telemetry import Logger
 
@@ -74,6 +84,8 @@ class Supervisor:
         self._settings = settings
         self._access = access
         self._runs = RunRequests(access, sandbox["level"], log)
+        self._shared = SharedRuns(access, self._runs)
+        self._strategies = Strategies(access, self._runs, self._shared)
         self._table = access.table
         self._stores = access.stores
         self._births = access.births
@@ -157,30 +169,29 @@ class Supervisor:
                 return {"result": await self._status(request.project)}
             case Drain():
                 return await self._drain(request)
-            case CreateRun():
-                return await self._runs.create(flight, request)
             case QueryRuns():
                 return {"result": await self._query(request)}
-            case GetRun():
-                return await self._runs.get(request)
-            case RestoreRun():
-                return await self._runs.restore(flight, request)
-            case RewindRun():
-                return await self._runs.rewind(flight, request)
-            case CopyRequest():
-                return await self._runs.clone(flight, request)
+            case CreateRun() | GetRun() | RestoreRun() | RewindRun() | CopyRequest():
+                return await self._runs.serve(flight, request)
+            case (
+                CreateSingularRun()
+                | GetSingularRunKey()
+                | OpenWorldRun()
+                | CloseWorldRun()
+                | AssignWorldRun()
+            ):
+                return await self._shared.serve(flight, request)
+            case GetRunWithStrategy():
+                return await self._strategies.serve(flight, request)
             case ReadHistory():
-                _, record = await self._access.locate(request, request.run_key)
-                return {"result": await history_page(self._stores.of(record.run_key), request, record.seq)}
+                return {"result": await self._history(request)}
             case IntrospectModel():
                 return await self._introspector.of_model(request, flight.check)
             case IntrospectRun():
                 _, record = await self._access.locate(request, request.run_key)
                 return await self._introspector.of_run(request, record, flight.check)
             case ReadEvents():
-                await self._access.locate(request, request.run_key)
-                store = self._stores.with_events_of(request.run_key)
-                return {"result": await events_page(store, request, self._settings.max_message_bytes)}
+                return {"result": await self._events(request)}
             case _:
                 return await self._serve_many(flight, request)
 
@@ -218,6 +229,17 @@ class Supervisor:
 
     async def _state(self, flight: Flight, request: StateRequest, run_key: str) -> dict[str, Any]:
         return (await self._access.serve(flight, request, run_key)).body()
+
+    async def _history(self, request: ReadHistory) -> dict[str, Any]:
+        host, record = await self._access.locate(request, request.run_key)
+        hidden = self._access.redaction(request, host, record)
+        return await history_page(self._stores.of(record.run_key), request, record.seq, hidden)
+
+    async def _events(self, request: ReadEvents) -> dict[str, Any]:
+        host, record = await self._access.locate(request, request.run_key)
+        hidden = self._access.redaction(request, host, record)
+        store = self._stores.with_events_of(request.run_key)
+        return await events_page(store, request, self._settings.max_message_bytes, hidden)
 
     # The worker itself
 

@@ -5,18 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from weakref import WeakValueDictionary
 
 from protocol.errors import ErrorCode
 from worker.errors import CapacityError, RequestError, WorkerError
-from worker.log.base import EventListener, Store, StoredEvent
+from worker.log.base import Binding, EventListener, Store, StoredEvent
 from worker.log.memory import MemoryStore
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import ProcessState, Work
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
-from worker.waiting import awaited
+from worker.waiting import Gates, awaited
 
 
 class Stores:
@@ -54,6 +53,18 @@ class Stores:
         self._ephemeral_keys.add(run_key)
         if shadow:
             self._shadows.add(run_key)
+
+    def is_ephemeral(self, run_key: str) -> bool:
+        """Whether a run is kept in memory only; a shadow of a stored run is not one."""
+        return run_key in self._ephemeral_keys and run_key not in self._shadows
+
+    async def bound_run(self, binding: Binding) -> str | None:
+        """The run that is bound: a stored one, else an ephemeral one."""
+        found = await self.durable.bound_run(binding)
+        if found is None:
+            found = await self.ephemeral.bound_run(binding)
+            return found if found is not None and self.is_ephemeral(found) else None
+        return found
 
     def unmark(self, run_key: str) -> None:
         """From now on what is kept in memory of the run is hidden; ``forget`` drops it."""
@@ -118,17 +129,14 @@ class RunTable:
         self._closing = False
         self._replaced: set[str] = set()
         self._hosts: dict[str, RunHost] = {}
-        self._gates: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._gates = Gates()
         self._gone: dict[str, asyncio.Future[None]] = {}
         self._forgetting: set[asyncio.Task[None]] = set()
         self._kept: dict[str, asyncio.TimerHandle] = {}
 
     def gate(self, run_key: str) -> asyncio.Lock:
         """The lock that requests to one run pass in arrival order while they are routed."""
-        gate = self._gates.get(run_key)
-        if gate is None:
-            gate = self._gates[run_key] = asyncio.Lock()
-        return gate
+        return self._gates.of(run_key)
 
     def get(self, run_key: str) -> RunHost | None:
         """The host of a run that is in memory, coming into it, or leaving it."""
@@ -136,8 +144,8 @@ class RunTable:
 
     def at_hand(self, run_key: str) -> RunHost | None:
         """The host of a run that is in memory, stays there, and is asked by nobody who still waits to be routed."""
-        host, gate = self._hosts.get(run_key), self._gates.get(run_key)
-        if host is None or not host.live or host.run.ending or (gate is not None and gate.locked()):
+        host = self._hosts.get(run_key)
+        if host is None or not host.live or host.run.ending or self._gates.is_locked(run_key):
             return None
         return host
 

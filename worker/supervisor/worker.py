@@ -26,6 +26,7 @@ from worker.settings import Settings
 from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
 from worker.supervisor.catalogs import DEFAULT, Catalogs, served_roots
+from worker.supervisor.curve import curve
 from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
@@ -38,6 +39,7 @@ from worker.supervisor.runtime import StartError, is_listening, runtime_folder
 from worker.supervisor.slots import Slots
 from worker.supervisor.spawner import Spawner
 from worker.supervisor.status import StatusReport
+from worker.supervisor.strangers import STRANGERS
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
 from worker.telemetry import Logger
@@ -48,6 +50,8 @@ DESCRIPTORS_PER_RUN: Final = 3
 """Its socket, its output pipe, its pidfd."""
 OTHER_DESCRIPTORS: Final = 200
 """For clients, zygotes, the store and runs that are just being started."""
+SOCKETS: Final = 2
+"""For requests and for events; each may hold as many unproved connections."""
 SHARE_OF_MEMORY: Final = 0.75
 """For run processes where total_memory_bytes is 0; the rest is for the worker, the zygotes and the disk cache."""
 
@@ -71,7 +75,8 @@ async def run_worker(
     _log_bugs_in_callbacks(log)
     async with contextlib.AsyncExitStack() as stack:
         # Outlives the store, whose last writes have events too.
-        told = stack.enter_context(publisher(settings.events, log))
+        keys = stack.enter_context(curve(settings, log))
+        told = stack.enter_context(publisher(settings.events, log, keys))
         store = await stack.enter_async_context(_store(settings, log))
         data = None if settings.in_memory else Path(settings.data)
         runtime = stack.enter_context(runtime_folder(data, sockets))
@@ -85,6 +90,7 @@ async def run_worker(
             observed_submit(supervisor.submit, observe),
             max_message_bytes=settings.max_message_bytes,
             log=log,
+            curve=keys,
         )
         stack.callback(router.close)
         _drain_on_signals(supervisor, settings)
@@ -129,7 +135,8 @@ def _raise_open_files(settings: Settings, log: Logger) -> None:
     """Take all the descriptors that the system grants: a run in memory needs several."""
     _, granted = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (granted, granted))
-    needed = settings.live_run_limit * DESCRIPTORS_PER_RUN + OTHER_DESCRIPTORS
+    strangers = SOCKETS * STRANGERS if settings.curve_server_key else 0
+    needed = settings.live_run_limit * DESCRIPTORS_PER_RUN + OTHER_DESCRIPTORS + strangers
     if granted != resource.RLIM_INFINITY and granted < needed:
         log.warning(
             "too few open files for live_run_limit; raise the hard limit (ulimit -Hn, LimitNOFILE) or lower it",

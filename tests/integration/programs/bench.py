@@ -79,7 +79,13 @@ def isolation_here(level: SandboxLevel, model_folder: Path) -> Isolation:
 
 
 async def start_run(
-    zygote: Zygote, isolation: Isolation, folder: Path, limits: Limits | None = None, entry: str = EVALUATOR
+    zygote: Zygote,
+    isolation: Isolation,
+    folder: Path,
+    limits: Limits | None = None,
+    entry: str = EVALUATOR,
+    *,
+    mapped_files: tuple[tuple[str, str], ...] = (),
 ) -> Run:
     """Fork one run process; it may fail in its lock-down, which ``ask`` then shows."""
     ours, theirs = socket.socketpair()
@@ -92,6 +98,7 @@ async def start_run(
         limits=limits or Limits(),
         max_frame_bytes=MAX_FRAME_BYTES,
         entry=entry,
+        mapped_files=mapped_files,
     )
     try:
         child = await zygote.fork(request, theirs, write_end)

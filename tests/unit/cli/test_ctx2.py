@@ -92,6 +92,8 @@ def test_the_line_of_what_is_not_there_is_that_of_what_is_around_it(tmp_path: Pa
             "timeoutSeconds",
         ),
         ({"restorations": {"divergance": "warn"}}, "restorations.divergance", "divergence"),
+        ({"variables": {"x": {"sav": True}}}, "variables.x.sav", "save"),
+        ({"archiv": "all"}, "archiv", "archive"),
         ({"restorations": {"rewind": {"nam": "x"}}}, "restorations.rewind.nam", "name"),
     ),
 )

@@ -131,3 +131,15 @@ def test_a_senseless_fork_request_is_refused(
             limits=Limits(),
             max_frame_bytes=1000,
         )
+
+
+def test_files_cannot_be_mapped_without_mounts_of_the_runs_own() -> None:
+    with pytest.raises(ValueError, match="cannot be mapped at strict-noquota"):
+        ForkRequest(
+            model_folder="/models",
+            isolation=Isolation(SandboxLevel.STRICT_NOQUOTA, Identity.NONE),
+            uid=None,
+            limits=Limits(),
+            max_frame_bytes=1000,
+            mapped_files=(("a", "b"),),
+        )

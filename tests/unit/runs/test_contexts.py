@@ -144,7 +144,10 @@ def test_what_is_unknown_is_kept() -> None:
             "'mystery' is not a known guard",
         ),
         ({"externalFunctions": {"leaderboard": {}}}, "externalFunctions", "external functions"),
-        ({"mappedFiles": {"a": "b"}}, "mappedFiles", "mapped files"),
+        ({"mappedFiles": {"a": "../b"}}, "mappedFiles.a", "without '..'"),
+        ({"mappedFiles": {"/a": "b"}}, "mappedFiles./a", "without '..'"),
+        ({"variables": {"x": {"dialect": "time_series"}}}, "variables.x.dialect", "POINT_IN_TIME"),
+        ({"defaults": {"variables": {"dialect": "X"}}}, "defaults.variables.dialect", "POINT_IN_TIME"),
         ({"workerImage": "big"}, "workerImage", "named environments"),
         ({"dependencies": [{"pypi": {"package": "x"}}, {"apt": {}}]}, "dependencies[1]", "apt dependencies"),
         ({"dependencies": [{"objectType": "shell", "script": ""}]}, "dependencies[0]", "shell dependencies"),
@@ -161,7 +164,7 @@ def test_what_is_known_and_not_served_is_refused_by_name(raw: dict[str, Any], pa
     (
         {"protections": {"guards": []}},
         {"externalFunctions": {}},
-        {"mappedFiles": {}},
+        {"mappedFiles": {"data/a b.csv": "data/c.csv"}},
         {"dependencies": []},
         {"variables": {"x": {"save": True}}},
         {"enableStateCache": True, "startDebugger": False},
@@ -297,7 +300,7 @@ def test_an_empty_execution_context_is_one() -> None:
         ({"presets": {"a b": 1}}, "presets.a b"),
         ({"presets": {"": 1}}, "presets."),
         ({"presets": {"1a": 1}}, "presets.1a"),
-        ({"mappedFiles": {"a": "b"}}, "mappedFiles"),
+        ({"mappedFiles": {"a": "../b"}}, "mappedFiles.a"),
         ({"mappedFiles": {"a": 1}}, "mappedFiles.a"),
     ),
 )
@@ -311,11 +314,11 @@ def test_all_problems_of_a_context_are_told_at_once() -> None:
         "modelVersion",
         "operations.step.timeoutSeconds",
     ]
-    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "b"}, "workerImage": "x"}
+    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "./b"}, "workerImage": "x"}
     assert [path for path, _ in context_problems(unserved)] == [
         "version",
         "language",
-        "mappedFiles",
+        "mappedFiles.a",
         "workerImage",
     ]
     assert context_problems({"version": "v2", "unknown": 1}) == []
