@@ -52,6 +52,19 @@ ephemeral: it exists in memory only, afterwards its key is unknown
 ephemeral: a restored or cloned incarnation writes nothing
 ephemeral: it can be rewound
 remove: takes the run out of memory, deletes nothing, and may be repeated
+migrate: a clone in the scope of the episode, its user kept, its source as it was
+singular: one per project, whatever model is asked for
+singular: many who ask at once get one
+world: without a run a new one is made and attached, otherwise its run comes into memory
+world: closing closes and evicts the run, and the world has none
+world: a closed or hidden run counts as none
+world: assigning swaps runs
+world: its members play it, and its attributes are locked
+strategies: reuse-across-sessions is the newest run of the scope, neither hidden nor another user's, or a new one
+strategies: reuse-never always creates
+strategies: reuse-by-tracking-key is the newest with that key, or a new one
+strategies: multiplayer is the run of the actor's world
+strategies: what one needs and nobody gave is told by its name
 """
 ELSEWHERE = {
     "in memory: operations and all variables need the process, the archive holds what was recorded": (
@@ -106,6 +119,31 @@ ELSEWHERE = {
     ),
     "ephemeral: a restored or cloned incarnation writes nothing": (
         "tests/integration/test_requests.py::test_an_ephemeral_incarnation_leaves_the_durable_run_untouched"
+    ),
+}
+SHARED, STRATEGIES = "tests/integration/test_shared_runs.py", "tests/integration/test_strategies.py"
+ELSEWHERE |= {
+    "singular: many who ask at once get one": (
+        "tests/integration/test_shared_crowd.py::test_all_get_the_one_run_that_is_created"
+    ),
+    "world: a closed or hidden run counts as none": (
+        f"{SHARED}::test_a_world_whose_run_is_closed_or_hidden_gets_a_new_one"
+    ),
+    "world: assigning swaps runs": (
+        f"{SHARED}::test_an_assigned_run_is_the_worlds_and_the_earlier_one_stays_as_it_is"
+    ),
+    "world: its members play it, and its attributes are locked": (
+        "tests/integration/test_permits.py"
+        "::test_members_of_a_world_play_and_others_and_its_attributes_are_locked"
+    ),
+    "strategies: reuse-by-tracking-key is the newest with that key, or a new one": (
+        f"{STRATEGIES}::test_a_tracking_key_finds_the_newest_run_that_has_it"
+    ),
+    "strategies: multiplayer is the run of the actor's world": (
+        f"{STRATEGIES}::test_multiplayer_is_the_run_of_the_actors_world_in_memory"
+    ),
+    "strategies: what one needs and nobody gave is told by its name": (
+        f"{STRATEGIES}::test_what_a_strategy_needs_is_asked_for_by_name"
     ),
 }
 MISSING = "0" * 36
@@ -349,6 +387,65 @@ def check_remove(stage: Any) -> None:
     assert stage.code("evict_run", run_key=MISSING) == "RUN_NOT_FOUND"
 
 
+def check_migrate(stage: Any) -> None:
+    source = stage.run(1, {"secret": 3}, scope=GROUP, metadata={"team": "red"})
+    before = stage.view(source), stage.history(source)
+    key = stage.result("migrate_run", run_key=source, episode_key="e-life")["run_key"]
+    view = stage.view(key)
+    assert view["scope"] == {"scope_boundary": "EPISODE", "scope_key": "e-life", "user_key": "ada"}
+    assert (view["permit"], view["cloned_from"]) == (before[0]["permit"], source)
+    assert stage.read(key, "price", "secret", "seen") == {
+        "price": 1,
+        "secret": 3,
+        "seen": ["onInitialized", "onCloned"],
+    }
+    assert stage.result("read_metadata", run_key=key, names=["team"]) == {"team": "red"}
+    assert (stage.view(source), stage.history(source)) == before
+
+
+def check_singular(stage: Any) -> None:
+    assert stage.result("get_singular_run_key") is None
+    first = stage.result("create_singular_run", model_file=stage.model_file)["run_key"]
+    other = stage.model("another", "x = 1\n")
+    assert stage.result("create_singular_run", model_file=other)["run_key"] == first
+    assert stage.result("get_singular_run_key") == first
+
+
+def check_world(stage: Any) -> None:
+    fields = {"world_key": "w-life", "model_file": stage.model_file}
+    first = stage.result("open_world_run", **fields)
+    assert (first["scope"], first["live"]) == ({"scope_boundary": "WORLD", "scope_key": "w-life"}, True)
+    stage.play(first["run_key"], 2)
+    stage.evict(first["run_key"])
+    again = stage.result("open_world_run", **fields)
+    assert (again["run_key"], again["live"], again["seq"]) == (first["run_key"], True, 2)
+
+
+def check_world_closed(stage: Any) -> None:
+    fields = {"world_key": "w-closed", "model_file": stage.model_file}
+    run_key = stage.result("open_world_run", **fields)["run_key"]
+    stage.result("close_world_run", world_key="w-closed")
+    assert stage.code("restore_run", run_key=run_key) == "RUN_CLOSED"
+    assert stage.result("open_world_run", **fields)["run_key"] != run_key
+
+
+def check_reuse(stage: Any) -> None:
+    scope = {**GROUP, "scope_key": "g-reuse"}
+    fields = {"strategy": "reuse-across-sessions", "model_file": stage.model_file, "scope": scope}
+    first = stage.result("get_run_with_strategy", **fields)["run_key"]
+    newest = stage.run(scope=scope)
+    stage.run(scope={**scope, "user_key": "bob"})
+    assert stage.result("get_run_with_strategy", **fields)["run_key"] == newest
+    stage.result("update_run", run_key=newest, hidden=True)
+    assert stage.result("get_run_with_strategy", **fields)["run_key"] == first
+
+
+def check_reuse_never(stage: Any) -> None:
+    fields = {"strategy": "reuse-never", "model_file": stage.model_file, "scope": GROUP}
+    keys = [stage.result("get_run_with_strategy", **fields)["run_key"] for _ in range(2)]
+    assert keys[0] != keys[1]
+
+
 CASES: dict[str, Callable[[Any], None]] = {
     "create: loads the model, injects presets, fires onInitialized, archives what was recorded, gives the view": (
         check_create
@@ -376,6 +473,14 @@ CASES: dict[str, Callable[[Any], None]] = {
     "ephemeral: it exists in memory only, afterwards its key is unknown": check_ephemeral,
     "ephemeral: it can be rewound": check_ephemeral_rewind,
     "remove: takes the run out of memory, deletes nothing, and may be repeated": check_remove,
+    "migrate: a clone in the scope of the episode, its user kept, its source as it was": check_migrate,
+    "singular: one per project, whatever model is asked for": check_singular,
+    "world: without a run a new one is made and attached, otherwise its run comes into memory": check_world,
+    "world: closing closes and evicts the run, and the world has none": check_world_closed,
+    "strategies: reuse-across-sessions is the newest run of the scope, neither hidden nor another user's, or a new one": (
+        check_reuse
+    ),
+    "strategies: reuse-never always creates": check_reuse_never,
 }
 TIMEOUT = "session timeout: any request that the process serves begins it anew"
 

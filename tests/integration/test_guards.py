@@ -306,6 +306,10 @@ def test_presets_are_writes_of_who_gives_them(
         ("clone_run", {"run_key": run_key, "at_seq": 1}),
         ("restore_run", {"run_key": run_key}),
         ("restore_run", {"run_key": run_key, "ephemeral": True}),
+        ("migrate_run", {"run_key": run_key, "episode_key": "e"}),
+        ("create_singular_run", {"model_file": model}),
+        ("open_world_run", {"model_file": model, "world_key": "nobody-s"}),
+        ("get_run_with_strategy", {"model_file": model, "strategy": "reuse-never"}),
     ):
         error = peer.error(kind, **fields, **given)
         assert (error["code"], error["status"]) == ("GUARD_VIOLATION", 403), kind
