@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 MODEL_TABLE = """
-version language modelVersion variables operations events defaults restorations restorations.assembly[]
-ReplayOperation restorations.rewind restorations.log protections.guards[] redirectStandardOut
-inceptionGracePeriodSeconds minimumLogLevel
+version language modelVersion mappedFiles control variables operations events defaults restorations
+restorations.assembly[] ReplayOperation restorations.rewind restorations.log protections.guards[] enableStateCache
+redirectStandardOut startDebugger inceptionGracePeriodSeconds minimumLogLevel
 """
-EXECUTION_TABLE = "version presets tool"
+EXECUTION_TABLE = "version presets mappedFiles tool"
 SOURCE = """
 from epicenter import Epicenter
 
@@ -70,6 +70,15 @@ def refuses(stage: Any, context: dict[str, Any], path: str) -> None:
         assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", path)
 
 
+def ignores(stage: Any, path: str, **contexts: Any) -> str:
+    """A run with contexts of a request that has no effect at ``path``: it is taken, and told."""
+    reply = stage.ask("create_run", model_file=stage.model_file, **contexts)
+    told = [(warning["code"], warning["path"]) for warning in reply["warnings"]]
+    assert told == [("PROPERTY_IGNORED", path)]
+    run_key: str = reply["result"]["run_key"]
+    return run_key
+
+
 def printed(stage: Any, run_key: str) -> list[tuple[str, str]]:
     """What a run's calls of ``say`` told."""
     stage.result("call_operation", run_key=run_key, name="say")
@@ -104,12 +113,50 @@ def check_model_version(stage: Any) -> None:
     assert stage.view(stage.run(model_context={"modelVersion": 1.5}))["model_version"] == 1.5
 
 
+READING = """
+from pathlib import Path
+
+text = Path(__file__).with_name("prices.txt").read_text()
+"""
+
+
+def reading(stage: Any, name: str, context: dict[str, Any]) -> str:
+    """A model that reads a file of its folder, where there is another one."""
+    model_file: str = stage.model(name, READING, json.dumps(context))
+    for file in ("prices.txt", "low.txt", "high.txt"):
+        (stage.models.path / name / file).write_text(file)
+    return model_file
+
+
+def check_mapped_files(stage: Any) -> None:
+    low, high = {"prices.txt": "low.txt"}, {"prices.txt": "high.txt"}
+    mapped = reading(stage, "mapped", {"mappedFiles": low})
+    assert stage.read(stage.run(model=mapped), "text") == "low.txt"
+    assert stage.read(stage.run(model=mapped, model_context={"mappedFiles": high}), "text") == "high.txt"
+    refuses(stage, {"mappedFiles": {"prices.txt": 1}}, "mappedFiles.prices.txt")
+
+
+def check_control(stage: Any) -> None:
+    ignores(stage, "control", model_context={"control": {"excel": {"autoRecalculate": True}}})
+
+
+def check_state_cache(stage: Any) -> None:
+    ignores(stage, "enableStateCache", model_context={"enableStateCache": True})
+
+
+def check_debugger(stage: Any) -> None:
+    ignores(stage, "startDebugger", model_context={"startDebugger": True})
+
+
 def check_variables(stage: Any) -> None:
-    options = {"save": True, "resetDecision": False, "reportPer": 1, "dialect": "POINT_IN_TIME"}
-    run_key = stage.run(model=model(stage, {"variables": {"log": options}}))
+    run_key = ignores(stage, "variables.secret.save", model_context={"variables": {"secret": {"save": True}}})
     stage.evict(run_key)
-    unsaved = stage.code("read_variables", run_key=run_key, names=["log"], ritual="NONE")
+    unsaved = stage.code("read_variables", run_key=run_key, names=["secret"], ritual="NONE")
     assert unsaved == "UNRECORDED_VARIABLE", "save has no effect for Python"
+    ignores(stage, "variables.secret.reportPer", model_context={"variables": {"secret": {"reportPer": 2}}})
+    accepts(stage, {"variables": {"x": {"dialect": "POINT_IN_TIME"}}})
+    opted = stage.evict(stage.run({"secret": 8}, model_context={"archive": "all"}))
+    assert stage.archived(opted, "secret") == 8, "unless all is archived"
 
 
 def check_operations(stage: Any) -> None:
@@ -242,6 +289,8 @@ MODEL_CASES: dict[str, Callable[[Any], None]] = {
     "version": check_version,
     "language": check_language,
     "modelVersion": check_model_version,
+    "mappedFiles": check_mapped_files,
+    "control": check_control,
     "variables": check_variables,
     "operations": check_operations,
     "events": check_events,
@@ -252,7 +301,9 @@ MODEL_CASES: dict[str, Callable[[Any], None]] = {
     "restorations.rewind": check_rewind,
     "restorations.log": check_log,
     "protections.guards[]": check_guards,
+    "enableStateCache": check_state_cache,
     "redirectStandardOut": check_standard_out,
+    "startDebugger": check_debugger,
     "inceptionGracePeriodSeconds": check_inception,
     "minimumLogLevel": check_log_level,
 }
@@ -347,14 +398,24 @@ def check_presets(stage: Any) -> None:
             assert stage.result("call_operation", run_key=run_key, name="read", ritual="RESURRECT") == value
 
 
+def check_mapped_of_execution(stage: Any) -> None:
+    mapped = reading(stage, "mapped_by_run", {"mappedFiles": {"prices.txt": "low.txt"}})
+    run_key = stage.run(model=mapped, execution_context={"mappedFiles": {"prices.txt": "high.txt"}})
+    clone = stage.result("clone_run", run_key=run_key)["run_key"]
+    for key in (run_key, stage.evict(run_key), clone):
+        assert stage.read(key, "text") == "high.txt"
+
+
 def check_tool(stage: Any) -> None:
     tool = {"tool": {"stella": {"gameMode": True}}}
-    assert stage.view(stage.run(execution_context=tool))["execution_context"] == tool
+    run_key = ignores(stage, "tool", execution_context=tool)
+    assert stage.view(run_key)["execution_context"] == tool
 
 
 EXECUTION_CASES: dict[str, Callable[[Any], None]] = {
     "version": check_execution_version,
     "presets": check_presets,
+    "mappedFiles": check_mapped_of_execution,
     "tool": check_tool,
 }
 
