@@ -104,6 +104,34 @@ class Progress(BaseModel):
 PROGRESS_FIELDS: Final = ("version", "run_key", "applied", "total", "cloned_from?")
 
 
+BUILDING_TOPIC: Final = "environment/"
+"""Begins the first frame of what is told of a build of an environment; its key follows."""
+
+
+class Building(BaseModel):
+    """How the build of an environment gets on, for whoever waits for it. Unknown fields may come.
+
+    ``request_ids``: of requests that wait for it, at most 100. ``size_bytes``: on disk so far; ``seconds``: so far.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: int
+    environment: str
+    request_ids: list[str]
+    size_bytes: int
+    seconds: float
+
+
+def decode_building(body: bytes) -> Building:
+    """Decode the second frame of a message about a build.
+
+    Raises:
+        ProtocolError: INVALID_REQUEST when the peer sent no such message of this protocol.
+    """
+    return _decoded(Building, body)
+
+
 def decode_progress(body: bytes) -> Progress:
     """Decode the second frame of a progress message.
 

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -52,6 +53,34 @@ def _listed(value: Any) -> Any:
 Positive = Annotated[int, BeforeValidator(_number), Field(gt=0)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Strings = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
+
+
+NETWORK_VARIABLES: Final = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+"""How the host reaches the network; of the worker's environment, a tool that fetches packages gets these."""
+
+
+def network_environment() -> dict[str, str]:
+    """Proxies and certificates of the host."""
+    return {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
+
+
+class NamedEnvironment(BaseModel):
+    """What a model gets that asks for an environment by its name: an interpreter's packages, or a list of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    python: str = ""
+    requirements: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if bool(self.python) == bool(self.requirements):
+            raise ValueError("either python (path of an interpreter) or requirements (a list) is needed")
+        return self
 
 
 class SettingsError(Exception):
@@ -120,6 +149,18 @@ class Settings(BaseSettings):
     # Zygotes
     preload: Strings = []
     zygote_limit: Positive = 8
+
+    # Environments
+    environments_dir: str = ""
+    dependency_sources: Literal["wheels", "any", "installed"] = "wheels"
+    package_index: str = "https://pypi.org/simple"
+    package_links: Strings = []
+    environment_build_seconds: Seconds = 600.0
+    environment_retry_seconds: Seconds = 30.0
+    environment_bytes: Positive = 4 * 1024 * 1024 * 1024
+    environment_build_limit: Positive = 2
+    preload_dependencies: bool = False
+    environments: dict[str, NamedEnvironment] = {}
 
     # Sandbox and limits of one run
     sandbox: Literal["strict", "strict+jail", "strict-noquota", "process-only"] = "strict"

@@ -140,11 +140,11 @@ def test_a_context_that_is_no_json_is_told_with_its_line(check: Callable[..., Ch
 def test_a_context_that_only_the_worker_can_judge_is_told_with_its_line(
     check: Callable[..., Checked],
 ) -> None:
-    checked = check(COUNTER, '{\n  "dependencies": [\n    {"pypi": {"package": "no-such-package-here"}}]\n}')
+    checked = check(COUNTER, '{\n  "workerImage": "science"\n}')
 
     finding = checked.finding("INVALID_CONTEXT")
     assert (checked.status, finding["file"], finding["line"]) == (1, "model.ctx2", 2)
-    assert "no-such-package-here" in finding["message"]
+    assert "there is no environment 'science'" in finding["message"]
 
 
 def test_misspelled_properties_and_operations_are_warnings_with_a_suggestion(

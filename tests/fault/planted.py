@@ -107,12 +107,14 @@ BUGS: Final = (
         (
             Edit(
                 "worker/supervisor/host.py",
-                "self._lose(mishaps.timed_out(self._step))",
-                "error = mishaps.timed_out(self._step)\n"
+                "    def _lose(self, error: WorkerError) -> None:\n",
+                "    def _lose(self, error: WorkerError) -> None:\n"
+                "        if error.code == 'OPERATION_TIMEOUT':\n"
                 "            self._end_step()\n"
                 "            value = {'code': str(error.code), 'message': error.message, 'information': {}}\n"
                 "            failed = s.OutcomeStatus.ERROR, __import__('msgpack').packb(value), now_us()\n"
-                "            self._feed(s.Performed(s.Outcome(*failed, error_code=error.code)))",
+                "            self._feed(s.Performed(s.Outcome(*failed, error_code=error.code)))\n"
+                "            return\n",
             ),
         ),
         ("tests/integration/test_deadlines.py",),

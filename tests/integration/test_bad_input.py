@@ -456,7 +456,7 @@ def test_a_model_that_ends_its_process_at_import_says_how(peer: Any, model_root:
         ('{"protections": {"guards": [{"mystery": {"regex": "x"}}]}}', "protections.guards"),
         ('{"restorations": {"assembly": [{"teleport": {}}]}}', "restorations.assembly[0]"),
         ('{"dependencies": [{"shell": {"script": "rm"}}]}', "dependencies[0]"),
-        ('{"dependencies": [{"pypi": {"package": "no-such-package-at-all"}}]}', "dependencies"),
+        ('{"dependencies": [{"pypi": {"package": "../x"}}]}', "dependencies[0]"),
         ('{"workerImage": "other"}', "workerImage"),
         ('{"mappedFiles": {"a": "b"}}', "mappedFiles"),
     ),

@@ -61,13 +61,15 @@ def client(daemon: Any) -> Iterator[Client]:
 
 
 @pytest.fixture
-def run_key(client: Client, pace: Pace) -> str:
+def run_key(client: Client, pace: Pace, wait_until: Callable[..., None]) -> str:
     """A run of twelve quick actions, out of memory."""
     pace.set(0)
     key = client.create_run("slow/model.py").run_key
     for n in range(ACTIONS):
         client.call_operation(key, "wait", [n])
     client.evict_run(key)
+    # The reply does not wait for the event, which must not be taken for that of a later eviction.
+    wait_until(lambda: client.read_events(key)["events"][-1]["kind"] == "evicted")
     return key
 
 

@@ -3,7 +3,8 @@
 It has one thread, no secret and one socket: its control socket, given as standard input, a SOCK_SEQPACKET of
 msgpack lists. Supervisor to zygote::
 
-    ["start", config]       once, first; config: {"preload", "entries", "import_roots", "exposed"}
+    ["start", config]       once, first; config: {"preload", "entries", "import_roots", "exposed",
+                            "packages"}; packages: folders of an environment, [] for none
     ["fork", n, request]    with two descriptors: the run's channel and the write end of its output.
                             request: {"entry", "max_frame_bytes", "order"}; order: a sandbox.Order map
     ["kill", pid]           end a child
@@ -42,6 +43,7 @@ from typing import Any, Final, NoReturn
 from worker import channel
 from worker.child import kernel
 from worker.child.memory import fill_pools
+from worker.child.packages import release_provided, use_environment
 from worker.child.readable import forget_import_roots, is_source_tree, project_root
 from worker.child.sandbox import Lockdown, LockdownError, Order, Walls
 
@@ -288,6 +290,9 @@ def main() -> None:
         return
     config = message[1]
     programs = {name: importlib.import_module(name.partition(":")[0]) for name in config["entries"]}
+    before, packages = list(sys.modules), config["packages"]
+    if packages:
+        use_environment(packages)
     preloaded, failed = _silenced_preload(control, config["preload"])
     root = project_root()
     forget_import_roots([*map(Path, config["import_roots"]), *([root] if is_source_tree(root) else [])])
@@ -296,6 +301,7 @@ def main() -> None:
     walls = Walls(config["exposed"])
     # Last, because a program may leave nothing to be imported or drawn at random.
     entries = {name: _entry(program, name) for name, program in programs.items()}
+    replaced = release_provided(before, packages)
     gc.collect()
     filler = fill_pools()
     gc.disable()
@@ -305,6 +311,7 @@ def main() -> None:
     if job is not None:
         run_child(walls, job)
     filler.clear()
+    replaced.clear()
 
 
 def run_child(walls: Walls, job: Job) -> NoReturn:

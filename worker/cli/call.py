@@ -2,6 +2,7 @@
 
 import json
 import sys
+import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from protocol.client import Client
 from protocol.errors import ErrorCode, ProtocolError
 from worker.cli.keys import ClientKeyOptions, read_keys
-from worker.cli.progress import replay_shown
+from worker.cli.progress import progress_shown
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5670"
 
@@ -38,7 +39,8 @@ def call(
         keys = _keys(key, server_key)
         with _connect(endpoint, timeout_seconds, keys) as worker:
             parsed = _parse(fields)
-            with replay_shown(endpoint, parsed.get("run_key"), keys):
+            parsed.setdefault("request_id", uuid.uuid4().hex)
+            with progress_shown(endpoint, parsed.get("run_key"), parsed["request_id"], keys):
                 reply = worker.request(request_type, **parsed)
     except ProtocolError as error:
         sys.stderr.write(json.dumps(error.to_wire(), indent=2) + "\n")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,12 +19,15 @@ from worker.cli import host
 from worker.cli.ctx2 import ContextFile
 from worker.cli.findings import Finding, Report, Severity, show
 from worker.cli.local import LocalWorker, LocalWorkerError, environment, program
+from worker.cli.progress import progress_shown
 from worker.cli.roundtrip import Played, play, shown
 from worker.cli.script import ScriptError, default_script, read_script, signature
 from worker.cli.source import Source, from_json
 from worker.process.isolation import SandboxLevel
 
 TIMEOUT_SECONDS: Final = 300.0
+BUILD_SECONDS: Final = 900.0
+"""For the first load, which may build an environment."""
 """Of one request; an operation has its own limit."""
 EXAMINATION_SECONDS: Final = 60.0
 SCRIPT: Final = "check.json"
@@ -158,7 +162,11 @@ class _Check:
         return str(self._path.relative_to(self._root))
 
     def _introspect(self, client: Client) -> None:
-        told = client.introspect_model(self._model_file)
+        request_id = uuid.uuid4().hex
+        with progress_shown(client.endpoint, None, request_id):
+            told = client.introspect_model(
+                self._model_file, request_id=request_id, timeout_seconds=BUILD_SECONDS
+            )
         self._functions = told["functions"]
         for function in self._functions:
             self.report.operations.append(
@@ -299,9 +307,10 @@ class _Check:
     # Findings
 
     def _failed(self, error: ProtocolError) -> None:
-        """What ended the check; a context that the worker refuses belongs to the context file."""
-        if error.code is ErrorCode.INVALID_CONTEXT:
-            path = str(error.information.get("path", ""))
+        """What ended the check; a context that the worker refuses, or cannot serve, belongs to the context file."""
+        has_no_environment = "environment" in error.information
+        if has_no_environment or error.code is ErrorCode.INVALID_CONTEXT:
+            path = "dependencies" if has_no_environment else str(error.information.get("path", ""))
             line = self._context.line(path)
             finding = Finding(
                 Severity.PROBLEM, str(error.code), self._context.name, line, path, error.message, ""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from protocol.client import Client
 from protocol.errors import ErrorCode, ProtocolError
 from worker.cli.findings import Call, RoundTrip
-from worker.cli.progress import replay_shown
+from worker.cli.progress import progress_shown
 
 SHOWN: Final = 60
 """Characters of a value in a table or a message."""
@@ -85,7 +85,7 @@ def play(
     client.evict_run(run_key)
     played.archived = _archived(client, run_key, list(played.before))
     restart()
-    with replay_shown(client.endpoint, run_key):
+    with progress_shown(client.endpoint, run_key):
         reply = client.request("restore_run", run_key=run_key, model_context=_TOLERANT)
     played.warnings = reply.warnings
     played.diverged = [str(w["action"]) for w in reply.warnings if w["code"] == ErrorCode.REPLAY_DIVERGED]

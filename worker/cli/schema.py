@@ -17,8 +17,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "version": "Version of this format: V2.",
         "language": "python3; from the file's extension where it is left out.",
         "modelVersion": "The author's own version number of the model.",
-        "workerImage": "A named environment for the model.",
-        "dependencies": 'Packages that the model needs, for example {"pypi": {"package": "numpy"}}.',
+        "workerImage": "The environment that the model runs in, by a name that the worker's operator gave it.",
+        "dependencies": 'Packages that the model needs, for example {"pypi": {"package": "numpy", "version": ">=2"}}.',
         "mappedFiles": "Files of the model folder, and which of its files a run finds in their place.",
         "control": "For other languages; has no effect.",
         "variables": "Options of variables, by name.",
@@ -82,6 +82,19 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "outputBytes": "Bytes of printed output kept per request.",
     },
 }
+PYPI: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "package": {"type": "string", "description": "Name of the package, without extras."},
+        "version": {
+            "type": "string",
+            "description": "A version, or a specifier; any version where it is left out.",
+            "examples": ["2.1.0", ">=2,<3"],
+        },
+    },
+    "required": ["package"],
+    "additionalProperties": False,
+}
 EVENTS: Final = ("onInitialized", "onRestored", "onRewound", "onCloned", TERMINATING)
 
 
@@ -124,6 +137,7 @@ def _tell_more(parts: dict[str, Any]) -> None:
         "allOf": [{"$ref": "#/$defs/EventOptions"}],
         "properties": {"timeoutSeconds": {"maximum": TERMINATING_SECONDS_MAX}},
     }
+    top["dependencies"]["items"]["properties"] = {"pypi": PYPI}
 
 
 def _any_case(word: str) -> str:

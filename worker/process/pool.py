@@ -1,35 +1,48 @@
-"""The zygotes: one per set of preloaded modules, started when first asked for, replaced when they die."""
+"""The zygotes: one per environment and set of preloaded modules, started when first asked for, replaced when they die."""
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Final
 
+from worker.process.environment import Environment
 from worker.process.zygote import Zygote, ZygoteConfig
 from worker.telemetry import Logger
+
+OWN: Final = Environment()
+"""The worker's own packages."""
+
+_Key = tuple[frozenset[str], tuple[str, ...], str]
 
 
 class ZygotePool:
     """Starts, shares and retires zygotes. Concurrent requests for one set start one zygote.
+
+    ``make_config`` takes the modules to preload and the folders of packages.
 
     At most ``limit`` zygotes take new runs; beyond it the one longest unused is retired and ends with its
     last run.
     """
 
     def __init__(
-        self, make_config: Callable[[tuple[str, ...]], ZygoteConfig], *, limit: int, log: Logger
+        self,
+        make_config: Callable[[tuple[str, ...], tuple[str, ...]], ZygoteConfig],
+        *,
+        limit: int,
+        log: Logger,
     ) -> None:
         self._make_config = make_config
         self._limit = limit
         self._log = log
-        self._zygotes: dict[frozenset[str], asyncio.Task[Zygote]] = {}
+        self._zygotes: dict[_Key, asyncio.Task[Zygote]] = {}
         self._retired: set[Zygote] = set()
 
-    async def get(self, preload: Iterable[str]) -> Zygote:
-        """A zygote that has (tried to) import exactly these modules.
+    async def get(self, preload: Iterable[str], environment: Environment = OWN) -> Zygote:
+        """A zygote with these packages that has (tried to) import exactly these modules.
 
         Raises:
             ZygoteError: it does not start.
         """
-        key = frozenset(preload)
+        key = (frozenset(preload), environment.folders, environment.build)
         task = self._zygotes.pop(key, None)
         if task is None or self._is_spent(task):
             task = asyncio.create_task(self._start(key))
@@ -70,10 +83,10 @@ class ZygotePool:
         zygotes = [zygote for zygote in started if isinstance(zygote, Zygote)]
         await asyncio.gather(*(zygote.close() for zygote in [*zygotes, *retired]))
 
-    async def _start(self, key: frozenset[str]) -> Zygote:
+    async def _start(self, key: _Key) -> Zygote:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        zygote = await Zygote.start(self._make_config(tuple(sorted(key))))
+        zygote = await Zygote.start(self._make_config(tuple(sorted(key[0])), key[1]))
         ready = loop.time()
         self._log.info(
             "zygote started",
@@ -81,6 +94,7 @@ class ZygotePool:
             duration_seconds=round(ready - began, 4),
             preloaded=list(zygote.preloaded),
             failed=dict(zygote.failed),
+            **({"packages": list(key[1])} if key[1] else {}),
         )
         zygote.closed.add_done_callback(
             lambda _: self._log.info(

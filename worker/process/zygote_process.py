@@ -40,8 +40,9 @@ class ZygoteConfig:
     ``scratch_folder``: absolute; made (mode 0755) if absent. Private scratches are mounted over it, each in
     its run's own name space, so it stays empty. ``preload``: modules to import before the first fork, in this
     order. ``entries``: "module:function" programs that children may be asked to run. ``import_roots``: folders
-    to import entries from; children cannot read them. ``exposed``: folders that children with user ids of
-    their own can reach although a folder above is private; needs root and mount name spaces.
+    to import entries from; children cannot read them. ``packages``: folders of packages instead of the
+    interpreter's own. ``exposed``: folders that children with user ids of their own can reach although a folder
+    above is private; needs root and mount name spaces.
     """
 
     scratch_folder: str
@@ -49,6 +50,7 @@ class ZygoteConfig:
     python: str = sys.executable
     entries: tuple[str, ...] = (MAIN_ENTRY,)
     import_roots: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     exposed: tuple[str, ...] = ()
     start_timeout_seconds: float = 60.0
 
@@ -147,6 +149,7 @@ async def _converse(process: ZygoteProcess, config: ZygoteConfig) -> None:
         "preload": list(config.preload),
         "entries": list(config.entries),
         "import_roots": list(config.import_roots),
+        "packages": list(config.packages),
         "exposed": list(config.exposed),
     }
     await loop.sock_sendall(process.control, channel.pack(["start", start]))

@@ -21,6 +21,7 @@ from worker.errors import RequestError
 from worker.runs.assembly import Assembly, assembly_of, assembly_problems
 from worker.runs.guards import MAX_GUARDS, Guard, guard_of
 from worker.runs.limits import RunLimits
+from worker.runs.requirements import Requirement, dependency_problems, requirement_of
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 SHOWN_CHARACTERS: Final = 300
@@ -169,6 +170,15 @@ class ModelContext(_Options):
         """
         return tuple(guard_of(*part_kind(part)) for part in self.protections.guards)
 
+    @cached_property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """The packages that the context asks for, judged, each once.
+
+        Raises:
+            ValueError: one cannot be served; never once the context is judged.
+        """
+        return tuple(sorted({requirement_of(*part_kind(part)) for part in self.dependencies}))
+
     def operation(self, name: str) -> OperationOptions:
         """Options of an operation with the defaults filled in."""
         own, fallback = self.operations.get(name), self.defaults.operations
@@ -303,12 +313,8 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
         yield "externalFunctions", "external functions are not served by this worker; remove the property"
     yield from _mapping_problems(context.mappedFiles)
     yield from _dialects(context)
-    if context.workerImage is not None:
-        yield "workerImage", "named environments are not served by this worker; install what the model needs"
-    for index, dependency in enumerate(context.dependencies):
-        kind, _ = part_kind(dependency)
-        if kind != "pypi":
-            yield f"dependencies[{index}]", f"{kind or 'this'} dependencies are not served; only pypi ones"
+    for path, reason in dependency_problems([part_kind(part) for part in context.dependencies]):
+        yield f"dependencies{path}", reason
 
 
 def _mapping_problems(files: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -339,12 +345,6 @@ def _wrong_guards(parts: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str
             guard_of(*part_kind(part))
         except ValueError as error:
             yield f"protections.guards[{index}]", str(error)
-
-
-def pypi_packages(context: ModelContext) -> list[tuple[str, str | None]]:
-    """Name and, where given, version of the packages that the context asks for."""
-    options = [part_kind(dependency)[1] for dependency in context.dependencies]
-    return [(str(part.get("package", "")), part.get("version")) for part in options]
 
 
 def refused_property(source: str, path: str, reason: str) -> RequestError:

@@ -130,7 +130,7 @@ class StateAccess:
                 if access is not Access.PROCESS:
                     raise _refused(access, record, ritual)
                 was_live = host is not None and host.live
-                incarnation = await self.births.restore(record) if host is None else host.incarnation
+                incarnation = await self.births.restore(record, flight) if host is None else host.incarnation
                 work = self._work(flight, request, incarnation, record, ritual)
                 if host is None:
                     host = await self.table.start(incarnation, flight.check)

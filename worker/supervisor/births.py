@@ -18,14 +18,16 @@ from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
 from worker.supervisor.catalogs import Catalogs
+from worker.supervisor.changes import judge_changes, policy
 from worker.supervisor.contexts import Contexts, judge_contexts
 from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, refuse_filters
+from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
+from worker.supervisor.flights import Flight
 from worker.supervisor.guarding import guard_presets
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelSource
-from worker.supervisor.policies import judge_fingerprint, policy
 from worker.supervisor.records import boot_entry, cloned_record, new_record, rewind_entry
 from worker.supervisor.table import Stores
 from worker.supervisor.views import run_view
@@ -40,21 +42,24 @@ class Births:
     settings: Settings
     sandbox: str
     announcer: Announcer
+    environments: Environments
 
-    def create(self, request: CreateRun, digest: bytes, binding: Binding | None = None) -> Incarnation:
+    async def create(self, request: CreateRun, flight: Flight, binding: Binding | None = None) -> Incarnation:
         """A new run, that of ``binding`` where there is one.
 
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
+            WorkerError: as ``Environments.of``, here and below.
         """
         model = self.catalogs.of(request.project_name).find(request.model_file)
         execution = request.execution_context or {}
         contexts = self._contexts(model, request.model_context, execution)
         record = new_record(request, model, contexts.model, execution, is_shared=binding is not None)
         guard_presets(request, contexts.model, record.scope, execution)
+        environment = await self.environments.of(model.context_name, contexts.model, flight)
         actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
         store = self.stores.ephemeral if request.ephemeral else self.stores.durable
-        stored = StoredRequest(request.request_id, record.run_key, digest, 1, 1)
+        stored = StoredRequest(request.request_id, record.run_key, flight.digest, 1, 1)
 
         async def begin() -> RunRecord:
             if record.ephemeral:
@@ -63,7 +68,9 @@ class Births:
 
         async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
             born = replace(row, seq=1)
-            boot = boot_entry(born, model, actor, request.request_id, self.settings)
+            boot = boot_entry(
+                born, model, environment, actor, request_id=request.request_id, settings=self.settings
+            )
             metadata = request.metadata or {}
             await store.create(
                 Creation(
@@ -80,6 +87,7 @@ class Births:
             record=record,
             store=store,
             model=model,
+            environment=environment,
             context=contexts.model,
             raw_context=contexts.raw,
             execution=execution,
@@ -98,9 +106,9 @@ class Births:
         )
 
     async def restore(
-        self, record: RunRecord, request: RestoreRun | None = None, digest: bytes = b""
+        self, record: RunRecord, flight: Flight, request: RestoreRun | None = None
     ) -> Incarnation:
-        """A run from its history, as its log has it; ``digest`` is that of the request, where there is one.
+        """A run from its history, as its log has it, for ``request`` or whatever else needs it.
 
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
@@ -121,7 +129,7 @@ class Births:
 
             if request is None:
                 return await store.update(row.run_key, edit, tell=tell)
-            stored = StoredRequest(request.request_id, row.run_key, digest, row.seq, row.seq)
+            stored = StoredRequest(request.request_id, row.run_key, flight.digest, row.seq, row.seq)
             return await store.update(row.run_key, edit, stored, self._rendered, tell)
 
         override = None if request is None else request.model_context
@@ -134,6 +142,7 @@ class Births:
             Origin.RECAST if recast else Origin.RESTORE,
             record,
             store,
+            flight,
             model_override=override,
             execution=execution,
             plan=ReplayPlan(compare_after_seq=compare_after),
@@ -150,10 +159,10 @@ class Births:
             origin=Origin.REWIND,
             plan=cut_plan(cut, compare_after),
             pages=lambda: cut_pages(source, record.run_key, cut),
-            commit=CutCommit(store, cut, request, digest, execution, self.announcer, self._rendered),
+            commit=CutCommit(store, cut, request, flight.digest, execution, self.announcer, self._rendered),
         )
 
-    async def rewind(self, record: RunRecord, request: RewindRun, digest: bytes) -> Incarnation:
+    async def rewind(self, record: RunRecord, request: RewindRun, flight: Flight) -> Incarnation:
         """A run as it was some steps ago; the tail is taken back when it has come up.
 
         Raises:
@@ -177,7 +186,7 @@ class Births:
                 last_modified_us=at_us,
                 last_operated_us=at_us,
             )
-            stored = StoredRequest(request.request_id, row.run_key, digest, rewound.seq, rewound.seq)
+            stored = StoredRequest(request.request_id, row.run_key, flight.digest, rewound.seq, rewound.seq)
             await store.rewind(
                 Rewind(
                     run_key=row.run_key,
@@ -197,6 +206,7 @@ class Births:
             Origin.REWIND,
             record,
             store,
+            flight,
             model_override=request.model_context,
             execution=record.execution_context,
             plan=ReplayPlan(through_seq=to_seq, compare_after_seq=record.compare_after_seq),
@@ -205,7 +215,7 @@ class Births:
             shadow=shadow,
         )
 
-    async def clone(self, source: RunRecord, request: CopyRequest, digest: bytes) -> Incarnation:
+    async def clone(self, source: RunRecord, request: CopyRequest, flight: Flight) -> Incarnation:
         """A new run with the state that ``source`` has, or had at ``at_seq``.
 
         Raises:
@@ -235,7 +245,7 @@ class Births:
         if excluded:  # what its outcomes depended on is not there any more
             record = replace(record, compare_after_seq=at_seq)
         store = self.stores.ephemeral if ephemeral else self.stores.durable
-        stored = StoredRequest(request.request_id, record.run_key, digest, at_seq, at_seq)
+        stored = StoredRequest(request.request_id, record.run_key, flight.digest, at_seq, at_seq)
 
         async def begin() -> RunRecord:
             if ephemeral:
@@ -261,6 +271,7 @@ class Births:
             Origin.CLONE,
             record,
             store,
+            flight,
             model_override=request.model_context,
             execution=execution,
             plan=ReplayPlan(compare_after_seq=record.compare_after_seq),
@@ -292,6 +303,7 @@ class Births:
         origin: Origin,
         record: RunRecord,
         store: Store,
+        flight: Flight,
         *,
         model_override: dict[str, Any] | None,
         execution: dict[str, Any],
@@ -313,6 +325,7 @@ class Births:
         source = self.stores.durable if shadow else store
         if boot is None:
             (boot,) = await source.read(record.run_key, limit=1)
+        environment = await self.environments.of(model.context_name, contexts.model, flight)
 
         async def begin() -> RunRecord:
             if shadow:
@@ -330,6 +343,7 @@ class Births:
             record=record,
             store=store,
             model=model,
+            environment=environment,
             context=contexts.model,
             raw_context=contexts.raw,
             execution=execution,
@@ -345,7 +359,7 @@ class Births:
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
             warnings=(
-                *judge_fingerprint(record, model, contexts.raw, self.settings),
+                *judge_changes(record, boot, model, environment, contexts.raw, settings=self.settings),
                 *(contexts.warnings if asked else ()),
             ),
             assembly=plan_assembly(contexts.model.restorations.parts(), at_head=at_head),

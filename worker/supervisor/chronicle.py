@@ -13,6 +13,7 @@ from worker.errors import LogUnavailableError, WorkerError
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin, Work
 from worker.supervisor.bringup import BringUp
+from worker.supervisor.changes import MODEL_CHANGED
 from worker.supervisor.incarnation import Incarnation
 from worker.telemetry import Logger
 
@@ -64,7 +65,8 @@ class Chronicle:
             facts["cloned_from"] = record.cloned_from
         for warning in self._incarnation.warnings:
             told = {name: value for name, value in warning.items() if name != "code"}
-            self._log.warning("model changed", seq=record.seq, **_by(self._caused_by), **told)
+            what = "model changed" if warning["code"] == MODEL_CHANGED else "packages changed"
+            self._log.warning(what, seq=record.seq, **_by(self._caused_by), **told)
         line = _CAME_UP[origin]
         self._log.info(line, seq=record.seq, **_by(self._caused_by), duration_seconds=self._lap(), **facts)
 

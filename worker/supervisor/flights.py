@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from protocol.errors import ErrorCode
 from protocol.messages import Drain, Ping, Request, WorkerStatus
@@ -19,6 +19,7 @@ from worker.supervisor.host import ReroutedError, RunHost
 from worker.telemetry import Logger
 from worker.waiting import Done, awaited
 
+T = TypeVar("T")
 Answer = Callable[[dict[str, Any]], None]
 """Takes the reply map of one asker, once."""
 ALWAYS_SERVED: Final = (Ping, WorkerStatus, Drain)
@@ -48,13 +49,15 @@ class Flight:
     """One request being served, with everybody who waits for it.
 
     ``digest`` tells whether a repetition means the same, ``began`` when it came, in the loop's time. ``expired`` is set when the deadline of the one who
-    asked first has passed: nothing that has not begun may begin.
+    asked first has passed: nothing that has not begun may begin. ``delay``: what it waits for, where that takes long.
     """
 
     request: Request
     digest: bytes
     began: float
     expired: bool = False
+    delay: str = ""
+    _waiting: set["asyncio.Future[None]"] = field(default_factory=set)
     _errands: list[_Errand] = field(default_factory=list)
     waiters: list[_Waiter] = field(default_factory=list)
 
@@ -87,9 +90,37 @@ class Flight:
         """``begin`` now, and wait for the end later."""
         return awaited(lambda done: self.begin(host, work, done))
 
+    async def wait(self, coming: "asyncio.Task[T]", delay: str) -> T:
+        """Wait for what goes on without this request; ``delay`` says what that is.
+
+        Raises:
+            RequestError: DEADLINE_EXCEEDED, at the deadline.
+        """
+        self.check()
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def tell(_: object) -> None:
+            if not told.done():
+                told.set_result(None)
+
+        coming.add_done_callback(tell)
+        self._waiting.add(told)
+        self.delay = delay
+        try:
+            await told
+        finally:
+            self._waiting.discard(told)
+            coming.remove_done_callback(tell)
+        self.check()
+        self.delay = ""
+        return coming.result()
+
     def expire(self) -> None:
         """Let nothing begin any more."""
         self.expired = True
+        for told in self._waiting:
+            if not told.done():
+                told.set_result(None)
         for errand in self._errands:
             errand.host.expire(errand.work)
 
@@ -102,9 +133,14 @@ class Flight:
         if self.expired:
             raise RequestError(
                 ErrorCode.DEADLINE_EXCEEDED,
-                "the deadline passed before the request's turn came; nothing happened",
+                f"the deadline passed before the request's turn came{self.because}; nothing happened",
                 applied="no",
             )
+
+    @property
+    def because(self) -> str:
+        """Why it takes so long, as part of a sentence; empty where nothing is known."""
+        return f": {self.delay}, which goes on; ask again" if self.delay else ""
 
     @property
     def may_apply(self) -> bool:
@@ -236,7 +272,7 @@ class Flights:
             ErrorCode.DEADLINE_EXCEEDED,
             "the deadline passed; ask again with the same request_id to learn the outcome"
             if applied == "unknown"
-            else "the deadline passed before the request was served; nothing happened",
+            else f"the deadline passed before the request was served{flight.because}; nothing happened",
             applied=applied,
         )
         waiter.answer(failure(flight.request.request_id, error))

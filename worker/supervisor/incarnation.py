@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.log.base import Store
+from worker.process.environment import Environment
 from worker.runs.assembly import REPLAY, Assembly
 from worker.runs.contexts import ModelContext
 from worker.runs.history import Replayable, ReplayPlan
@@ -39,6 +40,7 @@ class Incarnation:
     record: RunRecord
     store: Store
     model: ModelSource
+    environment: Environment
     context: ModelContext
     raw_context: dict[str, Any]
     execution: dict[str, Any]

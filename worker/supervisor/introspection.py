@@ -4,7 +4,6 @@ Nothing is stored, and no run of the table takes part.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from worker.runs.record import RunRecord
 from worker.supervisor import answers, mishaps
 from worker.supervisor.births import Births
 from worker.supervisor.bringup import BringUp
+from worker.supervisor.flights import Flight
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.slots import Slots
 from worker.supervisor.spawner import Spawner, log_sink
@@ -174,25 +174,22 @@ class Introspector:
         self._visits: set[Visit] = set()
         self._refusal: WorkerError | None = None
 
-    async def of_model(self, request: IntrospectModel, still_wanted: Callable[[], None]) -> dict[str, Any]:
+    async def of_model(self, request: IntrospectModel, flight: Flight) -> dict[str, Any]:
         """The body of the reply for a model as it is in its folder.
 
         Raises:
             WorkerError: MODEL_NOT_FOUND, INVALID_CONTEXT, or why its process could not tell.
         """
-        incarnation = self._births.create(
-            _as_if_created(request, request.model_file, {}, request.project), b""
-        )
-        return await self._answer(incarnation, still_wanted)
+        created = _as_if_created(request, request.model_file, {}, request.project)
+        incarnation = await self._births.create(created, flight)
+        return await self._answer(incarnation, flight)
 
-    async def of_run(
-        self, request: IntrospectRun, record: RunRecord, still_wanted: Callable[[], None]
-    ) -> dict[str, Any]:
+    async def of_run(self, request: IntrospectRun, record: RunRecord, flight: Flight) -> dict[str, Any]:
         """The body of the reply for the model of a run, loaded as it was for the run; raises as ``of_model``."""
         created = _as_if_created(request, record.model_file, record.execution_context, record.project or None)
-        incarnation = self._births.create(created, b"")
+        incarnation = await self._births.create(created, flight)
         row = replace(incarnation.record, run_key=record.run_key, seed=record.seed)
-        return await self._answer(replace(incarnation, record=row), still_wanted)
+        return await self._answer(replace(incarnation, record=row), flight)
 
     def abandon(self, error: WorkerError) -> None:
         """End all that are under way with ``error``, and those that wait for their turn."""
@@ -200,9 +197,9 @@ class Introspector:
         for visit in self._visits:
             visit.abandon(error)
 
-    async def _answer(self, incarnation: Incarnation, still_wanted: Callable[[], None]) -> dict[str, Any]:
+    async def _answer(self, incarnation: Incarnation, flight: Flight) -> dict[str, Any]:
         async with self._slots.slot():
-            still_wanted()
+            flight.check()
             if self._refusal is not None:
                 raise self._refusal
             visit = Visit(incarnation, self._spawner, self._limits, self._log)

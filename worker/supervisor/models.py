@@ -11,19 +11,17 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
 from worker.errors import RequestError
-from worker.runs.contexts import ModelContext, model_context, pypi_packages
+from worker.runs.contexts import ModelContext, model_context
 from worker.runs.guards import Guard
 from worker.runs.overrides import override_context
 
@@ -48,7 +46,7 @@ class ModelSource:
     """A model file that exists. ``name`` is the path relative to the model root, as requests give it.
 
     ``fingerprint``: SHA-256 (hex) over the Python files and the context file of its folder.
-    ``imports``: third-party modules that the folder's files import. ``context``: the ctx2 file's content.
+    ``named_imports``: third-party modules that the folder's files import; ``imports``: those that are installed here. ``context``: the ctx2 file's content.
     """
 
     name: str
@@ -56,6 +54,7 @@ class ModelSource:
     file: str
     fingerprint: str
     imports: tuple[str, ...]
+    named_imports: tuple[str, ...]
     context: dict[str, Any]
     context_name: str
 
@@ -73,16 +72,6 @@ class ModelSource:
         model_context(self.context_name, self.context)
         raw = override_context(self.context, override or {})
         context = model_context(self.source_of(override), raw)
-        for package, wanted in pypi_packages(context):
-            found = _installed(package)
-            if found is None or not _fits(found, wanted):
-                raise RequestError(
-                    ErrorCode.INVALID_CONTEXT,
-                    f"{self.context_name}: dependencies: package {package!r} {wanted or ''} is needed where the worker "
-                    f"runs; {'it is not installed' if found is None else f'version {found} is installed'} there",
-                    source=self.context_name,
-                    path="dependencies",
-                )
         return context, raw
 
     def source_of(self, override: dict[str, Any] | None) -> str:
@@ -184,12 +173,14 @@ class ModelCatalog:
                 imports |= dict.fromkeys(scan_imports(content[: SCANNED_BYTES - scanned]))
                 scanned = min(scanned + len(content), SCANNED_BYTES)
         context_name = f"{model_file.removesuffix('.py')}.ctx2"
+        named = tuple(sorted(_preloadable(list(imports)[:IMPORTS], path.parent)))
         return ModelSource(
             name=model_file,
             folder=path.parent,
             file=path.name,
             fingerprint=digest.hexdigest(),
-            imports=tuple(sorted(_preloadable(list(imports)[:IMPORTS], path.parent))),
+            imports=tuple(name for name in named if _importable(name.partition(".")[0])),
+            named_imports=named,
             context=_read_context(path.with_suffix(".ctx2"), context_name),
             context_name=context_name,
         )
@@ -277,8 +268,13 @@ def _preloadable(names: Iterable[str], folder: Path) -> Iterator[str]:
         own = (folder / top).is_dir() or (folder / f"{top}.py").exists()
         standard = top in sys.stdlib_module_names
         ours = top in ("worker", "protocol")
-        if not own and not ours and not standard and top not in NEVER_PRELOADED and _importable(top):
+        if not own and not ours and not standard and top not in NEVER_PRELOADED:
             yield name
+
+
+def importable_from(name: str, folders: Sequence[str]) -> bool:
+    """Whether the package that a module belongs to is in one of some folders; nothing is imported."""
+    return PathFinder.find_spec(name.partition(".")[0], folders) is not None
 
 
 def _importable(top: str) -> bool:
@@ -286,25 +282,6 @@ def _importable(top: str) -> bool:
         return find_spec(top) is not None
     except (ImportError, ValueError):
         return False
-
-
-def _fits(found: str, wanted: Any) -> bool:
-    """Whether an installed version is the one asked for: a version, or a specifier such as ``>=2,<3``."""
-    if wanted is None:
-        return True
-    text = str(wanted)
-    try:
-        return SpecifierSet(f"=={text}" if text[:1].isdigit() else text).contains(found, prereleases=True)
-    except InvalidSpecifier:
-        return False
-
-
-def _installed(package: str) -> str | None:
-    """The installed version of a distribution, or None."""
-    try:
-        return version(package)
-    except (PackageNotFoundError, ValueError):
-        return None
 
 
 def _read_context(path: Path, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import zmq
 
-from protocol.events import PROGRESS_TOPIC
+from protocol.events import BUILDING_TOPIC, PROGRESS_TOPIC
 from worker.channel import pack
 from worker.log.base import StoredEvent
 from worker.supervisor.curve import Curve, Door
@@ -63,6 +63,13 @@ class Publisher:
             if cloned_from is not None:
                 body["cloned_from"] = cloned_from
             self._send((f"{PROGRESS_TOPIC}{run_key}".encode(), pack(body)), run_key=run_key)
+
+    def building(self, environment: str, request_ids: list[str], size_bytes: int, seconds: float) -> None:
+        """Tell how the build of an environment gets on, and who waits for it; as little kept as progress."""
+        if self._has_subscribers():
+            body = {"version": 1, "environment": environment, "request_ids": request_ids}
+            told = pack({**body, "size_bytes": size_bytes, "seconds": seconds})
+            self._send((f"{BUILDING_TOPIC}{environment}".encode(), told), environment=environment)
 
     def _has_subscribers(self) -> bool:
         if self._socket is None or self._socket.closed:

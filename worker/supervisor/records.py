@@ -10,6 +10,7 @@ from protocol.messages import CopyRequest, CreateRun, MigrateRun, RestoreRun, Re
 from worker.channel import outcome_digest, pack
 from worker.clock import now_us
 from worker.errors import RequestError
+from worker.process.environment import Environment
 from worker.runs.contexts import ModelContext
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
 from worker.runs.identity import run_key
@@ -127,7 +128,13 @@ def _migrated(source: RunRecord, episode_key: str) -> RunRecord:
 
 
 def boot_entry(
-    record: RunRecord, model: ModelSource, actor: dict[str, Any] | None, request_id: str, settings: Settings
+    record: RunRecord,
+    model: ModelSource,
+    environment: Environment,
+    actor: dict[str, Any] | None,
+    *,
+    request_id: str,
+    settings: Settings,
 ) -> LogEntry:
     """The first entry of a history: what the run began with."""
     body = {
@@ -138,6 +145,7 @@ def boot_entry(
         "protocol_version": 1,
         "clock": settings.clock,
         "entropy": settings.entropy,
+        "packages": dict(environment.packages),
     }
     entry = _plain_entry(EntryKind.BOOT, 1, record.epoch, record.created_us, body)
     return replace(entry, actor=None if actor is None else pack(actor), request_id=request_id)

@@ -75,7 +75,7 @@ class RunRequests:
         stored = self._access.stored(flight, None)
         if stored is not None:
             return stored_answer(stored)
-        return await self._bring_up(flight, self._births.create(request, flight.digest, binding), "memory")
+        return await self._bring_up(flight, await self._births.create(request, flight, binding), "memory")
 
     async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
         host = await self._table.start(incarnation, flight.check)
@@ -104,7 +104,7 @@ class RunRequests:
                 begun = host is None
                 notes = [] if host is None or request is None else _not_applied(request, host)
                 if host is None:
-                    incarnation = await self._births.restore(record, request, flight.digest)
+                    incarnation = await self._births.restore(record, flight, request)
                     host = await self._table.start(incarnation, flight.check)
                 performed = flight.performing(host, Work(flight.request.request_id, begun=begun))
             try:
@@ -122,7 +122,7 @@ class RunRequests:
             record = await self._quiet(flight, request.run_key)
             if record.closed:
                 raise closed(request.run_key)
-            incarnation = await self._births.rewind(record, request, flight.digest)
+            incarnation = await self._births.rewind(record, request, flight)
             host = self._table.get(request.run_key)
             if host is not None:
                 await incarnation.store.check()
@@ -139,7 +139,7 @@ class RunRequests:
             if stored is not None:
                 return stored_answer(stored)
             source = await self._quiet(flight, request.run_key)
-            incarnation = await self._births.clone(source, request, flight.digest)
+            incarnation = await self._births.clone(source, request, flight)
         return await self._bring_up(flight, incarnation, "restored")
 
     async def _quiet(self, flight: Flight, run_key: str) -> RunRecord:

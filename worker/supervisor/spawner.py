@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from worker.process.environment import Environment
 from worker.process.handle import Listener, ProcessHandle
 from worker.process.isolation import Identity, Isolation, choose_isolation
 from worker.process.limits import Limits, UidPool
@@ -13,7 +14,7 @@ from worker.process.zygote import ForkRequest, ZygoteError
 from worker.settings import Settings
 from worker.supervisor.host import RunHost
 from worker.supervisor.incarnation import Incarnation
-from worker.supervisor.models import ModelSource
+from worker.supervisor.models import ModelSource, importable_from
 from worker.telemetry import Logger
 
 FRAME_MARGIN_BYTES: Final = 1024 * 1024
@@ -47,14 +48,17 @@ class Spawner:
     async def spawn_for(
         self, incarnation: Incarnation, listener: Listener, sink: LineSink, limits: Limits
     ) -> ProcessHandle:
-        """A run process for an incarnation; ``sink`` gets what it prints.
+        """A run process for a model with its packages; ``sink`` gets what it prints.
 
         Raises:
             ZygoteError: none can be started; nothing is left over.
         """
-        model = incarnation.model
         # A folder that only the worker's user can reach needs the worker's user, in a name space of its own.
-        isolation = choose_isolation(self.isolation.level, model.folder, exposed=map(Path, self.exposed))
+        model, packages = incarnation.model, [Path(folder) for folder in incarnation.environment.folders]
+        exposed = [*map(Path, self.exposed), *packages]
+        isolation = choose_isolation(
+            self.isolation.level, model.folder, also_needed=packages, exposed=exposed
+        )
         if self.isolation.identity is not Identity.UID:
             isolation = self.isolation
         uid = self.uids.lease() if isolation.identity is Identity.UID else None
@@ -68,7 +72,7 @@ class Spawner:
             mapped_files=incarnation.mapped_files,
         )
         try:
-            handle = await self._fork(model, listener, sink, request)
+            handle = await self._fork(incarnation, listener, sink, request)
         except BaseException:
             if uid is not None:
                 self.uids.release(uid)
@@ -78,12 +82,12 @@ class Spawner:
         return handle
 
     async def _fork(
-        self, model: ModelSource, listener: Listener, sink: LineSink, request: ForkRequest
+        self, incarnation: Incarnation, listener: Listener, sink: LineSink, request: ForkRequest
     ) -> ProcessHandle:
-        preload = {*self.settings.preload, *model.imports}
+        preload = _preload(incarnation.model, incarnation.environment, self.settings)
         failure = ZygoteError("never asked")
         for _ in range(ATTEMPTS):
-            zygote = await self.pool.get(preload)
+            zygote = await self.pool.get(preload, incarnation.environment)
             try:
                 return await ProcessHandle.spawn(
                     zygote, request, listener=listener, sink=sink, output_bytes=request.limits.output_bytes
@@ -92,6 +96,16 @@ class Spawner:
                 # It may have died or been retired since; the pool gives another one then.
                 failure = error
         raise failure
+
+
+def _preload(model: ModelSource, environment: Environment, settings: Settings) -> set[str]:
+    """What the zygote imports ahead: what can be imported there, and was chosen by somebody who is trusted."""
+    if not environment.folders:
+        return {*settings.preload, *model.imports}
+    if not environment.preloads:
+        return set()
+    names = {*settings.preload, *model.named_imports}
+    return {name for name in names if importable_from(name, environment.folders)}
 
 
 def log_sink(log: Logger, *, shown: bool) -> LineSink:

@@ -12,6 +12,7 @@ from worker.process.pool import ZygotePool
 from worker.runs.stimuli import ProcessState
 from worker.settings import Settings
 from worker.supervisor.catalogs import Catalogs
+from worker.supervisor.environments import Environments
 from worker.supervisor.host import RunHost
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.slots import Slots
@@ -43,6 +44,7 @@ class StatusReport:
     replays: Slots
     boots: Slots
     memory: MemoryAccount
+    environments: Environments
     settings: Settings
     catalogs: Catalogs
 
@@ -84,6 +86,8 @@ class StatusReport:
                 {"pid": zygote.pid, "preloaded": list(zygote.preloaded), "runs": zygote.children}
                 for zygote in self.pool.zygotes()
             ],
+            # They tell what models of all projects ask for.
+            "environments": await self.environments.status() if project is None else [],
             "memory": {
                 "worker_bytes": psutil.Process().memory_info().rss,
                 "runs_bytes": self.memory.used_bytes,
@@ -100,6 +104,7 @@ class StatusReport:
             "inbox_limit": (settings.inbox_limit, max((host.run.queued for host in hosts), default=0)),
             "replay_limit": (self.replays.limit, self.replays.used),
             "boot_limit": (self.boots.limit, self.boots.used),
+            "environment_build_limit": (settings.environment_build_limit, self.environments.building),
             "zygote_limit": (settings.zygote_limit, self.pool.active),
         }
         return {

@@ -1,5 +1,6 @@
 """Bounds on one step of a run process: how long it may take, and how much processor time."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -40,11 +41,9 @@ class StepWatch:
         earliest = self._limits.action_cpu_seconds / CORES
         if earliest < step.timeout_seconds:
             self._clock = processor_clock(pid)
-            try:
+            with contextlib.suppress(OSError):  # it has ended already, which is told by itself
                 self._began = time.clock_gettime(self._clock)
-            except OSError:
-                return  # it has ended, which is told by itself
-            self._processor.set(earliest)
+                self._processor.set(earliest)
 
     def end(self) -> None:
         """The step is over."""
@@ -67,7 +66,7 @@ class StepWatch:
         try:
             used = time.clock_gettime(self._clock) - self._began
         except OSError:
-            return  # it has ended, which is told by itself
+            return
         left = self._limits.action_cpu_seconds - used
         if left > 0:
             self._processor.set(max(left / CORES, SOONEST_SECONDS))

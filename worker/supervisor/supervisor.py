@@ -120,6 +120,7 @@ class Supervisor:
         """
         began, first, self.draining = asyncio.get_running_loop().time(), not self.draining, True
         self._introspector.abandon(draining())
+        self._births.environments.abandon(draining())
         count = len(self._table.hosts())
         log = self._log if request_id is None else self._log.bind(request_id=request_id)
         if first:
@@ -186,10 +187,10 @@ class Supervisor:
             case ReadHistory():
                 return {"result": await self._history(request)}
             case IntrospectModel():
-                return await self._introspector.of_model(request, flight.check)
+                return await self._introspector.of_model(request, flight)
             case IntrospectRun():
                 _, record = await self._access.locate(request, request.run_key)
-                return await self._introspector.of_run(request, record, flight.check)
+                return await self._introspector.of_run(request, record, flight)
             case ReadEvents():
                 return {"result": await self._events(request)}
             case _:

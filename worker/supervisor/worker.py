@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
 from worker.supervisor.catalogs import DEFAULT, Catalogs, served_roots
 from worker.supervisor.curve import curve
+from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
@@ -83,7 +84,7 @@ async def run_worker(
         config = _zygote_config(settings, runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
-            _supervisor(settings, (store, told), config, isolation, log, observe=observe)
+            _supervisor(settings, (store, told), config, isolation, log, runtime=runtime, observe=observe)
         )
         router = Router(
             settings.bind,
@@ -217,13 +218,15 @@ async def _supervisor(
     isolation: Isolation,
     log: Logger,
     *,
+    runtime: Path,
     observe: Observe,
 ) -> AsyncIterator[Supervisor]:
     settings = settings.model_copy(update={"worker_id": settings.worker_id or secrets.token_hex(8)})
     limits = _limits(settings)
 
-    def zygote_config(preload: tuple[str, ...]) -> ZygoteConfig:
-        return ZygoteConfig(**{**asdict(config), "preload": preload})
+    def zygote_config(preload: tuple[str, ...], packages: tuple[str, ...]) -> ZygoteConfig:
+        exposed = (*config.exposed, *packages) if config.exposed else ()
+        return replace(config, preload=preload, packages=packages, exposed=exposed)
 
     store, told = durable
     stores = Stores(store)
@@ -259,12 +262,16 @@ async def _supervisor(
         progress=told.progress,
         observe=observe,
     )
+    environments = Environments(settings, _environments_folder(settings, runtime), log, told.building)
+    await environments.open()
     catalogs = Catalogs(settings)
-    births = Births(catalogs, stores, settings, isolation.level.value, announcer)
+    births = Births(catalogs, stores, settings, isolation.level.value, announcer, environments)
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
-        status=StatusReport(table, stores, pool, replays, boots, memory, settings, catalogs).build,
+        status=StatusReport(
+            table, stores, pool, replays, boots, memory, environments, settings, catalogs
+        ).build,
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
@@ -276,8 +283,16 @@ async def _supervisor(
     try:
         yield supervisor
     finally:
+        await environments.close()
         await table.evict_all("stopping")
         await pool.close()
+
+
+def _environments_folder(settings: Settings, runtime: Path) -> Path:
+    """Where environments are kept; without a data folder they end with the worker."""
+    if settings.environments_dir:
+        return Path(settings.environments_dir)
+    return (runtime if settings.in_memory else Path(settings.data)) / "environments"
 
 
 def _limits(settings: Settings) -> Limits:

@@ -13,7 +13,6 @@ from worker.runs.contexts import (
     execution_context,
     model_context,
     part_kind,
-    pypi_packages,
 )
 from worker.runs.overrides import overlay
 
@@ -268,7 +267,8 @@ def test_an_operation_has_its_own_options_before_the_defaults(
 def test_packages_are_named_in_both_encodings() -> None:
     numpy = {"pypi": {"package": "numpy", "version": "2.1"}}
     raw = {"dependencies": [numpy, {"objectType": "pypi", "package": "pandas"}]}
-    assert pypi_packages(model_context("model.ctx2", raw)) == [("numpy", "2.1"), ("pandas", None)]
+    context = model_context("model.ctx2", raw)
+    assert [str(one) for one in context.requirements] == ["numpy==2.1", "pandas"]
 
 
 def test_an_event_has_its_own_limit_or_the_default_one() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from worker.channel import FrameReader, pack, pack_frame
 from worker.log.memory import MemoryStore
+from worker.process.environment import Environment
 from worker.process.handle import ProcessHandle
 from worker.process.limits import Limits
 from worker.process.output import OutputReader
@@ -89,6 +90,7 @@ class PlayedRun:
             record=record,
             store=self._store,
             model=model,
+            environment=Environment(),
             context=context,
             raw_context=raw,
             execution={},

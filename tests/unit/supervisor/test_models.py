@@ -1,6 +1,5 @@
 """The catalog of models: real folders, some of them made by somebody hostile."""
 
-import importlib.metadata
 import os
 import time
 from collections.abc import Callable
@@ -403,9 +402,9 @@ def test_a_requests_context_is_laid_over_the_file(root: Path, find: Callable[[st
 @pytest.mark.parametrize(
     ("file", "override", "source"),
     (
-        ('{"workerImage": "x"}', None, "savings/model.ctx2"),
-        ('{"workerImage": "x"}', {"language": "python3"}, "savings/model.ctx2"),
-        ("{}", {"workerImage": "x"}, "model_context"),
+        ('{"mappedFiles": {"a": "b"}}', None, "savings/model.ctx2"),
+        ('{"mappedFiles": {"a": "b"}}', {"language": "python3"}, "savings/model.ctx2"),
+        ("{}", {"mappedFiles": {"a": "b"}}, "model_context"),
     ),
 )
 def test_a_context_is_refused_naming_where_it_comes_from(
@@ -413,41 +412,9 @@ def test_a_context_is_refused_naming_where_it_comes_from(
 ) -> None:
     (root / "savings" / "model.ctx2").write_text(file)
     model = find("savings/model.py")
-    with pytest.raises(RequestError, match="workerImage") as raised:
+    with pytest.raises(RequestError, match="mappedFiles") as raised:
         model.effective_context(override)
     assert raised.value.information["source"] == source
-
-
-@pytest.mark.parametrize("package", ("no-such-package-here", "", "../x"))
-def test_a_package_that_is_not_installed_is_named(package: str, find: Callable[[str], ModelSource]) -> None:
-    model = find("savings/model.py")
-    assert model.effective_context({"dependencies": [{"pypi": {"package": "msgpack"}}]})
-    with pytest.raises(RequestError, match="is not installed") as raised:
-        model.effective_context({"dependencies": [{"pypi": {"package": package}}]})
-    assert raised.value.code is ErrorCode.INVALID_CONTEXT
-    assert repr(package) in raised.value.message
-
-
-def needs_msgpack(version: str) -> dict[str, Any]:
-    return {"dependencies": [{"pypi": {"package": "msgpack", "version": version}}]}
-
-
-@pytest.mark.parametrize("version", ("0.0.1", "<1", ">=1,<1.0.1", "no version"))
-def test_a_package_of_another_version_is_named_with_both(
-    version: str, find: Callable[[str], ModelSource]
-) -> None:
-    model = find("savings/model.py")
-    with pytest.raises(RequestError, match=r"is needed .* version [1-9]") as raised:
-        model.effective_context(needs_msgpack(version))
-    assert raised.value.code is ErrorCode.INVALID_CONTEXT
-    assert version in raised.value.message
-
-
-@pytest.mark.parametrize("version", (">=1", ">=1,<1000", importlib.metadata.version("msgpack")))
-def test_a_package_of_the_version_asked_for_is_accepted(
-    version: str, find: Callable[[str], ModelSource]
-) -> None:
-    assert find("savings/model.py").effective_context(needs_msgpack(version))
 
 
 # Imports
