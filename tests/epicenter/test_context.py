@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 MODEL_TABLE = """
-version language modelVersion mappedFiles control variables operations events defaults restorations
+version language modelVersion workerImage dependencies mappedFiles control variables operations events defaults restorations
 restorations.assembly[] ReplayOperation restorations.rewind restorations.log protections.guards[] enableStateCache
 redirectStandardOut startDebugger inceptionGracePeriodSeconds minimumLogLevel
 """
@@ -46,6 +46,21 @@ Epicenter.record("x", x)
 """
 HANGING = SOURCE + "\nEpicenter.subscribe('onRestored', spin)\n"
 numbers = itertools.count()
+
+
+ENVIRONMENTS = "tests/integration/test_environments.py"
+ELSEWHERE = {
+    "workerImage": (
+        f"{ENVIRONMENTS}::test_a_named_environment_is_imported_ahead",
+        f"{ENVIRONMENTS}::test_a_name_that_nobody_configured_is_refused_with_those_there_are",
+    ),
+    "dependencies": (
+        f"{ENVIRONMENTS}::test_two_models_have_different_versions_of_a_package_at_once",
+        f"{ENVIRONMENTS}::test_what_cannot_be_built_says_why_and_what_to_do",
+        "tests/unit/runs/test_contexts.py::test_what_is_known_and_not_served_is_refused_by_name",
+    ),
+}
+"""Properties that need a package index, and the kinds of dependencies that are refused, are proven there."""
 
 
 def model(stage: Any, context: Any, source: str = SOURCE) -> str:
@@ -314,8 +329,9 @@ def test_a_property_of_the_model_context(stage: Any, name: str) -> None:
     MODEL_CASES[name](stage)
 
 
-def test_every_row_has_a_case() -> None:
-    assert list(MODEL_CASES) == MODEL_TABLE.split()
+def test_every_row_has_a_case(find_test: Callable[[str], bool]) -> None:
+    assert {*MODEL_CASES, *ELSEWHERE} == set(MODEL_TABLE.split())
+    assert [test for tests in ELSEWHERE.values() for test in tests if not find_test(test)] == []
     assert list(EXECUTION_CASES) == EXECUTION_TABLE.split()
 
 

@@ -147,7 +147,6 @@ def test_what_is_unknown_is_kept() -> None:
         ({"mappedFiles": {"/a": "b"}}, "mappedFiles./a", "without '..'"),
         ({"variables": {"x": {"dialect": "time_series"}}}, "variables.x.dialect", "POINT_IN_TIME"),
         ({"defaults": {"variables": {"dialect": "X"}}}, "defaults.variables.dialect", "POINT_IN_TIME"),
-        ({"workerImage": "big"}, "workerImage", "named environments"),
         ({"dependencies": [{"pypi": {"package": "x"}}, {"apt": {}}]}, "dependencies[1]", "apt dependencies"),
         ({"dependencies": [{"objectType": "shell", "script": ""}]}, "dependencies[0]", "shell dependencies"),
     ),
@@ -314,12 +313,11 @@ def test_all_problems_of_a_context_are_told_at_once() -> None:
         "modelVersion",
         "operations.step.timeoutSeconds",
     ]
-    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "./b"}, "workerImage": "x"}
+    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "./b"}}
     assert [path for path, _ in context_problems(unserved)] == [
         "version",
         "language",
         "mappedFiles.a",
-        "workerImage",
     ]
     assert context_problems({"version": "v2", "unknown": 1}) == []
 
