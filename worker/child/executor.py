@@ -177,7 +177,7 @@ class Executor:
         """Assign to a variable; False if it held an object, and no decoder made one of the value."""
         is_plain = True
         if mode == "restore" or self._bridge.has_decoders:
-            current = self._variables.get(name)
+            current = self._variables.get(name) if mode == "restore" else self._variables.peek(name)
             decoder = self._bridge.decoder_for(current)
             if decoder is not None:
                 decoder(name, current, json_text(value), mode)

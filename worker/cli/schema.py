@@ -68,7 +68,10 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "arguments": "Only calls with these arguments count.",
         "destructible": "What is rewound is deleted from the history, not marked.",
     },
-    "Protections": {"guards": "Rules, in order."},
+    "Protections": {
+        "guards": "Rules, in order.",
+        "presets": "Whether they hold the presets of new runs: guarded, or open.",
+    },
     "RunLimits": {
         "memoryBytes": "Bytes of memory.",
         "cpuSeconds": "Seconds of processor time in the life of one process.",

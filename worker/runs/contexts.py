@@ -11,6 +11,7 @@ Polymorphic values come in two encodings and both are accepted: a wrapper whose 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from keyword import iskeyword
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
@@ -130,9 +131,10 @@ class Restorations(_Options):
 
 
 class Protections(_Options):
-    """Access guards, a list of polymorphic parts."""
+    """Access guards, a list of polymorphic parts; ``presets``: whether they hold those of a new run, too."""
 
     guards: list[dict[str, Any]] = Field(default_factory=list)
+    presets: Literal["guarded", "open"] = "guarded"
 
 
 class ModelContext(_Options):
@@ -264,10 +266,11 @@ def execution_context(source: str, raw: Mapping[str, Any]) -> ExecutionContext:
     for path, reason in _mapping_problems(context.mappedFiles):
         raise refused_property(source, path, reason)
     for name in context.presets:
-        if not name.isidentifier():
-            raise refused_property(
-                source, f"presets.{name}", "a preset becomes a global variable; its name must be one"
+        if not name.isidentifier() or name.startswith("_") or iskeyword(name):
+            reason = (
+                "a preset becomes a global variable; its name must be one, and not begin with an underscore"
             )
+            raise refused_property(source, f"presets.{name}", reason)
     return context
 
 

@@ -312,7 +312,7 @@ class RunHost:
         else:
             handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert])
         self._calls.begin_step(handle.send, work, step)
-        self._step_watch.begin(step, handle)
+        self._step_watch.begin(step, handle.pid)
 
     def _append(self, work: s.Work) -> None:
         append = self.head.append_of(work, self.teller)
