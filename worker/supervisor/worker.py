@@ -36,6 +36,7 @@ from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.meters import Meters
 from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
+from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
 from worker.supervisor.runtime import StartError, is_listening, runtime_folder
@@ -253,6 +254,7 @@ async def _supervisor(
     replays = Slots(settings.replay_limit)
     boots = Slots(settings.boot_limit, oldest_first=True)
     memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
+    providers = Providers()
     spawner = Spawner(pool, UidPool(settings.uid_base), isolation, settings, config.exposed)
 
     def make_host(incarnation: Incarnation) -> RunHost:
@@ -277,6 +279,7 @@ async def _supervisor(
         released=table.release,
         announcer=announcer,
         progress=told.progress,
+        providers=providers,
         observe=observe,
     )
     environments = Environments(settings, _environments_folder(settings, runtime), log, told.building)
@@ -290,6 +293,7 @@ async def _supervisor(
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
+        providers=providers,
         sandbox=_sandbox_view(isolation),
         log=log,
     )
