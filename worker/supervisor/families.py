@@ -51,6 +51,9 @@ def _worker(figures: Figures) -> Iterator[Metric]:
     events = status["events"]
     yield _counter("events_published", "Events sent, while somebody had subscribed.", events["published"])
     yield _counter("events_dropped", "Events that the event socket did not take.", events["dropped"])
+    functions = status["functions"]
+    yield _gauge("function_calls", "Calls of external functions that a provider has.", functions["calls"])
+    yield _gauge("function_calls_waiting", "Those that wait for a provider.", functions["waiting"])
     yield _gauge("event_subscriptions", "Different topics subscribed to.", events["subscriptions"])
 
 

@@ -17,6 +17,7 @@ from worker.runs import stimuli as s
 from worker.settings import Settings
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.observe import Moment, Observe, Observed, Submit, unobserved
+from worker.supervisor.peers import Peer
 
 OK = "OK"
 """Stands for a code where a request succeeded."""
@@ -115,14 +116,14 @@ class Meters:
     def metered(self, submit: Submit) -> Submit:
         """``submit``, with each reply counted and its time taken, from the request's arrival."""
 
-        def submit_metered(request: Request, answer: Callable[[dict[str, Any]], None]) -> None:
+        def submit_metered(request: Request, peer: Peer) -> None:
             began = self._clock()
 
             def reply(body: dict[str, Any]) -> None:
                 self._replied(request, body, self._clock() - began)
-                answer(body)
+                peer.answer(body)
 
-            submit(request, reply)
+            submit(request, Peer(peer.route, reply, peer.push))
 
         return submit_metered
 

@@ -73,8 +73,6 @@ async def run_worker(
     loop = asyncio.get_running_loop()
     began = loop.time()
     meters = Meters()
-    if settings.metrics:
-        observe = meters.looking_on(observe)
     roots = served_roots(settings)
     sockets = _ipc_paths([*settings.bind, settings.events])
     _refuse_served_sockets(sockets)
@@ -90,7 +88,9 @@ async def run_worker(
         config = _zygote_config(settings, runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
-            _supervisor(settings, (store, told), config, isolation, log, runtime=runtime, observe=observe)
+            _supervisor(
+                settings, (store, told), config, isolation, log, runtime=runtime, lookers_on=(observe, meters)
+            )
         )
         submit = observed_submit(supervisor.submit, observe)
         router = Router(
@@ -237,8 +237,9 @@ async def _supervisor(
     log: Logger,
     *,
     runtime: Path,
-    observe: Observe,
+    lookers_on: tuple[Observe, Meters],
 ) -> AsyncIterator[Supervisor]:
+    observe, meters = lookers_on
     settings = settings.model_copy(update={"worker_id": settings.worker_id or secrets.token_hex(8)})
     limits = _limits(settings)
 
@@ -280,7 +281,7 @@ async def _supervisor(
         announcer=announcer,
         progress=told.progress,
         providers=providers,
-        observe=observe,
+        observe=meters.looking_on(observe) if settings.metrics else observe,
     )
     environments = Environments(settings, _environments_folder(settings, runtime), log, told.building)
     await environments.open()
