@@ -125,7 +125,7 @@ def _namespaces(pids: list[int]) -> int:
 
 def _tables(status: dict[str, Any]) -> dict[str, Any]:
     """What the worker itself counts, without what only ever grows."""
-    runs = {name: value for name, value in status["runs"].items() if name != "stored"}
+    runs = {name: value for name, value in status["runs"].items() if name not in ("stored", "archived")}
     zygotes = [zygote["runs"] for zygote in status["zygotes"]]
     return {
         "runs": runs,

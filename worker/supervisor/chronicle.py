@@ -82,8 +82,9 @@ class Chronicle:
         # An outage of the log is told once, by the log itself.
         if not isinstance(error, LogUnavailableError):
             cause = error.__cause__
+            by = _by(self._lost_in)
             self._log.error(
-                "write failed", code=str(error.code), error=error.message, seq=seq, exc_info=cause
+                "write failed", **by, code=str(error.code), error=error.message, seq=seq, exc_info=cause
             )
 
     def ended(self, reason: str, record: RunRecord, *, lost: bool, came_up: bool) -> None:

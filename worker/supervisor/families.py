@@ -64,10 +64,11 @@ def _runs(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("runs_ephemeral", "Runs that are kept in memory only.", runs["ephemeral"])
     if runs["stored"] is not None:
         yield _gauge("runs_stored", "Runs in the log.", runs["stored"])
+        yield _gauge("runs_archived", "Those of them that are not in memory.", runs["archived"])
     by_state = {(state.value,): runs["states"].get(state.value, 0) for state in ProcessState}
     yield _gauges("runs", "Runs in memory, by what their process does.", ("state",), by_state)
     waiting = {(what,): runs[f"waiting_for_{what}"] for what in ("replay", "boot", "room")}
-    yield _gauges("starts_waiting", "Runs that wait for a place to come up in.", ("for",), waiting)
+    yield _gauges("starts_waiting", "Runs that wait for a place to come up in.", ("place",), waiting)
     yield _gauge("requests_under_way", "Requests taken and not yet answered.", status["requests"])
     yield _gauge("requests_queued", "Requests that wait for their turn at a run.", runs["queued_requests"])
     projects = {(name,): project["live"] for name, project in status["projects"].items()}

@@ -1,6 +1,7 @@
-"""Crash points: whoever builds a worker may be told of each effect, before and after it is executed.
+"""Where others look on: whoever builds a worker may be told of each effect, before and after it is executed.
 
-The worker decides nothing by it. Fault tests end or stop processes at these points; by default nobody is told.
+The worker decides nothing by it. Fault tests end or stop processes at these points, metrics count; by default nobody
+is told.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from protocol.messages import Request
 from worker.log.base import EventListener, StoredEvent
 from worker.runs.record import RunRecord
 from worker.supervisor.peers import Peer
+from worker.telemetry import Traces
 
 Submit = Callable[[Request, Peer], None]
 
@@ -87,3 +89,16 @@ def observed_submit(submit: Submit, observe: Observe) -> Submit:
         submit(request, replace(peer, answer=reply))
 
     return submit_observed
+
+
+def traced_submit(submit: Submit, traces: Traces | None) -> Submit:
+    """``submit``, with each request's trace noted for the log."""
+    if traces is None:
+        return submit
+
+    def submit_traced(request: Request, peer: Peer) -> None:
+        if request.traceparent is not None:
+            traces.note(request.request_id, request.traceparent)
+        submit(request, peer)
+
+    return submit_traced

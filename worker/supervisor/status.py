@@ -59,11 +59,13 @@ class StatusReport:
         ``requests``: how many are being served. ``project``: the only one to tell of, where one was named.
         ``brief``: without environments, which are looked up on disk.
         """
+        stored = await _stored(self.stores.durable)
         hosts = self.table.hosts()
         states = Counter(host.run.state for host in hosts)
         return {
             "runs": {
-                "stored": await _stored(self.stores.durable),
+                "stored": stored,
+                "archived": None if stored is None else max(0, stored - sum(map(_is_stored, hosts))),
                 "ephemeral": await self.stores.ephemeral.count(),
                 "live": sum(host.live for host in hosts),
                 "restoring": sum(states[state] for state in _COMING_UP),
@@ -117,6 +119,11 @@ class StatusReport:
             **{name: {"allowed": allowed, "used": used} for name, (allowed, used) in shared.items()},
             **{name: {"allowed": getattr(settings, name)} for name in _OF_ONE},
         }
+
+
+def _is_stored(host: RunHost) -> bool:
+    """Whether a run in memory is one of those in the log."""
+    return not host.incarnation.ephemeral and (host.incarnation.continues or host.run.came_up)
 
 
 async def _stored(store: Store) -> int | None:

@@ -35,7 +35,13 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.meters import Meters
-from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
+from worker.supervisor.observe import (
+    Observe,
+    observed_listener,
+    observed_submit,
+    traced_submit,
+    unobserved,
+)
 from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
@@ -46,7 +52,7 @@ from worker.supervisor.status import StatusReport
 from worker.supervisor.strangers import STRANGERS
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
-from worker.telemetry import Logger
+from worker.telemetry import Logger, Traces
 
 LAST_REPLIES_SECONDS: Final = 0.1
 """Between the last reply and the end of its connection."""
@@ -61,11 +67,15 @@ SHARE_OF_MEMORY: Final = 0.75
 
 
 async def run_worker(
-    settings: Settings, log: Logger, ready: Callable[[list[str]], None], observe: Observe = unobserved
+    settings: Settings,
+    log: Logger,
+    ready: Callable[[list[str]], None],
+    observe: Observe = unobserved,
+    traces: Traces | None = None,
 ) -> None:
     """Run one worker until SIGTERM, SIGINT or a drain request; ``ready`` is told the bound endpoints.
 
-    ``observe`` is told what hosts do, and of each reply and published event.
+    ``observe`` is told what hosts do, and of each reply and published event, ``traces`` of each request's.
 
     Raises:
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
@@ -92,7 +102,7 @@ async def run_worker(
                 settings, (store, told), config, isolation, log, runtime=runtime, lookers_on=(observe, meters)
             )
         )
-        submit = observed_submit(supervisor.submit, observe)
+        submit = traced_submit(observed_submit(supervisor.submit, observe), traces)
         router = Router(
             settings.bind,
             meters.metered(submit) if settings.metrics else submit,
