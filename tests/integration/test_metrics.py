@@ -161,7 +161,6 @@ def test_a_run_process_that_ends_is_a_loss_by_code_and_limit(
     key = peer.result("create_run", model_file=f"{model}/model.py")["run_key"]
     with moved(daemon) as by:
         assert peer.error("call_operation", run_key=key, name=name)["code"] == code
-        # The answer may come before the process is gone.
         peer.result("restore_run", run_key=key)
     assert by("run_losses_total", code=code, limit=limit, phase="live") == 1
     assert by("requests_total", type="call_operation", code=code) == 1
@@ -403,3 +402,13 @@ def test_the_scrape_configuration_asks_where_the_example_address_answers() -> No
     assert 'targets: ["127.0.0.1:9464"]' in text
     assert Settings(metrics="127.0.0.1:9464").metrics in (CONFIG / "worker.toml").read_text()
     assert (CONFIG / "prometheus-alerts.yml").name in text
+
+
+def test_the_readme_tells_of_every_metric_and_no_other(known: Figures) -> None:
+    section = (
+        (REPOSITORY / "README.md").read_text().partition("## Watching a worker")[2].partition("\n## ")[0]
+    )
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
+    told = {name for _, names, *_ in rows for name in re.findall(r"`(\w+)`", names)}
+    there = {re.sub(r"_(bucket|count|sum)$", "", name) for name, _ in known if name.startswith(P)}
+    assert {P + name for name in told} == there

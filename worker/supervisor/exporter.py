@@ -46,8 +46,9 @@ class _Scrape(Collector):
 class _Ask:
     """Has the loop do something, from another thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, within_seconds: float) -> None:
         self._loop = loop
+        self._within_seconds = within_seconds
 
     def __call__(self, what: "Coroutine[Any, Any, T]") -> T:
         """What came of it.
@@ -61,15 +62,15 @@ class _Ask:
             what.close()
             raise TimeoutError from None
         try:
-            return future.result(LOOP_SECONDS)
+            return future.result(self._within_seconds)
         except concurrent.futures.CancelledError:
             raise TimeoutError from None
         finally:
             future.cancel()
 
 
-def _application(sources: Sources) -> App:
-    ask = _Ask(asyncio.get_running_loop())
+def _application(sources: Sources, loop_seconds: float) -> App:
+    ask = _Ask(asyncio.get_running_loop(), loop_seconds)
     registry = CollectorRegistry()
     registry.register(_Scrape(sources, ask))
     ProcessCollector(registry=registry)
@@ -109,12 +110,14 @@ def _plain(answer: str, start: StartResponse) -> Iterable[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def exporter(sources: Sources) -> AsyncIterator[str]:
+async def exporter(sources: Sources, *, loop_seconds: float = LOOP_SECONDS) -> AsyncIterator[str]:
     """Serve ``/metrics``, ``/livez`` and ``/readyz`` while inside; gives the URL of the first.
+
+    Where the loop does not answer within ``loop_seconds``, the answer is 503.
 
     Raises:
         BindError: the address cannot be had.
     """
     host, port = host_and_port(sources.settings.metrics)
-    async with serving(_application(sources), host, port) as address:
+    async with serving(_application(sources, loop_seconds), host, port) as address:
         yield f"http://{address}/metrics"

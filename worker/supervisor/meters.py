@@ -77,7 +77,7 @@ class Meters:
         self._starting: dict[_Host, float] = {}
         self._replaying: dict[_Host, float] = {}
         self._writing: dict[_Host, float] = {}
-        self._errors: dict[_Host, WorkerError] = {}
+        self._lost: set[_Host] = set()
         self._takes: dict[type, Callable[[Any, Any], None]] = {
             s.Boot: self._boot,
             s.Replay: self._replay,
@@ -117,7 +117,6 @@ class Meters:
 
     def metered(self, submit: Submit) -> Submit:
         """``submit``, with each reply counted and its time taken, from the request's arrival."""
-
         clock, replied = self._clock, self._replied
 
         def submit_metered(request: Request, peer: Peer) -> None:
@@ -171,17 +170,19 @@ class Meters:
             _take(self._tallies.starts, host.incarnation.origin.value, self._clock() - began)
 
     def _failed(self, what: s.Lost | s.AppendFailed, host: _Host) -> None:
-        self._errors.setdefault(host, what.error)
+        if host in self._lost:
+            return
+        self._lost.add(host)
+        phase = "starting" if host in self._starting else "live"
+        self._tallies.losses[str(what.error.code), _limit(what.error), phase] += 1
 
     def _released(self, what: s.Released, host: _Host) -> None:
         self._writing.pop(host, None)
-        was_starting = self._starting.pop(host, None) is not None
-        error = self._errors.pop(host, None)
-        if error is None:
-            self._tallies.evictions[what.reason] += 1
+        self._starting.pop(host, None)
+        if host in self._lost:
+            self._lost.remove(host)
         else:
-            phase = "starting" if was_starting else "live"
-            self._tallies.losses[str(error.code), _limit(error), phase] += 1
+            self._tallies.evictions[what.reason] += 1
 
 
 def _take(histograms: dict[str, Histogram], name: str, seconds: float) -> None:

@@ -115,7 +115,10 @@ class Supervisor:
             peer.answer(failure(request.request_id, draining()))
         elif request.project is not None and request.project not in self._births.catalogs:
             self._log.warning(
-                "project not served", project=request.project, served=sorted(self._births.catalogs.roots)
+                "project not served",
+                request_id=request.request_id,
+                project=request.project,
+                served=sorted(self._births.catalogs.roots),
             )
             peer.answer(failure(request.request_id, not_served(request.project)))
         else:
