@@ -172,6 +172,12 @@ class Peer:
         assert reply["version"] == 1
         return reply
 
+    def receive_call(self, within: float = 30.0) -> dict[str, Any]:
+        """The next call of an external function; no reply may come before it."""
+        call = self.receive(within)
+        assert call["type"] == "function_call"
+        return call
+
     def ask(self, type_: str, **fields: Any) -> dict[str, Any]:
         """Send a request and give its reply, an error too."""
         request_id = self.send(type_, **fields)

@@ -10,12 +10,16 @@ Supervisor to run process (``n`` counts requests from 1, each answered exactly o
     ["perform", n, at_us, actor, action, inert]      action: canonical action bytes, actor: msgpack bytes or None
     ["read", n, names, ignorable]                    names: list of variable references
     ["introspect", n]                                what the model offers; nothing of the run changes
-    ["replay", n, entries]                           entries: list of [seq, at_us, actor, action]
+    ["replay", n, entries]                           entries: list of [seq, at_us, actor, action, answers]; answers as
+                                                     the boot spec has them
     ["assign", n, at_us, values, reseed_seq]         a snapshot or a part of it; values: list of [name, msgpack bytes of
                                                      a JSON value], assigned in order; reseed_seq: the seq it is of,
                                                      for the random streams that begin anew behind it, or None
     ["settle", n, at_us, event]                      replay is over; event: "onRestored" ... or None
     ["terminate", at_us]                             last, to a run at rest: onTerminating, then it is killed
+    ["answer", k, status, value]                     to "call" k; status: "completed", "error" or "unknown" (no such
+                                                     function); value: msgpack bytes of the result, of {"code",
+                                                     "message"}, or of nil
 
 Run process to supervisor::
 
@@ -25,7 +29,11 @@ Run process to supervisor::
                                                      result, or of an error map. Answers "perform", "read" and
                                                      "introspect": {"functions", "variables"}
     ["replayed", n, digests, done]                   outcome digests in order; several frames may answer one
-                                                     "replay", the last has done = True
+                                                     "replay", the last has done = True. Instead of a digest, text:
+                                                     in which way the action called otherwise than recorded
+    ["call", k, name, arguments]                     while the model is loaded for the first time, or an action
+                                                     performed: call an external function; k counts from 1;
+                                                     arguments: msgpack bytes of a JSON value. One at a time
     ["assigned", n, findings]                        warnings; those of code NOT_ASSIGNED, for a value that could not
                                                      be assigned, have "type" and "message" too
     ["settled", n, records, warnings]                records: the last value of every name recorded since boot, or
@@ -33,7 +41,9 @@ Run process to supervisor::
     ["terminated"]                                   its handler is done; what it printed is in the pipe
     ["fault", n, kind, detail]                       the process cannot go on ("memory"); it is ended
 
-``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``.
+``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``; one of code CALLS_DIFFER in
+"booted" says that a model called otherwise while it was loaded again. ``answers`` of a boot or an action are None, or
+msgpack bytes of a list of [name, arguments, status, value], as in "call" and "answer", in order.
 In the spec of "boot", ``archive`` is None or ``{"default": bool, "variables": {name: bool}}``: which variables are
 recorded without the model doing it. What these came to is among the records of "booted", "outcome" and "settled".
 """
@@ -52,6 +62,15 @@ CHANNEL_FD: Final = 3
 
 MAX_DEPTH: Final = 64
 """Nesting of lists and maps in any value that crosses; the same bound as on the wire."""
+
+ANSWERED: Final = "completed"
+REFUSED: Final = "error"
+UNKNOWN: Final = "unknown"
+"""How the call of an external function ended."""
+
+CALLBACK_NAME_CHARACTERS: Final = 256
+CALL_OVERHEAD_BYTES: Final = 64
+"""What a call counts besides its name, arguments and answer; so their number is bounded too."""
 
 EXIT_LOCKDOWN_FAILED: Final = 97
 EXIT_PARENT_GONE: Final = 98

@@ -172,6 +172,7 @@ class Settings(BaseSettings):
     scratch_bytes: Positive = 8 * 1024 * 1024
     scratch_inodes: Positive = 256
     max_result_bytes: Positive = 8 * 1024 * 1024
+    callback_bytes: Positive = 1024 * 1024
     output_bytes: Positive = 64 * 1024
     uid_base: Positive = 1_900_000_000
 

@@ -9,7 +9,7 @@ Epicenter``) give the same functions:
 | subscribe(name, function) | one handler per event, the last one counts; what cannot be called is ignored |
 | publish(name, *args, **kwargs) | calls that handler and returns its result; None without one |
 | log(level, message), scribble | one log line, if the level reaches the minimum; an unknown level is INFO |
-| callback(name, arguments) | raises CallbackError: no external function is reachable from a run process |
+| callback(name, arguments) | calls an external function and waits for its result; see ``callbacks`` |
 | actor() | a new dict of who asks; the five keys of an actor are always there |
 | register_custom_encoder(type, fn) | ``fn(value)`` returns JSON text; see ``encoding`` |
 | register_custom_decoder(type, fn) | ``fn(name, variable, text, mode)`` assigns a value; mode: set or restore |
@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import msgpack
 
+from worker.child.callbacks import CallbackError, Callbacks
 from worker.child.encoding import Encoder
 from worker.child.failures import RefusedError
 from worker.child.isolation import BUILTINS
@@ -37,12 +38,6 @@ RECORD_NAME_CHARACTERS: Final = 256
 _unpack: Final = msgpack.unpackb
 
 
-class CallbackError(RuntimeError):
-    """An external function was called, and none can be reached."""
-
-    __module__ = "epicenter"
-
-
 class Bridge:
     """What a model said through ``Epicenter`` and the host has not heard yet.
 
@@ -51,6 +46,7 @@ class Bridge:
 
     def __init__(self, encoder: Encoder, output: Output) -> None:
         self.actor_bytes: bytes | None = None
+        self.callbacks = Callbacks(encoder, output)
         self._encoder = encoder
         self._output = output
         self._minimum = 0
@@ -153,17 +149,6 @@ class Bridge:
         if _rank(name) >= self._minimum:
             self._output.log(name, str(message))
 
-    def callback(self, name: str, arguments: Any = None) -> Any:  # noqa: ARG002 - models may name their arguments
-        """Call an external function.
-
-        Raises:
-            CallbackError: always: none is reachable from a run process.
-        """
-        raise CallbackError(
-            f"callback {name!r:.80}: external functions are not served by this worker; "
-            "return what the caller should pass on, or record it"
-        )
-
     def actor(self) -> dict[str, Any]:
         """Who asks, as the host recorded it."""
         actor: dict[str, Any] = dict.fromkeys(ACTOR_KEYS)
@@ -194,7 +179,7 @@ def functions(bridge: Bridge) -> dict[str, Callable[..., Any]]:
         "publish": bridge.publish,
         "log": bridge.log,
         "scribble": bridge.log,
-        "callback": bridge.callback,
+        "callback": bridge.callbacks.call,
         "actor": bridge.actor,
         "register_custom_encoder": bridge.register_custom_encoder,
         "register_custom_decoder": bridge.register_custom_decoder,

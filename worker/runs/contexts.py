@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from protocol.errors import ErrorCode
 from worker.errors import RequestError
 from worker.runs.assembly import Assembly, assembly_of, assembly_problems
+from worker.runs.functions import MAX_FUNCTIONS, ExternalFunction, function_name, function_of
 from worker.runs.guards import MAX_GUARDS, Guard, guard_of
 from worker.runs.limits import RunLimits
 from worker.runs.requirements import Requirement, dependency_problems, requirement_of
@@ -179,6 +180,15 @@ class ModelContext(_Options):
         """
         return tuple(sorted({requirement_of(*part_kind(part)) for part in self.dependencies}))
 
+    @cached_property
+    def functions(self) -> dict[str, ExternalFunction]:
+        """The external functions that the model may call, by name.
+
+        Raises:
+            ValueError: one is not as it must be; never once the context is judged.
+        """
+        return {name: function_of(*part_kind(part)) for name, part in self.externalFunctions.items()}
+
     def operation(self, name: str) -> OperationOptions:
         """Options of an operation with the defaults filled in."""
         own, fallback = self.operations.get(name), self.defaults.operations
@@ -309,8 +319,7 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
         path = f"events.{TERMINATING}.timeoutSeconds"
         yield path, f"a run that leaves memory may take {TERMINATING_SECONDS_MAX:g} s at most; write less"
     yield from _wrong_guards(context.protections.guards)
-    if context.externalFunctions:
-        yield "externalFunctions", "external functions are not served by this worker; remove the property"
+    yield from _wrong_functions(context.externalFunctions)
     yield from _mapping_problems(context.mappedFiles)
     yield from _dialects(context)
     for path, reason in dependency_problems([part_kind(part) for part in context.dependencies]):
@@ -345,6 +354,18 @@ def _wrong_guards(parts: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str
             guard_of(*part_kind(part))
         except ValueError as error:
             yield f"protections.guards[{index}]", str(error)
+
+
+def _wrong_functions(parts: Mapping[str, Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
+    """Functions that nobody could call, or be found for."""
+    if len(parts) > MAX_FUNCTIONS:
+        yield "externalFunctions", f"{len(parts)} functions, allowed are {MAX_FUNCTIONS}"
+    for name, part in parts.items():
+        try:
+            function_of(*part_kind(part))
+            function_name(name)
+        except ValueError as error:
+            yield f"externalFunctions.{name}", str(error)
 
 
 def refused_property(source: str, path: str, reason: str) -> RequestError:

@@ -33,9 +33,16 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 
 
 def judge_outcome(
-    status: Any, value: Any, records: Any, warnings: Any, *, at_us: int, max_result_bytes: int
+    status: Any,
+    value: Any,
+    records: Any,
+    warnings: Any,
+    *,
+    at_us: int,
+    max_result_bytes: int,
+    answers: bytes | None = None,
 ) -> Outcome:
-    """An outcome as a run process reports it."""
+    """An outcome as a run process reports it; ``answers`` are those of external functions that it was given."""
     if not isinstance(value, bytes):
         raise ChannelError("an outcome's value must be bytes")
     judged_records = judge_records(records)
@@ -43,8 +50,10 @@ def judge_outcome(
     if status == OutcomeStatus.COMPLETED:
         if len(value) > max_result_bytes:
             raise ChannelError(f"a result of {len(value)} bytes, allowed {max_result_bytes}")
-        _judge_value(unpack(value))
-        return Outcome(OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings)
+        judge_value(unpack(value))
+        return Outcome(
+            OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings, answers=answers
+        )
     if status != OutcomeStatus.ERROR or len(value) > MAX_ERROR_BYTES:
         raise ChannelError("an outcome must be completed, or a short error")
     error = judge_error(unpack(value), MODEL_ERRORS)
@@ -56,6 +65,7 @@ def judge_outcome(
         judged_warnings,
         error_code=error.code,
         error_type=str(error.information.get("type", "")),
+        answers=answers,
     )
 
 
@@ -65,7 +75,7 @@ def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
         case {"code": str(code), "message": str(message), "information": dict(information)} if (
             code in allowed
         ):
-            _judge_value(information)
+            judge_value(information)
         case _:
             raise ChannelError("an error must have code, message and information")
     kind = RequestError if code in UNRECORDED_ERRORS else ModelError
@@ -79,7 +89,7 @@ def judge_records(records: Any) -> dict[str, bytes]:
     for name, value in records.items():
         if not isinstance(name, str) or not isinstance(value, bytes):
             raise ChannelError("a record must be a name and bytes")
-        _judge_value(unpack(value))
+        judge_value(unpack(value))
     return records
 
 
@@ -90,11 +100,12 @@ def judge_warnings(warnings: Any) -> list[dict[str, Any]]:
     for warning in warnings:
         if not isinstance(warning, dict):
             raise ChannelError("a warning must be a map")
-        _judge_value(warning)
+        judge_value(warning)
     return warnings
 
 
-def _judge_value(value: Any) -> None:
+def judge_value(value: Any) -> None:
+    """Refuse what is no JSON value."""
     try:
         check_value(value, "")
     except ProtocolError as error:
@@ -121,6 +132,7 @@ def entries_of(work: Work, head_seq: int, epoch: int) -> tuple[LogEntry, ...]:
                     ),
                     request_id=work.request_id,
                     batch=index,
+                    answers=outcome.answers,
                 )
             )
     return tuple(entries)

@@ -66,11 +66,12 @@ class Births:
                 self.stores.mark_ephemeral(record.run_key)
             return record
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], answers: bytes | None) -> RunRecord:
             born = replace(row, seq=1)
             boot = boot_entry(
                 born, model, environment, actor, request_id=request.request_id, settings=self.settings
             )
+            boot = replace(boot, answers=answers)
             metadata = request.metadata or {}
             await store.create(
                 Creation(
@@ -103,6 +104,7 @@ class Births:
             boot_at_us=record.created_us,
             boot_actor=actor,
             warnings=contexts.warnings,
+            boot_request_id=request.request_id,
         )
 
     async def restore(
@@ -113,14 +115,13 @@ class Births:
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
         """
-        given = None if request is None else request.execution_context
-        recast = bool(given)  # an empty one is none: Epicenter's clients always send one
-        execution = given or record.execution_context
+        recast = request is not None and bool(request.execution_context)  # an empty one is none
+        execution = (request and request.execution_context) or record.execution_context
         compare_after = record.seq if recast else record.compare_after_seq
         shadow = request is not None and request.ephemeral and not record.ephemeral
         store = self.stores.ephemeral if shadow else self.stores.of(record.run_key)
 
-        async def commit(row: RunRecord, _records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, _records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             def edit(current: RunRecord) -> RunRecord:
                 return replace(current, execution_context=execution, compare_after_seq=compare_after)
 
@@ -177,7 +178,7 @@ class Births:
         shadow = request.ephemeral and not record.ephemeral
         store = self.stores.ephemeral if shadow else source
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             at_us = now_us()
             entry = None if marker.destructible else rewind_entry(row, request, to_seq, at_us)
             rewound = replace(
@@ -255,7 +256,7 @@ class Births:
         async def history() -> AsyncIterator[Sequence[Replayable]]:
             yield replayable(entries)
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             body = {**msgpack.unpackb(entries[0].action, raw=False), "cloned_from": source.run_key}
             history = (replace(entries[0], action=pack(body)), *entries[1:])
             await store.create(
@@ -358,6 +359,7 @@ class Births:
             strict_replay=policy(contexts.raw, "divergence", self.settings.divergence) == "fail",
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
+            boot_answers=boot.answers,
             warnings=(
                 *judge_changes(record, boot, model, environment, contexts.raw, settings=self.settings),
                 *(contexts.warnings if asked else ()),

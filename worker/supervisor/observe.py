@@ -4,15 +4,16 @@ The worker decides nothing by it. Fault tests end or stop processes at these poi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 from protocol.messages import Request
 from worker.log.base import EventListener, StoredEvent
 from worker.runs.record import RunRecord
+from worker.supervisor.peers import Peer
 
-Submit = Callable[[Request, Callable[[dict[str, Any]], None]], None]
+Submit = Callable[[Request, Peer], None]
 
 
 class Moment(StrEnum):
@@ -76,13 +77,13 @@ def observed_submit(submit: Submit, observe: Observe) -> Submit:
     if observe is unobserved:
         return submit
 
-    def submit_observed(request: Request, answer: Callable[[dict[str, Any]], None]) -> None:
+    def submit_observed(request: Request, peer: Peer) -> None:
         def reply(body: dict[str, Any]) -> None:
             effect = Reply(body)
             observe(Moment.BEFORE, effect, None)
-            answer(body)
+            peer.answer(body)
             observe(Moment.AFTER, effect, None)
 
-        submit(request, reply)
+        submit(request, replace(peer, answer=reply))
 
     return submit_observed

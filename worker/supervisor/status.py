@@ -22,6 +22,7 @@ _COMING_UP: Final = (ProcessState.COLD, ProcessState.BOOTING, ProcessState.REPLA
 _OF_ONE: Final = (
     "max_message_bytes",
     "max_result_bytes",
+    "callback_bytes",
     "output_bytes",
     "memory_bytes",
     "cpu_seconds",

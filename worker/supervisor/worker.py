@@ -34,6 +34,7 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
+from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
 from worker.supervisor.runtime import StartError, is_listening, runtime_folder
@@ -236,6 +237,7 @@ async def _supervisor(
     replays = Slots(settings.replay_limit)
     boots = Slots(settings.boot_limit, oldest_first=True)
     memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
+    providers = Providers()
     spawner = Spawner(pool, UidPool(settings.uid_base), isolation, settings, config.exposed)
 
     def make_host(incarnation: Incarnation) -> RunHost:
@@ -260,6 +262,7 @@ async def _supervisor(
         released=table.release,
         announcer=announcer,
         progress=told.progress,
+        providers=providers,
         observe=observe,
     )
     environments = Environments(settings, _environments_folder(settings, runtime), log, told.building)
@@ -275,6 +278,7 @@ async def _supervisor(
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
+        providers=providers,
         sandbox=_sandbox_view(isolation),
         log=log,
     )
