@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import measures, queries
+from tests.bench import layers, measures, queries
 from tests.bench.rounds import Row
 
 
@@ -44,6 +44,7 @@ def _measure(*, quick: bool, console: Console) -> list[Row]:
         ("latency", measures.latency(rounds=3 if quick else 7, calls=1000 // scale)),
         ("throughput", measures.throughput(rounds=3, operations=40_000 // scale)),
         ("memory", measures.memory(runs=500 // scale)),
+        ("layers", layers.layers(children=200 // scale)),
         ("idle", measures.idle(runs=1000 // scale)),
         ("replay", measures.replay([1000, 10_000, 100_000] if quick else [1000, 10_000, 100_000, 1_000_000])),
     ]

@@ -14,7 +14,7 @@ from worker.runs.contexts import (
     model_context,
     part_kind,
 )
-from worker.runs.overlays import overlay
+from worker.runs.overrides import overlay
 
 Judge = Callable[[str, Mapping[str, Any]], object]
 

@@ -24,7 +24,7 @@ from worker.runs.guards import (
 from worker.runs.history import OutcomeStatus
 from worker.runs.lifecycle import Run
 from worker.runs.naming import MAX_DEPTH, names_of
-from worker.runs.overlays import override_context
+from worker.runs.overrides import override_context
 from worker.runs.patterns import MAX_PATTERN_CHARACTERS, checked
 from worker.runs.stimuli import (
     Append,
