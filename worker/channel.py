@@ -51,6 +51,9 @@ CHANNEL_FD: Final = 3
 MAX_DEPTH: Final = 64
 """Nesting of lists and maps in any value that crosses; the same bound as on the wire."""
 
+RECORD_NAME_CHARACTERS: Final = 256
+"""Of the name of a record, at most; the model's side refuses longer ones, and the worker's does not trust it."""
+
 EXIT_LOCKDOWN_FAILED: Final = 97
 EXIT_PARENT_GONE: Final = 98
 

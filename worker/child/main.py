@@ -44,6 +44,7 @@ INITIALIZED: Final = "onInitialized"
 TERMINATING: Final = "onTerminating"
 _unpack: Final = msgpack.unpackb
 _unpackable: Final = (ValueError, TypeError, msgpack.UnpackException)
+_WAIT_ALL: Final = socket.MSG_WAITALL
 STDERR_FD: Final = 2
 
 
@@ -100,9 +101,9 @@ class Link:
         return message
 
     def _exactly(self, size: int) -> bytes:
-        data: bytes = self._receive(size, socket.MSG_WAITALL) if size else b""
+        data: bytes = self._receive(size, _WAIT_ALL) if size else b""
         while len(data) < size:
-            more = self._receive(size - len(data), socket.MSG_WAITALL)
+            more = self._receive(size - len(data), _WAIT_ALL)
             if not more:
                 raise PeerGoneError
             data += more

@@ -10,7 +10,7 @@ import msgpack
 
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
-from worker.channel import ChannelError, outcome_digest, pack, unpack
+from worker.channel import RECORD_NAME_CHARACTERS, ChannelError, outcome_digest, pack, unpack
 from worker.errors import ModelError, RequestError, WorkerError
 from worker.log.base import StoredRequest
 from worker.runs.history import LogEntry, OutcomeStatus
@@ -79,6 +79,8 @@ def judge_records(records: Any) -> dict[str, bytes]:
     for name, value in records.items():
         if not isinstance(name, str) or not isinstance(value, bytes):
             raise ChannelError("a record must be a name and bytes")
+        if not 0 < len(name) <= RECORD_NAME_CHARACTERS:
+            raise ChannelError(f"the name of a record must have 1 to {RECORD_NAME_CHARACTERS} characters")
         _judge_value(unpack(value))
     return records
 
