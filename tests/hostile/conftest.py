@@ -18,7 +18,7 @@ from tests.hostile.programs.grounds import Grounds, laid_out
 REPOSITORY = Path(__file__).parents[2]
 ORDINARY_USER = 1_800_000_007
 """Nobody's number on any system."""
-MEMORY_BYTES = 320 * 1024 * 1024
+MEMORY_BYTES = 256 * 1024 * 1024
 LIMITS = {
     "MODEL_WORKER_MEMORY_BYTES": str(MEMORY_BYTES),
     "MODEL_WORKER_CPU_SECONDS": "2",

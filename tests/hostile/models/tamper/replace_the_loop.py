@@ -2,6 +2,7 @@
 # rows = [91]
 # lives = false
 # next = "PROCESS_EXITED"
+# restores = "PROCESS_EXITED"
 # result = '"done"'
 # ///
 
