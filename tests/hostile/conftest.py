@@ -39,30 +39,43 @@ def besiege(make_daemon: Any) -> Iterator[Callable[..., Any]]:
     """``besiege(user, corpus)``: a context with a worker of ``"root"``, or of an ordinary user.
 
     Root's worker gives each run a user id of its own; an ordinary user's, a name space. Where the tests run as
-    an ordinary user, it is that one.
+    an ordinary user, it is that one. ``models``: further ones, by folder and file; ``mark``: what the names of the
+    worker's own folders and its settings begin with.
     """
 
     @contextmanager
-    def start(user: str, corpus: tuple[Attack, ...] = (), **env: str) -> Iterator[Siege]:
-        uid = os.geteuid()
-        if uid == 0 and user != "root":
-            uid = ORDINARY_USER
-        home = Path(tempfile.mkdtemp(prefix="siege-"))
+    def start(
+        user: str,
+        corpus: tuple[Attack, ...] = (),
+        *,
+        models: dict[str, dict[str, str]] | None = None,
+        mark: str = "home",
+        **env: str,
+    ) -> Iterator[Siege]:
+        if user == "root" and os.geteuid() != 0:
+            pytest.skip("only root can start a worker as root")
+        uid = ORDINARY_USER if user != "root" and os.geteuid() == 0 else os.geteuid()
+        folder = Path(tempfile.mkdtemp(prefix="siege-"))
         try:
-            if uid != os.geteuid():
-                os.chown(home, uid, uid)
-            with laid_out(corpus, uid) as grounds:
+            home = folder / f"{mark}folder"
+            home.mkdir()
+            config = home / f"{mark}file.toml"
+            config.write_text(f"# {mark}settings\nworker_id = '{mark}id'\n")
+            for path in (folder, home, config):
+                os.chown(path, uid, uid)
+            with laid_out(corpus, uid, models or {}) as grounds:
                 daemon = make_daemon(
                     grounds.models,
                     data=str(home / "data"),
                     sockets=home,
+                    arguments=("--config", str(config)),
                     env={**LIMITS, **env},
                     command=(*_as_user(uid), sys.executable, "-m", "worker.cli.main"),
                 )
                 yield Siege(daemon, grounds)
                 daemon.close()
         finally:
-            shutil.rmtree(home)
+            shutil.rmtree(folder)
 
     return start
 

@@ -4,7 +4,6 @@ Each behaviour is a file below ``models``, which says itself what must come of i
 row on one worker, several at once, beside a bystander.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -48,8 +47,6 @@ class Campaign:
 def campaign(
     request: pytest.FixtureRequest, besiege: Any, wait_until: Callable[..., None]
 ) -> Iterator[Campaign]:
-    if request.param == "root" and os.geteuid() != 0:
-        pytest.skip("only root can start a worker as root")
     with besiege(request.param, CORPUS) as siege, siege.daemon.client(60) as client:
         # What the first runs of all start stays: zygotes (by what models import), connections to the store.
         importing = [attack for attack in CORPUS if attack.name.startswith("import/")]

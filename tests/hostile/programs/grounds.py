@@ -53,8 +53,13 @@ class Grounds:
 
 
 @contextmanager
-def laid_out(corpus: tuple[Attack, ...], owner: int) -> Iterator[Grounds]:
-    """Grounds with the folders of all attacks, which belong to ``owner``; removed afterwards."""
+def laid_out(
+    corpus: tuple[Attack, ...], owner: int, models: dict[str, dict[str, str]] | None = None
+) -> Iterator[Grounds]:
+    """Grounds with the folders of all attacks, which belong to ``owner``; removed afterwards.
+
+    ``models``: further ones, by folder and file.
+    """
     with TemporaryDirectory(prefix="hostile-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
@@ -62,6 +67,10 @@ def laid_out(corpus: tuple[Attack, ...], owner: int) -> Iterator[Grounds]:
             _lay_out(attack, folder / "models" / attack.name)
         for model in ("bystander", "other"):
             _plain(folder / "models" / model)
+        for name, files in (models or {}).items():
+            (folder / "models" / name).mkdir()
+            for file, text in files.items():
+                (folder / "models" / name / file).write_text(text)
         (folder / "outside").mkdir()
         (folder / "outside" / "secret.txt").write_text(SECRET)
         _give(folder, owner)
