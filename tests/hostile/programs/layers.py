@@ -176,8 +176,7 @@ def queue_signals(facts: dict[str, Any]) -> bool:
 
 
 def raise_stack(_facts: dict[str, Any]) -> bool:
-    everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    return _works(lambda: resource.setrlimit(resource.RLIMIT_STACK, everything))
+    return _works(lambda: resource.setrlimit(resource.RLIMIT_STACK, (1 << 26, 1 << 26)))
 
 
 def raise_core(_facts: dict[str, Any]) -> bool:
@@ -202,10 +201,9 @@ def be_real_time(_facts: dict[str, Any]) -> bool:
     return _works(lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
 
 
-def outlive(_facts: dict[str, Any]) -> bool:
+def outlive(facts: dict[str, Any]) -> bool:
     """Whether it is still there some time after its parent has gone."""
-    parent = os.getppid()
-    while os.getppid() == parent:
+    while os.getppid() == facts["parent"]:
         time.sleep(0.01)
     time.sleep(0.2)
     return True
@@ -287,6 +285,7 @@ class Try:
         ready, tell_ready = os.pipe()
         told, tell = os.pipe()
         facts = {**self._asked["facts"], "ask": _high(tell_ready), "told": _high(told)}
+        facts["parent"] = os.getpid()
         facts["inherited"] = _high(os.open("/etc/passwd", os.O_RDONLY))
         pid = os.fork()
         if pid == 0:
