@@ -35,7 +35,7 @@ class Siege:
 
 
 @pytest.fixture(scope="module")
-def besiege(make_daemon: Any) -> Iterator[Callable[..., Any]]:
+def besiege(make_daemon: Any) -> Callable[..., Any]:
     """``besiege(user, corpus)``: a context with a worker of ``"root"``, or of an ordinary user.
 
     Root's worker gives each run a user id of its own; an ordinary user's, a name space. Where the tests run as

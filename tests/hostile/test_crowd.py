@@ -18,7 +18,7 @@ def test_fifty_bystanders_are_answered_while_attacks_go_on(
     with besiege("ordinary", THIRD) as siege:
         with siege.daemon.client() as client, Bystander(client):
             world = siege.grounds.world(pids_of(siege.daemon), siege.daemon.data)
-        crowd = measure(siege.daemon, world, THIRD, QUIET_SECONDS)
+        crowd = measure(siege.daemon.endpoint, world, THIRD, QUIET_SECONDS)
 
     quiet, attacked = p99(crowd.quiet), p99(crowd.attacked)
     told = f"p99 {quiet * 1000:.1f} ms quiet, {attacked * 1000:.1f} ms attacked: {attacked / quiet:.1f} ×"

@@ -60,7 +60,10 @@ def planted(request: pytest.FixtureRequest, besiege: Any) -> Iterator[Planted]:
         mark=mark,
         models={
             "search": {"model.py": (MODELS / "searcher.py").read_text(), "model.ctx2": CONTEXT},
-            f"{LONG}{mark}otherfolder": {"model.py": f"# {mark}othermodel\n{OTHER}", "secret.txt": f"{mark}otherfile"},
+            f"{LONG}{mark}otherfolder": {
+                "model.py": f"# {mark}othermodel\n{OTHER}",
+                "secret.txt": f"{mark}otherfile",
+            },
         },
         CANARY=f"{mark}environment",
         MODEL_WORKER_CPU_SECONDS="100",
@@ -99,7 +102,7 @@ def test_a_run_finds_nothing_of_the_worker_nor_of_other_runs(planted: Planted) -
 
     # Its own words are there, which shows that it finds what is there.
     assert (found.pop("memory"), found.pop("environment")) == (["own"], ["own"])
-    assert found == dict.fromkeys(found, [])
+    assert not any(found.values()), found
 
 
 def test_runs_of_one_zygote_do_not_find_each_others_words(planted: Planted) -> None:
@@ -130,7 +133,12 @@ def words_in(pid: int, mark: str) -> set[str]:
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             low, high = (int(end, 16) for end in line.split()[0].split("-"))
-            if line.split()[1].startswith("r") and not line.endswith(("[vvar]", "[vvar_vclock]", "[vsyscall]")):
+            if line.split()[1].startswith("r") and not line.endswith(
+                ("[vvar]", "[vvar_vclock]", "[vsyscall]")
+            ):
                 memory.seek(low)
-                found |= {word.decode() for word in re.findall(mark.encode() + rb"([a-z]*)", memory.read(high - low))}
+                found |= {
+                    word.decode()
+                    for word in re.findall(mark.encode() + rb"([a-z]*)", memory.read(high - low))
+                }
     return found

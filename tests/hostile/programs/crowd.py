@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocol.client import AsyncClient
+from protocol.client import AsyncClient, Client
 from tests.hostile.programs.assault import Assault
 from tests.hostile.programs.campaign import PATIENCE_SECONDS
 from tests.hostile.programs.corpus import Attack
@@ -35,12 +35,20 @@ class Crowd:
         """Use all runs until ``stop``; each answer's seconds go to the list that ``times`` gives then."""
         async with AsyncClient(self.endpoint, timeout_seconds=PATIENCE_SECONDS) as client:
             keys = [(await client.create_run("bystander/model.py")).run_key for _ in range(MEMBERS)]
-            await asyncio.gather(*(self._use(client, key, stop, times) for key in keys))
+            uses = (self._use(client, key, place, stop, times) for place, key in enumerate(keys))
+            await asyncio.gather(*uses)
             await asyncio.gather(*map(client.evict_run, keys))
 
     async def _use(
-        self, client: AsyncClient, key: str, stop: Callable[[], bool], times: Callable[[], list[float]]
+        self,
+        client: AsyncClient,
+        key: str,
+        place: int,
+        stop: Callable[[], bool],
+        times: Callable[[], list[float]],
     ) -> None:
+        # Not all at once: else each would mostly wait for the others.
+        await asyncio.sleep(PAUSE_SECONDS * place / MEMBERS)
         expected = 0
         while not stop():
             expected += 1
@@ -73,17 +81,17 @@ def p99(values: Sequence[float]) -> float:
     return sorted(values)[int(len(values) * 0.99)]
 
 
-def measure(daemon: Any, world: dict[str, Any], corpus: Sequence[Attack], quiet_seconds: float) -> Crowd:
+def measure(endpoint: str, world: dict[str, Any], corpus: Sequence[Attack], quiet_seconds: float) -> Crowd:
     """A crowd that was left alone for some seconds, and then had the corpus beside it.
 
     Raises:
         ProtocolError, AssertionError: a bystander was not answered, or wrongly.
     """
-    crowd = Crowd(daemon.endpoint)
+    crowd = Crowd(endpoint)
     phase = [crowd.quiet]
 
     def play(attack: Attack) -> list[str]:
-        with daemon.client(PATIENCE_SECONDS) as client:
+        with Client(endpoint, timeout_seconds=PATIENCE_SECONDS) as client:
             return Assault(client, attack, world).play()
 
     with _attending(crowd, lambda: phase[-1]):

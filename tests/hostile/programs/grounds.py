@@ -67,10 +67,10 @@ def laid_out(
             _lay_out(attack, folder / "models" / attack.name)
         for model in ("bystander", "other"):
             _plain(folder / "models" / model)
-        for name, files in (models or {}).items():
-            (folder / "models" / name).mkdir()
+        for model, files in (models or {}).items():
+            (folder / "models" / model).mkdir()
             for file, text in files.items():
-                (folder / "models" / name / file).write_text(text)
+                (folder / "models" / model / file).write_text(text)
         (folder / "outside").mkdir()
         (folder / "outside" / "secret.txt").write_text(SECRET)
         _give(folder, owner)
@@ -173,5 +173,11 @@ def _snapshot(folder: Path) -> dict[str, tuple[Any, ...]]:
     found = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
-        found[str(path)] = (status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        found[str(path)] = (
+            status.st_mode,
+            status.st_uid,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
     return found

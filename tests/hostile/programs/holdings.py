@@ -1,6 +1,5 @@
 """What a worker holds of the system, as far as the tests' user may see it."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -38,7 +37,7 @@ def holdings(daemon: Any, client: Client) -> Holdings:
         processes=tuple(sorted(child.pid for child in children)),
         zombies=sum(child.status() == psutil.STATUS_ZOMBIE for child in children),
         descriptors={pid: Counter(_descriptors(pid)) for pid in pids},
-        threads={pid: len(os.listdir(f"/proc/{pid}/task")) for pid in pids},
+        threads={pid: len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids},
         mounts={pid: _lines(f"/proc/{pid}/mountinfo") for pid in pids},
         scratch=tuple(sorted(str(path.relative_to(runtime)) for path in runtime.rglob("*"))),
         live=status["runs"]["states"],

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from worker.child import kernel, mounts
-from worker.child.readable import read_paths
 from worker.child.sandbox import Lockdown, LockdownError, Order, Walls
 from worker.process.limits import FIRST_UID, Limits
 
@@ -33,7 +32,8 @@ NAMESPACES = {
     "mounts": kernel.CLONE_NEWNS,
 }
 FORBIDDEN = {
-    name: getattr(resource, f"RLIMIT_{name.upper()}") for name in ("core", "memlock", "msgqueue", "nice", "rtprio")
+    name: getattr(resource, f"RLIMIT_{name.upper()}")
+    for name in ("core", "memlock", "msgqueue", "nice", "rtprio")
 }
 UNLIMITED = 1 << 40
 
@@ -52,7 +52,7 @@ class Weakened(Lockdown):
     def _leave_namespaces(self) -> None:
         shared = sum(flag for name, flag in NAMESPACES.items() if name in self._off)
         unshare = kernel.unshare
-        kernel.unshare = lambda flags: unshare(flags & ~shared)  # type: ignore[assignment]  # in this process only
+        kernel.unshare = lambda flags: unshare(flags & ~shared)
         super()._leave_namespaces()
 
     def _limit_resources(self) -> None:
@@ -88,6 +88,11 @@ def _works(act: Callable[[], object]) -> bool:
     except (OSError, ValueError, MemoryError, RuntimeError):
         return False
     return True
+
+
+def _repeat(facts: dict[str, Any], act: Callable[[int], object]) -> None:
+    for number in range(facts["beyond"]):
+        act(number)
 
 
 def _fork() -> None:
@@ -141,7 +146,7 @@ def fill_bytes(facts: dict[str, Any]) -> bool:
 
 
 def fill_inodes(facts: dict[str, Any]) -> bool:
-    return _works(lambda: [Path(f"f{n}").touch() for n in range(facts["beyond"])])
+    return _works(lambda: _repeat(facts, lambda n: Path(f"f{n}").touch()))
 
 
 def allocate(facts: dict[str, Any]) -> bool:
@@ -157,22 +162,20 @@ def burn(facts: dict[str, Any]) -> bool:
 def start_threads(facts: dict[str, Any]) -> bool:
     forever = threading.Event()
     return _works(
-        lambda: [threading.Thread(target=forever.wait, daemon=True).start() for _ in range(facts["beyond"])]
+        lambda: _repeat(facts, lambda _: threading.Thread(target=forever.wait, daemon=True).start())
     )
 
 
 def open_files(facts: dict[str, Any]) -> bool:
-    return _works(lambda: [os.open(os.devnull, os.O_RDONLY) for _ in range(facts["beyond"])])
+    return _works(lambda: _repeat(facts, lambda _: os.open(os.devnull, os.O_RDONLY)))
 
 
 def queue_signals(facts: dict[str, Any]) -> bool:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
     number = int(signal.SIGRTMIN)
     information = ctypes.create_string_buffer(number.to_bytes(4, "little") + b"\0\0\0\0\xff\xff\xff\xff", 128)
-    send = lambda: kernel.syscall(  # noqa: E731 - one call, made many times below
-        "rt_sigqueueinfo", os.getpid(), number, ctypes.addressof(information)
-    )
-    return _works(lambda: [send() for _ in range(facts["beyond"])])
+    call = ("rt_sigqueueinfo", os.getpid(), number, ctypes.addressof(information))
+    return _works(lambda: _repeat(facts, lambda _: kernel.syscall(*call)))
 
 
 def raise_stack(_facts: dict[str, Any]) -> bool:
@@ -260,7 +263,7 @@ class Try:
             jail=asked["jail"] and "jail" not in off,
             uid=uid,
             model_folder=str(folder / "model"),
-            read_paths=read_paths() if "become_owner" == asked["attack"] else (),
+            read_paths=(),
             scratch_folder=str(folder / "scratch"),
             limits=limits,
         )
