@@ -14,6 +14,7 @@ import pytest
 
 from tests.hostile.programs.corpus import Attack
 from tests.hostile.programs.grounds import Grounds, laid_out
+from tests.hostile.programs.users import User
 
 REPOSITORY = Path(__file__).parents[2]
 ORDINARY_USER = 1_800_000_007
@@ -36,33 +37,29 @@ class Siege:
 
 @pytest.fixture(scope="module")
 def besiege(make_daemon: Any) -> Callable[..., Any]:
-    """``besiege(user, corpus)``: a context with a worker of ``"root"``, or of an ordinary user.
-
-    Root's worker gives each run a user id of its own; an ordinary user's, a name space. Where the tests run as
-    an ordinary user, it is that one. ``models``: further ones, by folder and file; ``mark``: what the names of the
+    """``besiege(user, corpus)``: a context with a worker of that user. ``models``: further ones, by folder and file; ``mark``: what the names of the
     worker's own folders and its settings begin with.
     """
 
     @contextmanager
     def start(
-        user: str,
+        user: User,
         corpus: tuple[Attack, ...] = (),
         *,
         models: dict[str, dict[str, str]] | None = None,
         mark: str = "home",
         **env: str,
     ) -> Iterator[Siege]:
-        if user == "root" and os.geteuid() != 0:
-            pytest.skip("only root can start a worker as root")
-        uid = ORDINARY_USER if user != "root" and os.geteuid() == 0 else os.geteuid()
+        uid = ORDINARY_USER if user is User.ORDINARY and os.geteuid() == 0 else os.geteuid()
         folder = Path(tempfile.mkdtemp(prefix="siege-"))
         try:
             home = folder / f"{mark}folder"
             home.mkdir()
             config = home / f"{mark}file.toml"
             config.write_text(f"# {mark}settings\nworker_id = '{mark}id'\n")
-            for path in (folder, home, config):
-                os.chown(path, uid, uid)
+            if uid != os.geteuid():
+                for path in (folder, home, config):
+                    os.chown(path, uid, uid)
             with laid_out(corpus, uid, models or {}) as grounds:
                 daemon = make_daemon(
                     grounds.models,
@@ -70,7 +67,7 @@ def besiege(make_daemon: Any) -> Callable[..., Any]:
                     sockets=home,
                     arguments=("--config", str(config)),
                     env={**LIMITS, **env},
-                    command=(*_as_user(uid), sys.executable, "-m", "worker.cli.main"),
+                    command=(*_as(user, uid), sys.executable, "-m", "worker.cli.main"),
                 )
                 yield Siege(daemon, grounds)
                 daemon.close()
@@ -80,9 +77,9 @@ def besiege(make_daemon: Any) -> Callable[..., Any]:
     return start
 
 
-def _as_user(uid: int) -> tuple[str, ...]:
-    """How root starts a program for others; an ordinary user's own interpreter is open to him."""
-    if os.geteuid() != 0:
+def _as(user: User, uid: int) -> tuple[str, ...]:
+    """How root starts a program so that all can read its interpreter; an ordinary user's own is open to him."""
+    if os.geteuid() != 0 or user is User.ROOT_AT_HOME:
         return ()
     shown = (sys.prefix, sys.base_prefix, str(REPOSITORY))
     return (sys.executable, "-m", "tests.hostile.programs.launch", str(uid), *shown, "--")

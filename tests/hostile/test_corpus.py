@@ -14,6 +14,7 @@ import pytest
 from tests.hostile.programs.campaign import Round, run_round
 from tests.hostile.programs.corpus import PUBLISHED, read_corpus
 from tests.hostile.programs.holdings import Holdings, holdings, private_bytes
+from tests.hostile.programs.users import USERS
 
 CORPUS = read_corpus()
 LEAST = 110
@@ -43,7 +44,7 @@ class Campaign:
     log: str
 
 
-@pytest.fixture(scope="module", params=("root", "ordinary"))
+@pytest.fixture(scope="module", params=USERS)
 def campaign(
     request: pytest.FixtureRequest, besiege: Any, wait_until: Callable[..., None]
 ) -> Iterator[Campaign]:

@@ -7,6 +7,7 @@ from typing import Any
 from tests.hostile.programs.campaign import Bystander, pids_of
 from tests.hostile.programs.corpus import read_corpus
 from tests.hostile.programs.crowd import measure, p99
+from tests.hostile.programs.users import User
 
 THIRD = read_corpus()[::3]
 QUIET_SECONDS = 3.0
@@ -15,7 +16,7 @@ QUIET_SECONDS = 3.0
 def test_fifty_bystanders_are_answered_while_attacks_go_on(
     besiege: Any, record_property: Callable[[str, object], None]
 ) -> None:
-    with besiege("ordinary", THIRD) as siege:
+    with besiege(User.ORDINARY, THIRD) as siege:
         with siege.daemon.client() as client, Bystander(client):
             world = siege.grounds.world(pids_of(siege.daemon), siege.daemon.data)
         crowd = measure(siege.daemon.endpoint, world, THIRD, QUIET_SECONDS)

@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.hostile.programs.users import USERS
+
 MODELS = Path(__file__).parent / "models"
 MEASURED_AT_LEAST = 5 << 20
 LONG = "long" * 40
@@ -51,7 +53,7 @@ class Planted:
         return found
 
 
-@pytest.fixture(scope="module", params=("root", "ordinary"))
+@pytest.fixture(scope="module", params=USERS)
 def planted(request: pytest.FixtureRequest, besiege: Any) -> Iterator[Planted]:
     """Words in the environment, the command line, the settings file, names of folders, other models and their runs."""
     mark, since = f"mark{secrets.token_hex(8)}", time.time() - 1

@@ -5,8 +5,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 from protocol.client import AsyncClient, Client
@@ -90,15 +92,22 @@ def measure(endpoint: str, world: dict[str, Any], corpus: Sequence[Attack], quie
     crowd = Crowd(endpoint)
     phase = [crowd.quiet]
 
-    def play(attack: Attack) -> list[str]:
-        with Client(endpoint, timeout_seconds=PATIENCE_SECONDS) as client:
-            return Assault(client, attack, world).play()
-
-    with _attending(crowd, lambda: phase[-1]):
+    # In processes of their own, so that the crowd does not wait for the interpreter's lock beside them.
+    attackers = ProcessPoolExecutor(ATTACKERS, get_context("spawn"))
+    with attackers, _attending(crowd, lambda: phase[-1]):
+        list(attackers.map(_warm, range(ATTACKERS)))
         deadline = time.monotonic() + quiet_seconds
         while len(crowd.quiet) < MEMBERS or time.monotonic() < deadline:
             time.sleep(0.05)
         phase.append(crowd.attacked)
-        with ThreadPoolExecutor(ATTACKERS) as threads:
-            list(threads.map(play, corpus))
+        list(attackers.map(partial(_play, endpoint, world), corpus))
     return crowd
+
+
+def _play(endpoint: str, world: dict[str, Any], attack: Attack) -> list[str]:
+    with Client(endpoint, timeout_seconds=PATIENCE_SECONDS) as client:
+        return Assault(client, attack, world).play()
+
+
+def _warm(_number: int) -> None:
+    """Have a process started, with what it imports."""

@@ -3,6 +3,6 @@
 # rows = [12, 13]
 # when = "create"
 # code = "MODEL_LOAD_FAILED"
-# says = "PermissionError"
+# says = "Error: [Errno"
 # model_link = "../../other/model.py"
 # ///
