@@ -36,6 +36,7 @@ Run process to supervisor::
 ``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``.
 """
 
+import gc
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -50,6 +51,13 @@ CHANNEL_FD: Final = 3
 
 MAX_DEPTH: Final = 64
 """Nesting of lists and maps in any value that crosses; the same bound as on the wire."""
+
+MAX_VALUES: Final = 1_000_000
+"""Items of all lists and maps in one message, or in one value, together: what is small in bytes could otherwise keep
+its reader busy for seconds."""
+
+LARGE_BYTES: Final = 64 * 1024
+"""What is shorter cannot hold too many values, and is read without counting them."""
 
 RECORD_NAME_CHARACTERS: Final = 256
 """Of the name of a record, at most; the model's side refuses longer ones, and the worker's does not trust it."""
@@ -68,16 +76,48 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytes, *, max_values: int = MAX_VALUES) -> Any:
     """Decode one msgpack value from an untrusted peer.
 
     Raises:
-        ChannelError: for anything that is not exactly one well-formed value.
+        ChannelError: for anything that is not exactly one well-formed value, or holds more than ``max_values``.
     """
     try:
+        if len(data) > LARGE_BYTES:
+            return _unpack_large(data, max_values)
         return msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_refuse_ext, timestamp=0)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
         raise ChannelError(f"not msgpack: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _unpack_large(data: bytes, max_values: int) -> Any:
+    """Count what is built; meanwhile the collector rests, which would look through all of it again and again."""
+    left = max_values
+
+    def count(container: Any) -> Any:
+        nonlocal left
+        left -= len(container)
+        if left < 0:
+            raise ValueError(f"more than {max_values} values")
+        return container
+
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=False,
+            ext_hook=_refuse_ext,
+            timestamp=0,
+            list_hook=count,
+            object_hook=count,
+            max_array_len=max_values,
+            max_map_len=max_values,
+        )
+    finally:
+        if was_collecting:
+            gc.enable()
 
 
 def _refuse_ext(code: int, _data: bytes) -> Any:

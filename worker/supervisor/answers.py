@@ -167,10 +167,15 @@ def action_results(
     for status, action, value in outcomes:
         body = msgpack.unpackb(action, raw=False) if action else {"kind": StepKind.READ.value, "name": ""}
         if status == OutcomeStatus.ERROR:
-            error = judge_error(msgpack.unpackb(value, raw=False), ANSWERED_ERRORS)
+            error = judge_error(_stored(value), ANSWERED_ERRORS)
             if not single:
                 error.information.update(index=len(results), completed=results)
             raise error
         key = "result" if body["kind"] == StepKind.EXECUTE else "value"
-        results.append({"kind": body["kind"], "name": body["name"], key: msgpack.unpackb(value, raw=False)})
+        results.append({"kind": body["kind"], "name": body["name"], key: _stored(value)})
     return results
+
+
+def _stored(value: bytes) -> Any:
+    """A value that was judged when it was recorded, by whatever limits there were then."""
+    return unpack(value, max_values=max(1, len(value)))
