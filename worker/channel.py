@@ -76,31 +76,41 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(data: bytes, *, max_values: int = MAX_VALUES) -> Any:
+class Allowance:
+    """How many values may still be read; one of several messages bounds them together."""
+
+    def __init__(self, values: int = MAX_VALUES) -> None:
+        self.values = values
+        self._left = values
+
+    def take(self, container: Any) -> Any:
+        """Count the items of a list or map, which is given back.
+
+        Raises:
+            ValueError: they are too many.
+        """
+        self._left -= len(container)
+        if self._left < 0:
+            raise ValueError(f"more than {self.values} values")
+        return container
+
+
+def unpack(data: bytes, allowance: Allowance | None = None) -> Any:
     """Decode one msgpack value from an untrusted peer.
 
     Raises:
-        ChannelError: for anything that is not exactly one well-formed value, or holds more than ``max_values``.
+        ChannelError: for anything that is not exactly one well-formed value, or holds more values than are allowed.
     """
     try:
-        if len(data) > LARGE_BYTES:
-            return _unpack_large(data, max_values)
+        if allowance is not None or len(data) > LARGE_BYTES:
+            return _unpack_counted(data, allowance or Allowance())
         return msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_refuse_ext, timestamp=0)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
         raise ChannelError(f"not msgpack: {type(error).__name__}: {error}"[:200]) from error
 
 
-def _unpack_large(data: bytes, max_values: int) -> Any:
-    """Count what is built; meanwhile the collector rests, which would look through all of it again and again."""
-    left = max_values
-
-    def count(container: Any) -> Any:
-        nonlocal left
-        left -= len(container)
-        if left < 0:
-            raise ValueError(f"more than {max_values} values")
-        return container
-
+def _unpack_counted(data: bytes, allowance: Allowance) -> Any:
+    """Meanwhile the collector rests, which would look through all that is built again and again."""
     was_collecting = gc.isenabled()
     gc.disable()
     try:
@@ -110,10 +120,10 @@ def _unpack_large(data: bytes, max_values: int) -> Any:
             strict_map_key=False,
             ext_hook=_refuse_ext,
             timestamp=0,
-            list_hook=count,
-            object_hook=count,
-            max_array_len=max_values,
-            max_map_len=max_values,
+            list_hook=allowance.take,
+            object_hook=allowance.take,
+            max_array_len=allowance.values,
+            max_map_len=allowance.values,
         )
     finally:
         if was_collecting:
