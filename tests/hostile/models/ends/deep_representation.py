@@ -14,6 +14,6 @@ def attack(world):
     spoil()
     sys.setrecursionlimit(2**31 - 1)
     value = []
-    for _ in range(10**6):
+    for _ in range(200_000):
         value = [value]
     return len(repr(value))

@@ -9,4 +9,4 @@ from hostile import add, spoil, state
 
 def attack(world):
     spoil()
-    return [1] * (16 << 20)
+    return [1] * (9 << 20)

@@ -10,4 +10,4 @@ from hostile import add, spoil, state
 
 def attack(world):
     spoil()
-    return [[[]] * 1000] * 5000
+    return [[[]] * 1000] * 1500

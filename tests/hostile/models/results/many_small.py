@@ -11,4 +11,4 @@ from hostile import add, spoil, state
 def attack(world):
     """Within its bytes, and yet more than anybody could read at once."""
     spoil()
-    return [1] * (8_000_000)
+    return [1] * 2_000_000
