@@ -19,6 +19,8 @@ from tests.hostile.programs.users import USERS
 CORPUS = read_corpus()
 LEAST = 110
 ROUNDS = 2
+MAX_ROUNDS = 5
+"""Further rounds where the memory has grown: what leaks grows in each, an allocator comes to rest."""
 MIB = 1024 * 1024
 ALLOWED_GROWTH_BYTES = 16 * MIB
 """For pages of the store's cache and of the allocator: less than one attack in a hundred would leave behind."""
@@ -54,12 +56,16 @@ def campaign(
         run_round(siege.daemon, siege.grounds, [*importing, *CORPUS[::40]])
         wait_until(lambda: holdings(siege.daemon, client).live == {})
         held, memory, rounds = [holdings(siege.daemon, client)], [private_bytes(siege.daemon)], []
-        for _ in range(ROUNDS):
+        while len(rounds) < ROUNDS or (_grows(memory) and len(rounds) < MAX_ROUNDS):
             rounds.append(run_round(siege.daemon, siege.grounds, CORPUS))
             wait_for(siege.daemon, client, held[0], wait_until)
             held.append(holdings(siege.daemon, client))
             memory.append(private_bytes(siege.daemon))
         yield Campaign(rounds, held, memory, siege.grounds.trespasses(), siege.daemon.logged())
+
+
+def _grows(memory: list[int]) -> bool:
+    return memory[-1] - memory[-2] >= ALLOWED_GROWTH_BYTES
 
 
 def wait_for(daemon: Any, client: Any, wanted: Holdings, wait_until: Callable[..., None]) -> None:
@@ -95,7 +101,7 @@ def test_nothing_is_left_over(campaign: Campaign) -> None:
     before, *after = campaign.held
     for one in after:
         assert one == before
-    assert campaign.memory[-1] - campaign.memory[-2] < ALLOWED_GROWTH_BYTES, campaign.memory
+    assert not _grows(campaign.memory), campaign.memory
 
 
 def test_a_flood_of_output_does_not_become_a_flood_of_log(campaign: Campaign) -> None:

@@ -2,7 +2,7 @@
 # rows = []
 # lives = true
 # when = "create"
-# code = "MODEL_LOAD_FAILED"
+# code = "INVALID_CONTEXT"
 # create = {execution_context = {presets = {"__builtins__" = 1, "__name__" = "x"}}}
 # ///
 
