@@ -77,6 +77,9 @@ MAX_VALUES: Final = 1_000_000
 """Items of all lists and maps in one message, or in one value, together: what is small in bytes could otherwise keep
 its reader busy for seconds."""
 
+CONTAINER_VALUES: Final = 4
+"""What a list or map counts besides its items: each costs its reader more than a number does."""
+
 LARGE_BYTES: Final = 64 * 1024
 """What is shorter cannot hold too many values, and is read without counting them."""
 
@@ -105,12 +108,12 @@ class Allowance:
         self._left = values
 
     def take(self, container: Any) -> Any:
-        """Count the items of a list or map, which is given back.
+        """Count a list or map with its items; it is given back.
 
         Raises:
             ValueError: they are too many.
         """
-        self._left -= len(container)
+        self._left -= len(container) + CONTAINER_VALUES
         if self._left < 0:
             raise ValueError(f"more than {self.values} values")
         return container

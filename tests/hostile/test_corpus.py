@@ -55,7 +55,8 @@ def campaign(
         importing = [attack for attack in CORPUS if attack.name.startswith("import/")]
         run_round(siege.daemon, siege.grounds, [*importing, *CORPUS[::40]])
         wait_until(lambda: holdings(siege.daemon, client).live == {})
-        held, memory, rounds = [holdings(siege.daemon, client)], [private_bytes(siege.daemon)], []
+        rounds: list[Round] = []
+        held, memory = [holdings(siege.daemon, client)], [private_bytes(siege.daemon)]
         while len(rounds) < ROUNDS or (_grows(memory) and len(rounds) < MAX_ROUNDS):
             rounds.append(run_round(siege.daemon, siege.grounds, CORPUS))
             wait_for(siege.daemon, client, held[0], wait_until)

@@ -37,7 +37,7 @@ from typing import Any, Final
 
 import msgpack
 
-from worker.channel import MAX_DEPTH, MAX_VALUES, ChannelError, unpack
+from worker.channel import CONTAINER_VALUES, MAX_DEPTH, MAX_VALUES, ChannelError, unpack
 from worker.child.conversions import Conversion, too_large
 from worker.child.failures import RefusedError, attempt, error_text
 from worker.child.isolation import BUILTINS
@@ -96,7 +96,7 @@ class Encoder:
             packed = self.pack(self.convert(value, root))
         if len(packed) > self.max_bytes:
             raise too_large(root, len(packed), self.max_bytes)
-        if len(packed) > MAX_VALUES:
+        if len(packed) > MAX_VALUES // (1 + CONTAINER_VALUES):  # a byte may be an empty list
             _check_count(packed, root)
         return packed
 
@@ -142,7 +142,10 @@ def _check_count(packed: bytes, root: str) -> None:
     try:
         unpack(packed)
     except ChannelError:
-        message = f"{root}: more than {MAX_VALUES} values in all its lists and maps; return fewer, or a text"
+        message = (
+            f"{root}: more than {MAX_VALUES} values in all its lists and maps (each of which counts as "
+            f"{CONTAINER_VALUES} itself); return fewer, or a text"
+        )
         raise RefusedError("RESULT_TOO_LARGE", message, allowed=MAX_VALUES) from None
 
 
