@@ -225,13 +225,14 @@ def model_root(tmp_path_factory: pytest.TempPathFactory) -> ModelRoot:
 
 @pytest.fixture(scope="module")
 def make_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Daemon]]:
-    """``make_daemon(models, data=…, env=…, arguments=…)``: a started daemon; all are ended with the module."""
+    """``make_daemon(models, data=…, sockets=…, env=…, arguments=…)``: a started daemon; all are ended with the module."""
     daemons: list[Daemon] = []
 
     def make(
         models: Path,
         *,
         data: str | None = None,
+        sockets: Path | None = None,
         env: dict[str, str] | None = None,
         arguments: tuple[str, ...] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "worker.cli.main"),
@@ -239,7 +240,7 @@ def make_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         publish: str = "",
     ) -> Daemon:
         # Socket paths are limited to about 100 bytes, so not below a long folder.
-        sockets = tmp_path_factory.mktemp("d")
+        sockets = sockets or tmp_path_factory.mktemp("d")
         daemon = Daemon(
             models=models,
             data=data if data is not None else str(tmp_path_factory.mktemp("data") / "data"),

@@ -48,6 +48,7 @@ In the spec of "boot", ``archive`` is None or ``{"default": bool, "variables": {
 recorded without the model doing it. What these came to is among the records of "booted", "outcome" and "settled".
 """
 
+import gc
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -72,6 +73,19 @@ CALLBACK_NAME_CHARACTERS: Final = 256
 CALL_OVERHEAD_BYTES: Final = 64
 """What a call counts besides its name, arguments and answer; so their number is bounded too."""
 
+MAX_VALUES: Final = 1_000_000
+"""Items of all lists and maps in one message, or in one value, together: what is small in bytes could otherwise keep
+its reader busy for seconds."""
+
+CONTAINER_VALUES: Final = 4
+"""What a list or map counts besides its items: each costs its reader more than a number does."""
+
+LARGE_BYTES: Final = 64 * 1024
+"""What is shorter cannot hold too many values, and is read without counting them."""
+
+RECORD_NAME_CHARACTERS: Final = 256
+"""Of the name of a record, at most; the model's side refuses longer ones, and the worker's does not trust it."""
+
 EXIT_LOCKDOWN_FAILED: Final = 97
 EXIT_PARENT_GONE: Final = 98
 
@@ -86,16 +100,58 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(data: bytes) -> Any:
+class Allowance:
+    """How many values may still be read; one of several messages bounds them together."""
+
+    def __init__(self, values: int = MAX_VALUES) -> None:
+        self.values = values
+        self._left = values
+
+    def take(self, container: Any) -> Any:
+        """Count a list or map with its items; it is given back.
+
+        Raises:
+            ValueError: they are too many.
+        """
+        self._left -= len(container) + CONTAINER_VALUES
+        if self._left < 0:
+            raise ValueError(f"more than {self.values} values")
+        return container
+
+
+def unpack(data: bytes, allowance: Allowance | None = None) -> Any:
     """Decode one msgpack value from an untrusted peer.
 
     Raises:
-        ChannelError: for anything that is not exactly one well-formed value.
+        ChannelError: for anything that is not exactly one well-formed value, or holds more values than are allowed.
     """
     try:
+        if allowance is not None or len(data) > LARGE_BYTES:
+            return _unpack_counted(data, allowance or Allowance())
         return msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_refuse_ext, timestamp=0)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
         raise ChannelError(f"not msgpack: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _unpack_counted(data: bytes, allowance: Allowance) -> Any:
+    """Meanwhile the collector rests, which would look through all that is built again and again."""
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=False,
+            ext_hook=_refuse_ext,
+            timestamp=0,
+            list_hook=allowance.take,
+            object_hook=allowance.take,
+            max_array_len=allowance.values,
+            max_map_len=allowance.values,
+        )
+    finally:
+        if was_collecting:
+            gc.enable()
 
 
 def _refuse_ext(code: int, _data: bytes) -> Any:

@@ -18,6 +18,7 @@ record(name, value)
 subscribe(name, function)
 publish(name, ...)
 log(level, message)
+callback(name, arguments)
 actor()
 register_custom_encoder(type, fn)
 register_custom_decoder(type, fn)
@@ -111,6 +112,10 @@ def make_point(x):
 
 def environment():
     return json.loads(os.environ["EPICENTER_WORKER_CONTEXT"])
+
+
+def call_back():
+    return Epicenter.callback("nobody", [1])
 
 
 def submodule():
@@ -302,6 +307,13 @@ def check_log(stage: Any, author: str) -> None:
     assert told(stage, author) == [("WARN", "logged"), ("ERROR", "scribbled")]
 
 
+def check_callback(stage: Any, author: str) -> None:
+    run_key = stage.run(model=author)
+    assert stage.result("call_operation", run_key=run_key, name="call_back") is None, (
+        "an unknown name is ignored"
+    )
+
+
 def check_actor(stage: Any, author: str) -> None:
     run_key = stage.run(model=author)
     ask = {"run_key": run_key, "name": "actor"}
@@ -392,6 +404,7 @@ CASES: dict[str, Callable[[Any, str], None]] = {
     "subscribe(name, function)": check_subscribe,
     "publish(name, ...)": check_subscribe,
     "log(level, message)": check_log,
+    "callback(name, arguments)": check_callback,
     "actor()": check_actor,
     "register_custom_encoder(type, fn)": check_encoder,
     "register_custom_decoder(type, fn)": check_decoder,

@@ -12,7 +12,7 @@ import pytest
 
 MODEL_TABLE = """
 version language modelVersion workerImage dependencies mappedFiles control variables operations events defaults restorations
-restorations.assembly[] ReplayOperation restorations.rewind restorations.log protections.guards[] enableStateCache
+restorations.assembly[] ReplayOperation restorations.rewind restorations.log protections.guards[] externalFunctions enableStateCache
 redirectStandardOut startDebugger inceptionGracePeriodSeconds minimumLogLevel
 """
 EXECUTION_TABLE = "version presets mappedFiles tool"
@@ -59,8 +59,12 @@ ELSEWHERE = {
         f"{ENVIRONMENTS}::test_what_cannot_be_built_says_why_and_what_to_do",
         "tests/unit/runs/test_contexts.py::test_what_is_known_and_not_served_is_refused_by_name",
     ),
+    "externalFunctions": (
+        "tests/integration/test_callbacks.py::test_a_call_is_answered_and_the_provider_learns_who_asks",
+        "tests/integration/test_callbacks.py::test_other_kinds_are_answered_by_the_service_of_their_name",
+    ),
 }
-"""Properties that need a package index, and the kinds of dependencies that are refused, are proven there."""
+"""Properties that need a package index or a provider, and the kinds of dependencies that are refused, are proven there."""
 
 
 def model(stage: Any, context: Any, source: str = SOURCE) -> str:

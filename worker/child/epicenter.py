@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import msgpack
 
+from worker.channel import RECORD_NAME_CHARACTERS
 from worker.child.callbacks import CallbackError, Callbacks
 from worker.child.encoding import Encoder
 from worker.child.failures import RefusedError
@@ -34,8 +35,8 @@ __builtins__ = BUILTINS
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 ACTOR_KEYS: Final = ("pseudonym_key", "group_key", "group_mandate", "world_key", "world_role")
-RECORD_NAME_CHARACTERS: Final = 256
 _unpack: Final = msgpack.unpackb
+_length: Final = str.__len__
 
 
 class Bridge:
@@ -100,7 +101,8 @@ class Bridge:
             TypeError: the value has no encoding; the message names the record and the place.
             ValueError: no name, too long a name, or more than a run may record.
         """
-        if not isinstance(name, str) or not 0 < len(name) <= RECORD_NAME_CHARACTERS:
+        # Not len(): a model's own kind of text may say what it likes of its length.
+        if not isinstance(name, str) or not 0 < _length(name) <= RECORD_NAME_CHARACTERS:
             raise ValueError(f"record: the name must be a string of 1 to {RECORD_NAME_CHARACTERS} characters")
         if self._is_leaving:
             self._output.log(
@@ -124,11 +126,11 @@ class Bridge:
         Raises:
             ValueError: more than a run may record.
         """
-        room = self._room + self._sizes.get(name, 0) - len(packed) - len(name)
+        room = self._room + self._sizes.get(name, 0) - len(packed) - _length(name)
         if room < 0:
             raise ValueError(f"record {name!r}: a run may record {self._allowed} bytes in all")
         self._room = room
-        self._sizes[name] = len(packed) + len(name)
+        self._sizes[name] = len(packed) + _length(name)
         self._records[name] = packed
 
     def subscribe(self, name: str, function: Any) -> None:

@@ -131,9 +131,10 @@ def _shown(frames: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
 
 def _line(folder: str, file: str, number: int, function: str) -> str:
     where = f"{file[len(folder) + 1 :]}:{number}" + (f" in {function}" if function else "")
-    try:
-        lines = read_source(file).split(b"\n")
-    except (OSError, ValueError):
+    # Attempted, because a model's audit hook may refuse to have it opened.
+    source, failure = attempt(read_source, file)
+    if failure is not None:
         return where
+    lines = source.split(b"\n")
     text = lines[number - 1].decode("utf-8", "replace").strip()[:200] if 0 < number <= len(lines) else ""
     return f"{where}: {text}" if text else where

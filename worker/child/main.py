@@ -46,6 +46,7 @@ RESTORED: Final = "onRestored"
 TERMINATING: Final = "onTerminating"
 _unpack: Final = msgpack.unpackb
 _unpackable: Final = (ValueError, TypeError, msgpack.UnpackException)
+_WAIT_ALL: Final = socket.MSG_WAITALL
 STDERR_FD: Final = 2
 
 
@@ -105,9 +106,9 @@ class Link:
         return message
 
     def _exactly(self, size: int) -> bytes:
-        data: bytes = self._receive(size, socket.MSG_WAITALL) if size else b""
+        data: bytes = self._receive(size, _WAIT_ALL) if size else b""
         while len(data) < size:
-            more = self._receive(size - len(data), socket.MSG_WAITALL)
+            more = self._receive(size - len(data), _WAIT_ALL)
             if not more:
                 raise PeerGoneError
             data += more

@@ -115,9 +115,8 @@ class Births:
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
         """
-        given = None if request is None else request.execution_context
-        recast = bool(given)  # an empty one is none: Epicenter's clients always send one
-        execution = given or record.execution_context
+        recast = request is not None and bool(request.execution_context)  # an empty one is none
+        execution = (request and request.execution_context) or record.execution_context
         compare_after = record.seq if recast else record.compare_after_seq
         shadow = request is not None and request.ephemeral and not record.ephemeral
         store = self.stores.ephemeral if shadow else self.stores.of(record.run_key)

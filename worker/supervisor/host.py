@@ -168,10 +168,14 @@ class RunHost:
             while self._stimuli:
                 self._rests_until.cancel()
                 self._services.observe(Moment.BEFORE, stimulus := self._stimuli.popleft(), self)
-                for effect in self.teller.watch(self.run, stimulus):
-                    self._services.observe(Moment.BEFORE, effect, self)
-                    self._execute(effect)
-                    self._services.observe(Moment.AFTER, effect, self)
+                try:
+                    for effect in self.teller.watch(self.run, stimulus):
+                        self._services.observe(Moment.BEFORE, effect, self)
+                        self._execute(effect)
+                        self._services.observe(Moment.AFTER, effect, self)
+                except Exception:  # a bug costs this run its process, and nobody else anything
+                    self.log.exception("bug in host")
+                    self._lose(InternalError())
         finally:
             self._feeding = False
 
@@ -351,10 +355,9 @@ class RunHost:
 
     def on_exit(self, report: ExitReport) -> None:
         """The process is gone."""
-        handle = self._live_handle()
         self._end_step()
         if self.run.state is not s.ProcessState.STOPPING:
-            cause = classify_exit(report, killed_for=handle.killed_for, limits=self.limits)
+            cause = classify_exit(report, killed_for=self._live_handle().killed_for, limits=self.limits)
             self._lose(mishaps.ended(cause))
         self._handle = None
         if self.run.state is s.ProcessState.STOPPING and self._bringing_up is None:
