@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from protocol.errors import ErrorCode
 from worker.settings import Settings
+from worker.supervisor.http_server import CONNECTIONS
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "config"
@@ -224,15 +225,31 @@ def test_scrapes_under_load_never_fail_and_counters_never_fall(daemon: Any, coun
     assert of(last, "replayed_actions_total") > 0
 
 
-def test_many_who_connect_and_say_nothing_do_not_keep_the_worker_from_working(
-    daemon: Any, peer: Any, run_key: str
+def test_those_who_connect_and_say_nothing_keep_out_others_but_not_the_worker_nor_its_end(
+    make_daemon: Any, model_root: Any, counter_model: str, wait_until: Any
 ) -> None:
-    host, _, port = url_of(daemon, "").removeprefix("http://").removesuffix("/").rpartition(":")
+    daemon = make_daemon(model_root.path, env={"MODEL_WORKER_METRICS": "127.0.0.1:0"})
+    address = ("127.0.0.1", int(url_of(daemon, "").strip("/").rpartition(":")[2]))
     with contextlib.ExitStack() as silent:
-        for _ in range(12):
-            silent.enter_context(socket.create_connection((host, int(port))))
-        peer.result("call_operation", run_key=run_key, name="add")
-        assert fetch(url_of(daemon, "livez")) == (200, "alive\n")
+        for _ in range(CONNECTIONS):
+            silent.enter_context(socket.create_connection(address))
+        with pytest.raises((urllib.error.URLError, ConnectionError)):
+            fetch(url_of(daemon, "livez"))
+        with daemon.client() as client:
+            client.call_operation(client.create_run(counter_model).run_key, "add")
+    wait_until(lambda: alive(daemon))
+    with contextlib.ExitStack() as silent:
+        for _ in range(CONNECTIONS):
+            silent.enter_context(socket.create_connection(address))
+        assert daemon.stop() == 0
+
+
+def alive(daemon: Any) -> bool:
+    """Whether a probe is answered, and not turned away."""
+    try:
+        return fetch(url_of(daemon, "livez")) == (200, "alive\n")
+    except (urllib.error.URLError, ConnectionError):
+        return False
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from worker.supervisor.router import BindError
 CLIENT_SECONDS: Final = 10.0
 """How long a connection may be silent."""
 CONNECTIONS: Final = 16
-"""Served at once, each by a thread; others wait."""
+"""Served at once, each by a thread; others are turned away."""
 POLL_SECONDS: Final = 0.1
 """How soon the server notes that it shall end."""
 
@@ -32,7 +32,7 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Server(ThreadingWSGIServer):
-    """The thread that accepts waits while there are too many connections."""
+    """Bounded: the thread that accepts never waits for those that serve, as it must hear when to end."""
 
     def __init__(self, host: str, port: int) -> None:
         self._places = threading.BoundedSemaphore(CONNECTIONS)
@@ -46,8 +46,10 @@ class _Server(ThreadingWSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Wait for a place, then begin a thread."""
-        self._places.acquire()
+        """Begin a thread, where there is a place."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread could be started
