@@ -189,6 +189,30 @@ def test_a_deadline_that_passes_is_counted_when_it_is_answered(daemon: Any, peer
     assert by("requests_total", type="call_operation", code="DEADLINE_EXCEEDED") == 1
 
 
+def test_nothing_of_runs_models_or_callers_becomes_a_label(
+    daemon: Any, peer: Any, counter_model: str, run_key: str
+) -> None:
+    words = [
+        "w0rd-operation",
+        "w0rd-variable",
+        "w0rd-model/model.py",
+        "w0rd-request",
+        "w0rd/project",
+        "w0rd-role",
+    ]
+    operation, variable, model_file, request_id, project, role = words
+    peer.error("call_operation", run_key=run_key, name=operation, actor={"world_role": role})
+    peer.error("read_variables", run_key=run_key, names=[variable], request_id=request_id)
+    peer.error("create_run", model_file=model_file)
+    peer.error("get_run", run_key=run_key, project=project)
+    peer.error("w0rd-type", run_key=run_key)
+    series = set(scrape(daemon))
+    told = json.dumps(sorted((name, sorted(labels)) for name, labels in series))
+    assert not re.search(f"w0rd|{run_key}|{counter_model}", told)
+    peer.error("call_operation", run_key=run_key, name="w0rd-other", actor={"world_role": "w0rd-another"})
+    assert set(scrape(daemon)) == series
+
+
 def test_scrapes_under_load_never_fail_and_counters_never_fall(daemon: Any, counter_model: str) -> None:
     stop = threading.Event()
     failures: list[BaseException] = []
