@@ -159,7 +159,7 @@ def footprint(daemon: Any, client: Client) -> Footprint:
 
 
 def runtime_folder(daemon: Any) -> Path:
-    return Path((Path(daemon.data) / "runtime").read_text())
+    return Path((Path(daemon.data) / "runtime").read_text().splitlines()[0])
 
 
 def private_bytes(daemon: Any) -> dict[str, int]:

@@ -32,7 +32,7 @@ def holdings(daemon: Any, client: Client) -> Holdings:
     worker = psutil.Process(daemon.pid)
     children = worker.children(recursive=True)
     pids = [worker.pid, *(child.pid for child in worker.children())]
-    runtime = Path((Path(daemon.data) / "runtime").read_text())
+    runtime = Path((Path(daemon.data) / "runtime").read_text().splitlines()[0])
     return Holdings(
         processes=tuple(sorted(child.pid for child in children)),
         zombies=sum(child.status() == psutil.STATUS_ZOMBIE for child in children),
