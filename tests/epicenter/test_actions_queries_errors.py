@@ -294,7 +294,7 @@ SEEN = {
     "MESSAGE_TOO_LARGE": f"{BAD_INPUT}::test_a_body_over_the_limit_is_refused_with_both_sizes",
     "RESULT_TOO_LARGE": f"{BAD_INPUT}::test_a_reply_over_the_limit_becomes_an_error",
     "OPERATION_FAILED": "tests/epicenter/test_author.py::test_an_author_may_rely_on",
-    "UNENCODABLE_VALUE": "tests/hostile/test_costs_one_run.py::test_a_result_that_cannot_travel_is_an_error_of_its_own",
+    "UNENCODABLE_VALUE": "tests/integration/test_child.py::test_a_result_that_cannot_be_sent_is_an_error",
     "MODEL_LOAD_FAILED": f"{BAD_INPUT}::test_a_model_that_cannot_be_loaded_says_why",
     "REPLAY_DIVERGED": (
         "tests/integration/test_determinism.py"
@@ -302,7 +302,7 @@ SEEN = {
     ),
     "INTERNAL_ERROR": "tests/unit/supervisor/test_flights.py::test_a_bug_costs_its_request_and_goes_to_the_log",
     "PROCESS_EXITED": f"{RITUALS}::test_an_ending_ritual_ends_the_run_however_the_operation_fails",
-    "LIMIT_EXCEEDED": "tests/hostile/test_costs_one_run.py::test_an_attack_that_ends_its_process_never_happened",
+    "LIMIT_EXCEEDED": "tests/integration/test_context_limits.py::test_an_action_that_uses_too_much_processor_time_is_ended",
     "CAPACITY": (
         "tests/integration/test_concurrency.py::test_a_full_inbox_refuses_more_and_says_when_to_come_back"
     ),
