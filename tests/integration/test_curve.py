@@ -218,10 +218,21 @@ def test_a_stranger_gets_nothing(
     assert not listening.poll(0)
 
 
-def test_what_is_no_handshake_is_answered_with_a_greeting_at_most(site: Site) -> None:
+def test_what_is_no_handshake_is_answered_with_a_greeting_at_most(site: Site, wait_until: Any) -> None:
     """A greeting is sent to everybody; it names ZeroMQ and CURVE, and nothing of the worker."""
+
+    def connected(endpoint: str) -> list[socket.socket]:
+        """None while the event socket is bound again, as it is when another test has taken a key away."""
+        try:
+            return [socket.create_connection(port(endpoint))]
+        except ConnectionRefusedError:
+            return []
+
     for endpoint in (site.daemon.endpoint, site.events):
-        with socket.create_connection(port(endpoint)) as raw:
+        made: list[socket.socket] = []
+        wait_until(lambda made=made, endpoint=endpoint: made.extend(connected(endpoint)) or made)
+        (connection,) = made
+        with connection as raw:
             raw.settimeout(HANDSHAKE_SECONDS * 4)
             raw.sendall(NULL_GREETING + NULL_READY)
             assert len(everything(raw)) <= GREETING_BYTES

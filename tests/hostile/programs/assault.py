@@ -86,10 +86,19 @@ class Assault:
             self._expect("where the run is", self._state(key), (total, source))
         self._go_on(key, total)
 
+    def _insist(self, **fields: Any) -> Any:
+        """The reply of an operation, which is asked for again where the process may end at any moment."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while True:
+            try:
+                return self.client.request("call_operation", **fields)
+            except ProtocolError as error:
+                is_undone = error.code in ENDS and error.information.get("applied") == "no"
+                if not (self.attack.again and is_undone) or time.monotonic() > deadline:
+                    raise
+
     def _state(self, key: str) -> tuple[int, str]:
-        reply = self.client.request(
-            "call_operation", run_key=key, name="state", arguments=[], ritual="REVIVE"
-        )
+        reply = self._insist(run_key=key, name="state", arguments=[], ritual="REVIVE")
         return reply.result, reply.run.served_from if reply.run else ""
 
     def _wait_for_death(self, key: str) -> None:
@@ -119,7 +128,8 @@ class Assault:
 
     def _go_on(self, key: str, total: int) -> None:
         """The run has the state it must have, goes on, and its history repeats all of it."""
-        self._expect("next action", self.client.call_operation(key, "add", [1]), total + 1)
+        added = self._insist(run_key=key, name="add", arguments=[1]).result
+        self._expect("next action", added, total + 1)
         self.client.evict_run(key)
         self._expect("restored", self._state(key), (total + 1, "restored"))
         self.client.evict_run(key)

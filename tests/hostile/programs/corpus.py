@@ -34,7 +34,8 @@ class Attack:
     ``code``: error it ends with, "" if none. ``says``: part of the message. ``result``: what ``attack`` returns,
     as JSON; by habit a list of what got through. ``next``: the error of the request behind it,
     where that ends the process. ``restores``: the error of every later restore, where a model can no
-    longer be replayed; a rewind then gives it back. ``ask``: a request other than the call of ``attack``.
+    longer be replayed; a rewind then gives it back. ``again``: a replay starts anew what ends the process
+    later, so a request behind it may meet its end, undone, and is asked again. ``ask``: a request other than the call of ``attack``.
     ``seconds``: its time limit. How it is laid out: ``place`` of the model file ("file", "fifo", "folder" or
     "missing"), ``model_file``, ``model_link``, ``append`` (texts and how often), ``beside`` (further files),
     ``links``, ``fifos``, ``context`` (a table laid over the usual one, or text), ``context_link``.
@@ -51,6 +52,7 @@ class Attack:
     result: str = "[]"
     next: str = ""
     restores: str = ""
+    again: bool = False
     ask: dict[str, Any] = field(default_factory=dict)
     seconds: float = 30.0
     place: Literal["file", "fifo", "folder", "missing"] = "file"

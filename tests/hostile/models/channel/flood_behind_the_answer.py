@@ -1,6 +1,7 @@
 # /// attack
 # rows = [86]
 # lives = false
+# again = true
 # ///
 
 import os
