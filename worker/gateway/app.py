@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
 from protocol.client import AsyncClient
@@ -48,9 +48,10 @@ def make_app(settings: GatewaySettings, client: AsyncClient, log: Logger) -> ASG
     """
     link = Link(client, log)
     desk = Desk(settings, link, make_reader(settings))
-    project = project_routes(desk)
+    # A trailing slash is another path: no redirect.
+    project = Router(project_routes(desk), redirect_slashes=False)
     app = Starlette(
-        routes=[*root_routes(desk), Mount(PROJECT, routes=project), Mount(PROXY + PROJECT, routes=project)],
+        routes=[*root_routes(desk), Mount(PROJECT, project), Mount(PROXY + PROJECT, project)],
         middleware=[_cors(settings)],
         exception_handlers={Fault: _fault, HTTPException: _of_starlette, Exception: _internal},
         lifespan=_watching(link),
