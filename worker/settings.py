@@ -273,6 +273,8 @@ class Settings(SourcedSettings):
 
 def _described(error: ValidationError, config: Path | None, given: Collection[str], prefix: str) -> str:
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:  # several settings that do not go together; the message names them
+        return f"settings: {first['msg']}"
     name = ".".join(str(part) for part in first["loc"])
     setting = str(first["loc"][0])
     variable = f"{prefix}{setting}".upper()

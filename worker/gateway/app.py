@@ -61,7 +61,7 @@ def make_app(settings: GatewaySettings, client: AsyncClient, log: Logger) -> ASG
 
 
 def root_routes(desk: Desk) -> list[BaseRoute]:
-    """What is the gateway's own, beside the API."""
+    """What is the gateway's own, beside the API: add routes here (a page, assets, metrics)."""
 
     async def livez(_request: Request) -> Response:
         return answer({"live": True})
@@ -74,7 +74,11 @@ def root_routes(desk: Desk) -> list[BaseRoute]:
 
 
 def project_routes(desk: Desk) -> list[BaseRoute]:
-    """What is below ``/api/v3/{account}/{project}``: first what is no plain question and answer."""
+    """What is below ``/api/v3/{account}/{project}``, in the order in which it is tried.
+
+    Most are rows of ``ENDPOINTS``. What does not answer one question once, as a stream, is a ``Route`` put in front of
+    them, whose function begins with ``ask = await desk.admit(request, endpoint)`` and asks by ``ask.reply``.
+    """
     return [Route(one.path, desk.serving(one), methods=[one.method], name=one.name) for one in ENDPOINTS]
 
 
