@@ -8,7 +8,7 @@ Times are seconds of any clock that only goes forward; the shell passes ``now`` 
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -45,6 +45,7 @@ class ClientSettings:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     actor: Actor | Fields | None = None
     project: str | None = None
+    retried: Collection[ErrorCode] = RETRIED
 
     def __post_init__(self) -> None:
         """Refuse limits that can never be met."""
@@ -68,6 +69,7 @@ class Exchange:
         self._endpoint = settings.endpoint
         self._timeout_seconds = options.get("timeout_seconds") or settings.timeout_seconds
         self._resend_seconds = settings.resend_seconds
+        self._retried = settings.retried
         self._expires_at = now + self._timeout_seconds
         self._due_at = now
         self._sent = 0
@@ -123,7 +125,7 @@ class Exchange:
             return reply
         error = ProtocolError.from_wire(reply.error or {})
         error.request_id = self.request_id
-        if error.code not in RETRIED:
+        if error.code not in self._retried:
             raise error
         retry_at = now + _retry_after(error.information, default=self._pause())
         if retry_at >= self._expires_at:

@@ -12,7 +12,7 @@ import asyncio
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
@@ -20,13 +20,13 @@ import zmq
 
 from protocol import _calls
 from protocol._call import Call, Fields
-from protocol._exchange import ClientSettings, Exchange, match
+from protocol._exchange import RETRIED, ClientSettings, Exchange, match
 from protocol._link import Link, curve_keys
 from protocol._methods import awaitable as _awaitable
 from protocol._methods import blocking as _blocking
 from protocol.codec import MAX_MESSAGE_BYTES
 from protocol.entities import Actor
-from protocol.errors import ProtocolError
+from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import Reply
 
 DEFAULT_ENDPOINT: Final = "tcp://127.0.0.1:5670"
@@ -49,6 +49,7 @@ class _Worker:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         actor: Actor | Fields | None = None,
         project: str | None = None,
+        retried: Collection[ErrorCode] = RETRIED,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         server_key: bytes | None = None,
         public_key: bytes | None = None,
@@ -59,7 +60,8 @@ class _Worker:
         ``endpoint``: where the worker's ROUTER is. ``timeout_seconds``: how long a request waits for its reply
         in all, repetitions included. ``resend_seconds``: after how long without a reply it is sent again.
         ``max_message_bytes``: the largest body, in both directions. ``actor``: who asks, unless a request says
-        otherwise; so ``project``, the name space that is asked. ``context``: a ZeroMQ context that stays the caller's; without one the client has its own.
+        otherwise; so ``project``, the name space that is asked. ``retried``: errors after which a request is sent
+        again, as long as there is time. ``context``: a ZeroMQ context that stays the caller's; without one the client has its own.
         ``server_key``, ``public_key``, ``secret_key``: CURVE keys (z85), all three or none.
 
         Raises:
@@ -67,7 +69,7 @@ class _Worker:
 
         """
         self._settings = ClientSettings(
-            endpoint, timeout_seconds, resend_seconds, max_message_bytes, actor, project
+            endpoint, timeout_seconds, resend_seconds, max_message_bytes, actor, project, retried
         )
         self._link = Link(self._settings, context, curve_keys(server_key, public_key, secret_key))
         self._prepare()

@@ -103,7 +103,47 @@ class ProjectSettings(BaseModel):
     live_run_limit: Positive
 
 
-class Settings(BaseSettings):
+class SourcedSettings(BaseSettings):
+    """Settings that come from a TOML file, the environment and the command line, each stronger than the one before."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env files: one file, one environment
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no secrets among the settings
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line before environment before file."""
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file")),
+        )
+
+    @classmethod
+    def load(cls, config: Path | None = None, **overrides: Any) -> Self:
+        """Read the settings; ``overrides`` (the command line) win, None among them means not given.
+
+        Raises:
+            SettingsError: naming the setting, where it stands and the reason.
+        """
+        sourced = type(cls.__name__, (cls,), {"model_config": {**cls.model_config, "toml_file": config}})
+        given = {key: value for key, value in overrides.items() if value is not None}
+        try:
+            if config is not None and not config.is_file():
+                raise SettingsError(f"there is no settings file {config}")
+            return sourced(**given)  # type: ignore[no-any-return]  # type() loses the class
+        except ValidationError as error:
+            raise SettingsError(
+                _described(error, config, given, str(cls.model_config["env_prefix"]))
+            ) from error
+        except (ValueError, OSError) as error:
+            raise SettingsError(f"settings{f' in {config}' if config else ''}: {error}") from error
+
+
+class Settings(SourcedSettings):
     """All settings, validated and frozen."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
@@ -218,7 +258,7 @@ class Settings(BaseSettings):
     @field_validator("metrics")
     @classmethod
     def _metrics_address(cls, address: str, info: ValidationInfo) -> str:
-        if address and not _is_loopback(host_and_port(address)[0]) and not info.data.get("metrics_open"):
+        if address and not is_loopback(host_and_port(address)[0]) and not info.data.get("metrics_open"):
             raise ValueError(
                 f"{address} is not a loopback address: whoever reaches it reads there how the worker does. Bind "
                 "127.0.0.1 or [::1], or allow it with metrics_open = true"
@@ -241,51 +281,19 @@ class Settings(BaseSettings):
         """What holds for a project; for the default one (""), and one that is not served, the worker's own."""
         return self.projects.get(project, self)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env files: one file, one environment
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no secrets among the settings
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line before environment before file."""
-        return (
-            init_settings,
-            env_settings,
-            TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file")),
-        )
-
-    @classmethod
-    def load(cls, config: Path | None = None, **overrides: Any) -> Self:
-        """Read the settings; ``overrides`` (the command line) win, None among them means not given.
-
-        Raises:
-            SettingsError: naming the setting, where it stands and the reason.
-        """
-        sourced = type(cls.__name__, (cls,), {"model_config": {**cls.model_config, "toml_file": config}})
-        given = {key: value for key, value in overrides.items() if value is not None}
-        try:
-            if config is not None and not config.is_file():
-                raise SettingsError(f"there is no settings file {config}")
-            return sourced(**given)  # type: ignore[no-any-return]  # type() loses the class
-        except ValidationError as error:
-            raise SettingsError(_described(error, config, given)) from error
-        except (ValueError, OSError) as error:
-            raise SettingsError(f"settings{f' in {config}' if config else ''}: {error}") from error
-
     @property
     def in_memory(self) -> bool:
         """Whether nothing is kept on disk."""
         return self.data == MEMORY
 
 
-def _described(error: ValidationError, config: Path | None, given: Collection[str]) -> str:
+def _described(error: ValidationError, config: Path | None, given: Collection[str], prefix: str) -> str:
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:  # several settings that do not go together; the message names them
+        return f"settings: {first['msg']}"
     name = ".".join(str(part) for part in first["loc"])
     setting = str(first["loc"][0])
-    variable = f"{ENV_PREFIX}{setting}".upper()
+    variable = f"{prefix}{setting}".upper()
     if setting in given:
         where = "command line"
     elif variable in map(str.upper, os.environ):
@@ -311,7 +319,7 @@ def check_endpoint(endpoint: str, *, curve: bool = False) -> None:
     tcp = _TCP.fullmatch(endpoint)
     if tcp is None:
         raise ValueError(f"{endpoint!r} is no endpoint of the form tcp://ADDRESS:PORT or ipc://PATH")
-    if not curve and not _is_loopback(tcp["host"].strip("[]")):
+    if not curve and not is_loopback(tcp["host"].strip("[]")):
         raise ValueError(
             f"{endpoint} is not a loopback address: an open socket there would let anyone run models. "
             "Bind 127.0.0.1, [::1] or ipc://, or have keys: make them with `model-worker keygen FILE` and name them "
@@ -334,7 +342,8 @@ def host_and_port(address: str) -> tuple[str, int]:
     return parts["host"].strip("[]"), int(parts["port"])
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine only."""
     if host == "localhost":
         return True
     try:

@@ -7,6 +7,7 @@ import typer
 from worker.cli.call import call
 from worker.cli.check import check
 from worker.cli.demo import demo
+from worker.cli.gateway import gateway
 from worker.cli.keygen import keygen
 from worker.cli.schema import schema
 from worker.cli.serve import serve
@@ -24,6 +25,7 @@ app.command()(check)
 app.command()(schema)
 app.command()(demo)
 app.command()(keygen)
+app.command()(gateway)
 
 
 def main() -> None:

@@ -146,3 +146,11 @@ def test_a_limit_of_no_time_is_refused(name: str) -> None:
     limits: dict[str, Any] = {name: 0}
     with pytest.raises(ValueError, match="more than 0"):
         ClientSettings("tcp://worker", **limits)
+
+
+def test_a_client_may_say_which_errors_it_repeats() -> None:
+    settings = ClientSettings("tcp://worker", retried={ErrorCode.FENCED})
+    asked = Exchange(_calls.request("ping", request_id="r"), settings, 0.0)
+    assert asked.receive(refusal(ErrorCode.FENCED), 1) is None
+    with pytest.raises(ProtocolError, match="CAPACITY"):
+        asked.receive(refusal(ErrorCode.CAPACITY), 2)

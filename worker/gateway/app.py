@@ -1,0 +1,126 @@
+"""The gateway as an ASGI application: ``make_app`` puts its parts together and says what is where."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import ASGIApp
+
+from protocol.client import AsyncClient
+from worker.gateway import routes_runs, routes_state, routes_worlds
+from worker.gateway.desk import Desk
+from worker.gateway.door import Door
+from worker.gateway.endpoints import Endpoint
+from worker.gateway.faults import Fault, answer
+from worker.gateway.link import Link
+from worker.gateway.pages import document_routes
+from worker.gateway.readers import make_reader
+from worker.gateway.settings import GatewaySettings
+from worker.telemetry import Logger
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *routes_state.ENDPOINTS,
+    *routes_worlds.ENDPOINTS,
+    *routes_runs.ENDPOINTS,
+    *routes_runs.LAST,
+)
+"""In the order in which they are tried: words before keys."""
+
+PROJECT: Final = "/api/v3/{account}/{project}"
+PROXY: Final = "/proxy/{proxy_account}/{proxy_project}"
+_LOOPBACK_ORIGIN: Final = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+_HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "X-Forio-Confirmation", "traceparent")
+
+
+def make_app(settings: GatewaySettings, client: AsyncClient, log: Logger) -> ASGIApp:
+    """The application. While it runs it watches the worker; ``client`` stays the caller's to close.
+
+    Raises:
+        KeyFolderError: the keys of tokens cannot be read.
+    """
+    link = Link(client, log)
+    desk = Desk(settings, link, make_reader(settings))
+    # A trailing slash is another path: no redirect.
+    project = Router(project_routes(desk), redirect_slashes=False)
+    app = Starlette(
+        routes=[*root_routes(desk), Mount(PROJECT, project), Mount(PROXY + PROJECT, project)],
+        middleware=[_cors(settings)],
+        exception_handlers={Fault: _fault, HTTPException: _of_starlette, Exception: _internal},
+        lifespan=_watching(link),
+    )
+    app.router.redirect_slashes = False
+    return Door(app, settings, log)
+
+
+def root_routes(desk: Desk) -> list[BaseRoute]:
+    """What is the gateway's own, beside the API: add routes here (a page, assets, metrics)."""
+
+    async def livez(_request: Request) -> Response:
+        return answer({"live": True})
+
+    async def readyz(_request: Request) -> Response:
+        ready = desk.link.ready
+        return answer({"ready": ready, "worker": desk.link.reachable}, 200 if ready else 503)
+
+    return [Route("/livez", livez), Route("/readyz", readyz), *document_routes(ENDPOINTS)]
+
+
+def project_routes(desk: Desk) -> list[BaseRoute]:
+    """What is below ``/api/v3/{account}/{project}``, in the order in which it is tried.
+
+    Most are rows of ``ENDPOINTS``. What does not answer one question once, as a stream, is a ``Route`` put in front of
+    them, whose function begins with ``ask = await desk.admit(request, endpoint)`` and asks by ``ask.reply``.
+    """
+    return [Route(one.path, desk.serving(one), methods=[one.method], name=one.name) for one in ENDPOINTS]
+
+
+def _cors(settings: GatewaySettings) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allow_origins,
+        allow_origin_regex=_LOOPBACK_ORIGIN if settings.auth == "development" else None,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=list(_HEADERS),
+        expose_headers=["Retry-After", "X-Request-Id", "X-Served-From", "X-Warnings"],
+    )
+
+
+def _watching(link: Link) -> Any:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        watch = asyncio.create_task(link.watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+
+    return lifespan
+
+
+async def _fault(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Fault)  # noqa: S101 - Starlette hands over what it was registered for
+    return error.response()
+
+
+async def _of_starlette(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    if error.status_code == 405:
+        text = f"{request.method} is not for {request.url.path}"
+        return Fault(405, "METHOD_NOT_ALLOWED", text, headers=error.headers).response()
+    if error.status_code == 404:
+        return Fault(404, "NO_SUCH_ENDPOINT", f"there is nothing at {request.url.path}").response()
+    return Fault(error.status_code, "HTTP_ERROR", error.detail, headers=error.headers).response()
+
+
+async def _internal(_request: Request, _error: Exception) -> Response:
+    return Fault(500, "INTERNAL_ERROR", "a bug in the gateway; its log tells more").response()

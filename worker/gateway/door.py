@@ -1,0 +1,95 @@
+"""What every HTTP request passes: how many at once, from which page, and a line in the access log."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from protocol.entities import Role
+from worker.gateway.faults import Fault, busy
+from worker.gateway.settings import GatewaySettings
+from worker.settings import is_loopback
+from worker.telemetry import Logger
+
+_VISIT: Final = "model_worker.visit"
+_QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""Asked by machines every few seconds: nothing to log."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """What is told of one request when it is over."""
+
+    began: float = field(default_factory=time.perf_counter)
+    facts: dict[str, Any] = field(default_factory=dict)
+    status: int = 0
+    request_id: str | None = None
+
+    def note(self, endpoint: str, request_id: str, run_key: str | None, role: Role) -> None:
+        """What the request turned out to be."""
+        self.request_id = request_id
+        self.facts = {"endpoint": endpoint, "request_id": request_id, "role": role.value}
+        if run_key is not None:
+            self.facts["run_key"] = run_key
+
+
+def visit_of(scope: Scope) -> Visit:
+    """The visit that a request belongs to."""
+    visit: Visit = scope[_VISIT]
+    return visit
+
+
+class Door:
+    """The outermost part of the application. Paths go in undecoded, so that an escaped slash separates nothing."""
+
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, log: Logger) -> None:
+        self._app = app
+        self._settings = settings
+        self._log = log
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the application's start and end."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = Visit()
+        inner = {**scope, "path": scope["raw_path"].decode("latin-1"), _VISIT: visit}
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                visit.status = message["status"]
+                if visit.request_id is not None:
+                    MutableHeaders(scope=message)["X-Request-Id"] = visit.request_id
+            await send(message)
+
+        self._inside += 1
+        try:
+            refusal = self._refusal(inner)
+            await (self._app if refusal is None else refusal.response())(inner, receive, sending)
+        except Exception:  # noqa: BLE001 - the request boundary: 500 was answered, the others go on
+            self._log.exception("internal error", **visit.facts)
+        finally:
+            self._inside -= 1
+            self._tell(inner, visit)
+
+    def _refusal(self, scope: Scope) -> Fault | None:
+        if self._inside > self._settings.max_requests:
+            return busy("GATEWAY_BUSY", f"max_requests ({self._settings.max_requests}) are being served")
+        host = Headers(scope=scope).get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if self._settings.auth == "development" and not is_loopback(name.strip("[]")):
+            # A page whose own name was made to point here could otherwise ask as an author.
+            return Fault(421, "MISDIRECTED", f"host {host!r}: with auth = development ask a loopback address")
+        return None
+
+    def _tell(self, scope: Scope, visit: Visit) -> None:
+        if not self._settings.access_log or scope["path"] in _QUIET:
+            return
+        milliseconds = round(1000 * (time.perf_counter() - visit.began), 2)
+        facts = visit.facts or {"path": scope["path"][:200]}
+        self._log.info(
+            "request", method=scope["method"], status=visit.status, milliseconds=milliseconds, **facts
+        )

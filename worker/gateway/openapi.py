@@ -1,0 +1,150 @@
+"""The OpenAPI document, made of the table of endpoints and the types they are judged with."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import models_json_schema
+
+from protocol.entities import Run
+from worker import VERSION
+from worker.gateway.endpoints import Endpoint
+
+_TEMPLATE: Final = "#/components/schemas/{model}"
+_PART: Final = re.compile(r"{(\w+)(?::\w+)?}")
+_FAULT: Final = {
+    "type": "object",
+    "required": ["status", "message", "information"],
+    "properties": {
+        "status": {"type": "integer"},
+        "message": {"type": "string"},
+        "information": {
+            "type": "object",
+            "required": ["code"],
+            "properties": {"code": {"type": "string"}},
+            "additionalProperties": True,
+        },
+    },
+}
+_RESULTS: Final[dict[str, Any]] = {
+    "Run": {"$ref": "#/components/schemas/Run"},
+    "RunsByKey": {
+        "type": "object",
+        "additionalProperties": {
+            "anyOf": [{"$ref": "#/components/schemas/Run"}, {"$ref": "#/components/schemas/Fault"}]
+        },
+    },
+    "Page": {"$ref": "#/components/schemas/Page"},
+    "Values": {"type": "array", "items": {}},
+    "ValuesByKey": {"type": "object", "additionalProperties": {}},
+    "World": {"$ref": "#/components/schemas/World"},
+    "Worlds": {"type": "array", "items": {"$ref": "#/components/schemas/World"}},
+    "any": {},
+}
+_PAGE: Final = {
+    "type": "object",
+    "required": ["firstResult", "maxResults", "totalResults", "values"],
+    "properties": {
+        "firstResult": {"type": "integer"},
+        "maxResults": {"type": "integer"},
+        "totalResults": {"type": "integer"},
+        "values": {"type": "array", "items": {"$ref": "#/components/schemas/Run"}},
+    },
+}
+_WORLD: Final = {
+    "type": "object",
+    "required": ["worldKey", "personae", "assignments"],
+    "properties": {
+        "worldKey": {"type": "string"},
+        "runKey": {"type": "string"},
+        "orbitType": {"enum": ["GROUP", "EPISODE"]},
+        "groupName": {"type": "string"},
+        "episodeName": {"type": "string"},
+        "personae": {"type": "array", "items": {"type": "string"}},
+        "assignments": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+class RunView(Run):
+    """A run."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The document, ready to be served as JSON."""
+    models = _models(endpoints)
+    _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE)
+    schemas: dict[str, Any] = schema["$defs"]
+    run = schemas.pop(RunView.__name__)
+    # Values by position in pages, by name nowhere: the one place where views differ from the protocol's Run.
+    run["properties"]["variables"] = {"type": "array", "items": {}, "title": "Variables"}
+    for model in {one.query for one in endpoints}:
+        schemas[model.__name__]["x-query"] = True
+    paths: dict[str, dict[str, Any]] = {}
+    for one in endpoints:
+        paths.setdefault(_PART.sub(r"{\1}", one.path), {})[one.method.lower()] = _operation(one, schemas)
+    queries = [name for name, found in schemas.items() if found.pop("x-query", False)]
+    for name in queries:
+        del schemas[name]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "model-worker gateway", "version": VERSION},
+        "servers": [
+            {
+                "url": "/api/v3/{account}/{project}",
+                "variables": {"account": {"default": "acme"}, "project": {"default": "demo"}},
+            }
+        ],
+        "security": [{"bearer": []}, {}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**schemas, "Run": run, "Page": _PAGE, "World": _WORLD, "Fault": _FAULT},
+        },
+    }
+
+
+def _models(endpoints: Sequence[Endpoint]) -> list[type[BaseModel]]:
+    read = [model for one in endpoints for model in (one.body, one.query) if model is not None]
+    return [*dict.fromkeys(read), RunView]
+
+
+def _operation(one: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": one.name,
+        "summary": one.summary,
+        "description": f"{one.role.value} or above.",
+        "parameters": [*_path_parameters(one), *_query_parameters(schemas[one.query.__name__])],
+        "responses": {"default": _response("What went wrong", {"$ref": "#/components/schemas/Fault"})},
+    }
+    if one.result == "none":
+        operation["responses"]["204"] = {"description": "Done"}
+    else:
+        operation["responses"]["200"] = _response("The answer", _RESULTS[one.result])
+    if one.body is not None:
+        reference = {"$ref": _TEMPLATE.format(model=one.body.__name__)}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
+    return operation
+
+
+def _response(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+def _path_parameters(one: Endpoint) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in _PART.findall(one.path)
+    ]
+
+
+def _query_parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": found}
+        for name, found in schema.get("properties", {}).items()
+    ]

@@ -1,0 +1,168 @@
+"""Runs the application: uvicorn, with the bounds on connections that it has no setting for."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from protocol.client import AsyncClient
+from protocol.keys import read_key_pair, read_public_key
+from worker.gateway.app import make_app
+from worker.gateway.link import RETRIED
+from worker.gateway.settings import GatewaySettings
+from worker.telemetry import Logger
+
+_BUSY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
+)
+_BUSY_BODY: Final = b'{"status":503,"message":"max_connections are open","information":{"code":"GATEWAY_BUSY","retryable":true}}'
+
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Of a request's line and headers; what has come at once with the end of a head is taken."""
+
+
+class ListenError(Exception):
+    """The address cannot be listened on."""
+
+
+def bounded_protocol(settings: GatewaySettings) -> type[HttpToolsProtocol]:
+    """HTTP as uvicorn speaks it; a head too slow or too large, or a connection too many, is turned away."""
+
+    class BoundedProtocol(HttpToolsProtocol):
+        _head_timer: asyncio.TimerHandle | None = None
+        _head_bytes = 0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(self.connections) > settings.max_connections:
+                transport.write(_BUSY % (len(_BUSY_BODY), _BUSY_BODY))
+                transport.close()
+            else:
+                self._await_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._head_timer is not None:
+                self._head_bytes += len(data)
+                if self._head_bytes > MAX_HEAD_BYTES:
+                    self.transport.write(_TOO_LARGE)
+                    self.transport.close()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            if self._head_timer is None:
+                self._await_head()
+
+        def on_headers_complete(self) -> None:
+            self._head_came()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._head_came()
+            super().connection_lost(exc)
+
+        def _await_head(self) -> None:
+            self._head_timer = self.loop.call_later(settings.head_seconds, self.transport.close)
+            self._head_bytes = 0
+
+        def _head_came(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return BoundedProtocol
+
+
+class _Lines(logging.Handler):
+    """Has what the server says of itself among the gateway's own lines."""
+
+    def __init__(self, log: Logger) -> None:
+        super().__init__(logging.ERROR)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.error("server", message=record.getMessage())
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens, and ends with status 0 on SIGTERM and SIGINT, when requests are answered."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            sys.stdout.write(f"ready http://{f'[{host}]' if ':' in host else host}:{port}\n")
+            sys.stdout.flush()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+async def run_gateway(settings: GatewaySettings, log: Logger) -> None:
+    """Serve until SIGTERM; prints one line ``ready URL`` when requests are accepted.
+
+    Raises:
+        ListenError: the address is taken, or is none.
+        KeyFileError, KeyFolderError: keys of the worker or of tokens cannot be read.
+        ValueError: the worker's endpoint is none.
+    """
+    # Its warnings are of clients that speak no HTTP: they are answered, and nothing to log.
+    logging.getLogger("uvicorn").addHandler(_Lines(log))
+    client = AsyncClient(settings.endpoint, retried=RETRIED, **_keys(settings))
+    try:
+        server = _Server(_config(settings, make_app(settings, client, log)))
+        try:
+            await server.serve()
+        except SystemExit as error:
+            # uvicorn's way to say that it cannot listen.
+            raise ListenError(f"cannot listen on {settings.listen}") from error
+    finally:
+        await client.close()
+
+
+def _config(settings: GatewaySettings, app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=bounded_protocol(settings),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.drain_seconds,
+        proxy_headers=False,
+    )
+
+
+def _keys(settings: GatewaySettings) -> dict[str, Any]:
+    if not settings.key:
+        return {}
+    pair = read_key_pair(Path(settings.key))
+    return {
+        "server_key": read_public_key(Path(settings.server_key)),
+        "public_key": pair.public,
+        "secret_key": pair.secret,
+    }
