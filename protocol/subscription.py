@@ -33,7 +33,9 @@ class Subscription:
         self._fd = int(self._socket.getsockopt(zmq.FD))
         try:
             if keys is not None:
-                self._socket.curve_serverkey, self._socket.curve_publickey, self._socket.curve_secretkey = keys
+                self._socket.curve_serverkey, self._socket.curve_publickey, self._socket.curve_secretkey = (
+                    keys
+                )
             self._socket.subscribe(subject)
             if endpoint:
                 self._socket.connect(endpoint)
