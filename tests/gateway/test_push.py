@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -51,7 +51,7 @@ class Stream:
             assert block["retry"] == "1000"
             self.last_id = block["id"]
 
-    def __enter__(self) -> "Stream":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -361,6 +361,19 @@ def test_an_id_of_another_scope_is_refused(api: Any, played: str) -> None:
     assert api.fault("GET", "/channel/GROUP/other/run", lastEventId=last_id) == (400, "INVALID_EVENT_ID")
 
 
+def test_an_id_in_the_header_is_judged_alike_and_the_fault_says_what_to_do(api: Any, played: str) -> None:
+    response = api.ask("GET", channel(played), headers={"Last-Event-ID": "nonsense"})
+    assert (response.status_code, response.json()["information"]["code"]) == (400, "INVALID_EVENT_ID")
+    assert "'nonsense'" in response.json()["message"]
+    assert "leave it out to begin now" in response.json()["message"]
+
+
+def test_asking_for_the_head_of_a_stream_opens_none(api: Any, played: str) -> None:
+    response = api.root.head(api.base + channel(played), headers={"Authorization": "Bearer dev"})
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"].startswith("text/event-stream")
+
+
 def test_who_may_not_read_a_run_gets_no_stream_of_it(api: Any) -> None:
     run_key = api.create("locked", token=PLAYER)
     assert api.fault("GET", channel(run_key), token=OTHER) == (403, "PERMIT_VIOLATION")
@@ -393,7 +406,7 @@ def test_a_value_that_a_guard_hides_is_not_pushed(api: Any, path: str) -> None:
     path = path.format(run_key=run_key)
     with Stream(api, path, token=OTHER) as stream, Stream(api, path) as author:
         api.result("PATCH", f"/run/variable/{run_key}", {"guarded": "secret", "hidden": 1})
-        actions = [
+        actions: list[dict[str, Any]] = [
             {"objectType": "set", "name": "guarded"},
             {"objectType": "set", "name": "hidden", "value": 1},
         ]

@@ -19,6 +19,7 @@ REREAD_SECONDS: Final = 5.0
 """How long a feed hears nothing before it asks: it may be the last ring that was lost."""
 SCOPE_REREAD_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 0.5
+_CLOSED: Final = (403, 404)
 _HEAD_ONLY: Final = 2**62
 _PAGE_RUNS: Final = 200
 _MOST_FOREIGN: Final = 10_000
@@ -137,11 +138,12 @@ class ScopeFeed(_Reading):
         before = None if last_id is None or last_id == "0" else Positions(self._place, last_id)
         run_keys = await self._runs()
         if last_id is None:
-            heads = await asyncio.gather(*(self._head(run_key) for run_key in run_keys))
-            self._positions = dict(zip(run_keys, heads, strict=True))
+            heads = await asyncio.gather(*(self._head_if_open(run_key) for run_key in run_keys))
+            found = zip(run_keys, heads, strict=True)
+            self._positions = {run_key: head for run_key, head in found if head is not None}
         else:
             self._positions = {run_key: before.of(run_key) if before else 0 for run_key in run_keys}
-        self._changed = set(run_keys)
+        self._changed = set(self._positions)
         return self._id()
 
     async def items(self) -> AsyncGenerator[Item, None]:
@@ -161,13 +163,21 @@ class ScopeFeed(_Reading):
                     self._is_complete = False
                     self._changed |= self._positions.keys()
 
+    async def _head_if_open(self, run_key: str) -> int | None:
+        try:
+            return await self._head(run_key)
+        except Fault as fault:
+            if fault.status not in _CLOSED:
+                raise
+            return None
+
     async def _of_run(self, run_key: str) -> AsyncGenerator[Item, None]:
         while True:
             try:
                 page = await self._page(run_key, self._positions[run_key])
             except Fault as fault:
                 # Gone, or not for this caller any more: the other runs go on.
-                if fault.status not in (403, 404):
+                if fault.status not in _CLOSED:
                     raise
                 return
             for event in page["events"]:
