@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import measures, queries
+from tests.bench import gateway, measures, queries
 from tests.bench.rounds import Row
 
 
@@ -47,6 +47,7 @@ def _measure(*, quick: bool, console: Console) -> list[Row]:
         ("idle", measures.idle(runs=1000 // scale)),
         ("replay", measures.replay([1000, 10_000, 100_000] if quick else [1000, 10_000, 100_000, 1_000_000])),
     ]
+    parts.append(("gateway", gateway.latency(rounds=3 if quick else 7, calls=1000 // scale)))
     parts.append(("queries", queries.queries(runs=1_000_000 // scale, rounds=3 if quick else 21)))
     rows: list[Row] = []
     with Progress(console=console, transient=True) as progress:

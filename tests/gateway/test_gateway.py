@@ -76,6 +76,12 @@ def test_a_second_head_that_does_not_come_ends_the_connection(narrow: Any) -> No
         assert b"HTTP/1.1 2" not in read_all(connection)
 
 
+def test_a_head_that_is_too_large_ends_the_connection(narrow: Any) -> None:
+    with dial(narrow.url) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + 70_000 * b"x")
+        assert read_all(connection).startswith(b"HTTP/1.1 431")
+
+
 def test_a_connection_too_many_is_told_so(narrow: Any) -> None:
     connections = [dial(narrow.url) for _ in range(9)]
     try:
@@ -266,7 +272,7 @@ def test_the_document_names_every_endpoint_and_the_page_loads_nothing(api: Any) 
     document = api.root.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     assert document["paths"]["/run/operation/{runKey}"]["post"]["operationId"] == "operation"
-    assert len({found["operationId"] for path in document["paths"].values() for found in path.values()}) == 37
+    assert len({found["operationId"] for path in document["paths"].values() for found in path.values()}) == 39
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert references <= document["components"]["schemas"].keys()
     page = api.root.get("/docs")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from protocol.client import AsyncClient
 from protocol.keys import read_key_pair, read_public_key
@@ -27,12 +27,18 @@ _BUSY: Final = (
 )
 _BUSY_BODY: Final = b'{"status":503,"message":"max_connections are open","information":{"code":"GATEWAY_BUSY","retryable":true}}'
 
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Of a request's line and headers; what has come at once with the end of a head is taken."""
+
 
 class ListenError(Exception):
     """The address cannot be listened on."""
 
 
-class _ReaderBoundProtocol(H11Protocol):
+class _ReaderBoundProtocol(HttpToolsProtocol):
     """HTTP as uvicorn speaks it; a connection whose other side reads nothing of what waits for it is cut."""
 
     unread_seconds: float
@@ -64,28 +70,38 @@ class _ReaderBoundProtocol(H11Protocol):
         super().connection_lost(exc)
 
 
-def bounded_protocol(settings: GatewaySettings) -> type[H11Protocol]:
-    """HTTP as uvicorn speaks it; a head that does not come in time, or a connection too many, is turned away."""
+def bounded_protocol(settings: GatewaySettings) -> type[HttpToolsProtocol]:
+    """HTTP as uvicorn speaks it; a head too slow or too large, or a connection too many, is turned away."""
 
     class BoundedProtocol(_ReaderBoundProtocol):
         unread_seconds = settings.unread_seconds
         _head_timer: asyncio.TimerHandle | None = None
+        _head_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             if len(self.connections) > settings.max_connections:
                 transport.write(_BUSY % (len(_BUSY_BODY), _BUSY_BODY))
                 transport.close()
-                return
-            self._await_head()
+            else:
+                self._await_head()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            cycle: Any = self.cycle  # None before the first request
-            if cycle is not None and not cycle.response_complete:
-                self._head_came()
-            elif self._head_timer is None:
+            if self._head_timer is not None:
+                self._head_bytes += len(data)
+                if self._head_bytes > MAX_HEAD_BYTES:
+                    self.transport.write(_TOO_LARGE)
+                    self.transport.close()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            if self._head_timer is None:
                 self._await_head()
+
+        def on_headers_complete(self) -> None:
+            self._head_came()
+            super().on_headers_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._head_came()
@@ -93,6 +109,7 @@ def bounded_protocol(settings: GatewaySettings) -> type[H11Protocol]:
 
         def _await_head(self) -> None:
             self._head_timer = self.loop.call_later(settings.head_seconds, self.transport.close)
+            self._head_bytes = 0
 
         def _head_came(self) -> None:
             if self._head_timer is not None:
