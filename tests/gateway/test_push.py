@@ -34,7 +34,7 @@ class Stream:
 
     def __init__(
         self, api: Any, path: str, last_id: str | None = None, token: str | None = "dev", **query: Any
-    ):
+    ) -> None:
         self._exits = contextlib.ExitStack()
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         if last_id is not None:
