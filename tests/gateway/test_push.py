@@ -298,6 +298,20 @@ def test_a_reader_that_reads_nothing_is_cut_and_others_go_on(
     assert numbers == list(range(count - missing, count))
 
 
+def test_what_no_ring_told_of_is_found_out(daemon: Any, make_gateway: Any, connect_api: Any) -> None:
+    gateway = make_gateway(daemon.endpoint, arguments=("--listen", "127.0.0.1:0", "--events", ""))
+    api = connect_api(gateway.url)
+    run_key = api.create("quiet")
+    with Stream(api, channel(run_key)) as stream:
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add"})
+        assert stream.next().id == "2"
+
+
+def test_an_endpoint_for_events_that_is_none_is_said(daemon: Any, make_gateway: Any) -> None:
+    with pytest.raises(AssertionError, match="endpoint 'nowhere'"):
+        make_gateway(daemon.endpoint, arguments=("--listen", "127.0.0.1:0", "--events", "nowhere"))
+
+
 def test_heartbeats_come_while_nothing_happens(daemon: Any, start_pair: Any, connect_api: Any) -> None:
     api = connect_api(start_pair(daemon, channel_heartbeat_seconds="0.1").url)
     run_key = api.create("heart")
@@ -414,6 +428,19 @@ def test_a_value_that_a_guard_hides_is_not_pushed(api: Any, path: str) -> None:
         assert content["actions"] == actions
         assert content["guarded"] == ["actions[0].value"]
         assert author.next().data["content"]["actions"] == [{**actions[0], "value": "secret"}, actions[1]]
+
+
+def test_what_is_too_large_is_named(api: Any) -> None:
+    run_key, large = api.create("large"), "x" * 70_000
+    with Stream(api, channel(run_key)) as stream:
+        api.result("PATCH", f"/run/variable/{run_key}", {"hidden": large})
+        api.result("PATCH", f"/run/meta/{run_key}", {"set": {"small": 1, "large": large}})
+        state, meta = (one.data["content"] for one in stream.take(2))
+    assert (state["actions"], state["omitted"]) == (
+        [{"objectType": "set", "name": "hidden"}],
+        ["actions[0].value"],
+    )
+    assert (meta["result"], meta["omitted"]) == ({"small": 1}, ["result.large"])
 
 
 def test_a_browser_gives_its_token_in_the_query(api: Any) -> None:

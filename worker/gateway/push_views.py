@@ -13,6 +13,8 @@ from worker.gateway.faults import Fault
 from worker.gateway.views import run_view
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
+_CARRIED: Final = re.compile(r"actions\[\d+\]\.(arguments|value)")
+"""What of a state event a message has; of the rest nothing can be left out."""
 _TAIL: Final = 8
 """Bytes of a run key that tell it from others of its scope; all of them are random."""
 
@@ -23,8 +25,6 @@ def message_of(event: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[str, 
     if found is None:
         return None
     type_, user_key, content = found
-    if "omitted" in event:
-        content["omitted"] = event["omitted"]
     boundary, key = scope["scope_boundary"], scope["scope_key"]
     sender = {"type": "USER", "key": user_key} if user_key else {"type": "RUN", "key": event["run_key"]}
     return {
@@ -45,13 +45,16 @@ def _content(event: Mapping[str, Any]) -> tuple[str, str | None, dict[str, Any]]
             content = {"objectType": "run", "runKey": run_key, "ignition": "created", "run": run_view(run)}
             return "RUN", (run.get("user") or {}).get("user_key"), content
         case "metadata":
-            return "META", None, {"objectType": "meta", "runKey": run_key, "result": event["metadata"]}
+            content = {"objectType": "meta", "runKey": run_key, "result": event["metadata"]}
+            left_out = [path.replace("metadata.", "result.", 1) for path in event.get("omitted", ())]
+            return "META", None, content | ({"omitted": left_out} if left_out else {})
         case "state":
             actions = [_action(one) for one in event["actions"]]
             content = {"objectType": "state", "runKey": run_key, "actions": actions}
-            hidden = [path for path in event.get("guarded", ()) if path.startswith("actions[")]
-            if hidden:
-                content["guarded"] = hidden
+            for why in ("guarded", "omitted"):
+                paths = [path for path in event.get(why, ()) if _CARRIED.fullmatch(path)]
+                if paths:
+                    content[why] = paths
             return "STATE", (event.get("actor") or {}).get("user_key"), content
         case "rewound":
             return "STATE", None, {"objectType": "state", "runKey": run_key, "actions": []}
