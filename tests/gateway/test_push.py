@@ -69,6 +69,14 @@ class Stream:
                 found[name] = value
         raise EOFError
 
+    def rest(self, heartbeats: int) -> None:
+        """Nothing but heartbeats."""
+        until = self.comments + heartbeats
+        while self.comments < until:
+            line = next(self._lines)
+            assert not line or line.startswith(":")
+            self.comments += bool(line)
+
     def next(self) -> Message:
         while True:
             block = self._block()
@@ -260,6 +268,24 @@ def test_streams_outlive_a_kill_of_the_worker(
             for reader in (stream, scope)
         ]
     assert numbers == [list(range(6))] * 2
+
+
+def test_an_open_stream_waits_for_a_worker_that_is_away(
+    make_daemon: Any, models: Any, start_pair: Any, connect_api: Any, wait_until: Any
+) -> None:
+    daemon = make_daemon(models)
+    api = connect_api(start_pair(daemon, channel_heartbeat_seconds="0.5").url)
+    run_key = api.create("away")
+    with Stream(api, channel(run_key)) as stream:
+        daemon.kill()
+        # For longer than a stream goes without looking by itself.
+        stream.rest(14)
+        assert api.fault("GET", channel(run_key)) == (503, "WORKER_UNREACHABLE")
+        daemon.starts -= 1
+        daemon.start()
+        wait_until(lambda: api.root.get("/readyz").status_code == 200, within=30)
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add"})
+        assert stream.next().data["content"]["actions"][0]["name"] == "add"
 
 
 def test_a_reader_that_reads_nothing_is_cut_and_others_go_on(
