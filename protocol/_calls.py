@@ -12,6 +12,8 @@ from protocol._call import as_is as _as_is
 from protocol._call import call as _call
 from protocol._call import nothing as _nothing
 from protocol._call import run as _run
+from protocol._function_calls import answer_function as answer_function  # noqa: PLC0414 - offered here too
+from protocol._function_calls import serve_functions as serve_functions  # noqa: PLC0414 - offered here too
 from protocol._shared_calls import (
     assign_world_run,
     close_world_run,

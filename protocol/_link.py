@@ -19,6 +19,21 @@ _WRITABLE: Final = int(zmq.POLLOUT)
 _AT_ONCE: Final = int(zmq.NOBLOCK)
 
 
+def curve_keys(
+    server_key: bytes | None, public_key: bytes | None, secret_key: bytes | None
+) -> tuple[bytes, bytes, bytes] | None:
+    """The three keys of a CURVE client, or none at all.
+
+    Raises:
+        ValueError: some are given, and some are not.
+    """
+    if server_key is None and public_key is None and secret_key is None:
+        return None
+    if server_key is None or public_key is None or secret_key is None:
+        raise ValueError("CURVE needs server_key, public_key and secret_key")
+    return server_key, public_key, secret_key
+
+
 class Link:
     """The DEALER socket of one client. Reading ``events`` re-arms ``fd``, which is edge-triggered."""
 
@@ -90,8 +105,8 @@ class Link:
             return False
         return True
 
-    def receive(self) -> Reply | str | None:
-        """The next reply; why what arrived is none, as text; None when nothing is there.
+    def receive_body(self) -> bytes | str | None:
+        """The next body; why what arrived is none, as text; None when nothing is there.
 
         Must be called until it returns None, or ``events`` be read again.
         """
@@ -101,8 +116,15 @@ class Link:
             return None
         if len(frames) != 2 or frames[0]:
             return f"{len(frames)} frames instead of an empty one and a body"
+        return frames[1]
+
+    def receive(self) -> Reply | str | None:
+        """The next reply; otherwise as ``receive_body``."""
+        body = self.receive_body()
+        if not isinstance(body, bytes):
+            return body
         try:
-            return decode_reply(frames[1], max_bytes=self._max_message_bytes)
+            return decode_reply(body, max_bytes=self._max_message_bytes)
         except ProtocolError as error:
             return error.message
 
@@ -112,19 +134,3 @@ class Link:
             self._socket.close()
             if self._owns_context:
                 self._context.term()
-
-
-def curve_keys(
-    server_key: bytes | None, public_key: bytes | None, secret_key: bytes | None
-) -> tuple[bytes, bytes, bytes] | None:
-    """The keys of a client, or None for a connection without CURVE.
-
-    Raises:
-        ValueError: some are given and some are not.
-
-    """
-    if server_key is None and public_key is None and secret_key is None:
-        return None
-    if server_key is None or public_key is None or secret_key is None:
-        raise ValueError("CURVE needs server_key, public_key and secret_key")
-    return server_key, public_key, secret_key

@@ -114,6 +114,8 @@ class Client(_Worker):
     introspect_model = _blocking(_calls.introspect_model)
     introspect_run = _blocking(_calls.introspect_run)
     read_events = _blocking(_calls.read_events)
+    serve_functions = _blocking(_calls.serve_functions)
+    answer_function = _blocking(_calls.answer_function)
 
     def _prepare(self) -> None:
         self._turn = threading.Lock()
@@ -249,6 +251,8 @@ class AsyncClient(_Worker):
     introspect_model = _awaitable(_calls.introspect_model)
     introspect_run = _awaitable(_calls.introspect_run)
     read_events = _awaitable(_calls.read_events)
+    serve_functions = _awaitable(_calls.serve_functions)
+    answer_function = _awaitable(_calls.answer_function)
 
     def _prepare(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

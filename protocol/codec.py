@@ -4,17 +4,20 @@ Size, msgpack, JSON values, version, type, then the type's schema; the first tha
 ``ProtocolError`` that names the place. Nothing here allocates more than the bytes it was given call for.
 """
 
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import msgpack
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.functions import CALL_TYPE, FunctionCall
 from protocol.messages import VERSION, AnyRequest, Reply, Request
 from protocol.values import check_value, invalid, key_fault
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """Default bound on one body, in bytes, in both directions."""
+
+M = TypeVar("M", bound=BaseModel)
 
 _REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(AnyRequest)
 REQUEST_TYPES: Final[dict[str, type[Request]]] = {
@@ -170,8 +173,23 @@ def decode_reply(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Reply:
     Raises:
         ProtocolError: INVALID_REQUEST when the peer sent no reply of this protocol.
     """
+    return _judged(Reply, _decode_map(body, max_bytes), "a reply")
+
+
+def decode_from_worker(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Reply | FunctionCall:
+    """Decode what a provider of external functions may hear; unknown keys are ignored.
+
+    Raises:
+        ProtocolError: INVALID_REQUEST when it is neither a reply nor a call.
+    """
     message = _decode_map(body, max_bytes)
+    if message.get("type") == CALL_TYPE:
+        return _judged(FunctionCall, message, "a call")
+    return _judged(Reply, message, "a reply")
+
+
+def _judged(kind: type[M], message: dict[str, Any], what: str) -> M:
     try:
-        return Reply.model_validate(message)
+        return kind.model_validate(message)
     except ValidationError as error:
-        raise invalid("", f"not a reply: {error.errors(include_url=False)[0]['msg']}") from error
+        raise invalid("", f"not {what}: {error.errors(include_url=False)[0]['msg']}") from error

@@ -160,3 +160,10 @@ class Run(BaseModel):
     cloud: str | None = None
     variables: dict[str, Any] | None = None
     meta_data: dict[str, Any] | None = None
+
+
+class PopMetadata(Entity):
+    """Which elements of a metadata list to remove; ``all`` removes those equal to ``value``, or every one."""
+
+    object_type: Literal["first", "last", "all"]
+    value: Any = None

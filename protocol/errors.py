@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
     UNKNOWN_OPERATION = "UNKNOWN_OPERATION"
     UNKNOWN_VARIABLE = "UNKNOWN_VARIABLE"
+    CALL_NOT_FOUND = "CALL_NOT_FOUND"
     RUN_NOT_LIVE = "RUN_NOT_LIVE"
     RUN_CLOSED = "RUN_CLOSED"
     RUN_EPHEMERAL = "RUN_EPHEMERAL"
@@ -80,6 +81,7 @@ _STATUS_CODES: Final[Mapping[int, tuple[ErrorCode, ...]]] = {
         ErrorCode.MODEL_NOT_FOUND,
         ErrorCode.UNKNOWN_OPERATION,
         ErrorCode.UNKNOWN_VARIABLE,
+        ErrorCode.CALL_NOT_FOUND,
     ),
     409: (
         ErrorCode.RUN_NOT_LIVE,

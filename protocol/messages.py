@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from protocol.actions import Action
-from protocol.entities import Entity, Key, Morphology, Permit, Ritual, Scope
+from protocol.entities import Key, Morphology, Permit, PopMetadata, Ritual, Scope
 from protocol.envelope import (
     VERSION,
     Context,
@@ -21,6 +21,7 @@ from protocol.envelope import (
     RitualRequest,
     RunRequest,
 )
+from protocol.functions import FunctionFailure, FunctionService
 from protocol.sharing import (
     AssignWorldRun,
     CloseWorldRun,
@@ -210,13 +211,6 @@ class ReadMetadata(ManyRunRequest):
     ignorable: bool = False
 
 
-class PopMetadata(Entity):
-    """Which elements of a metadata list to remove; ``all`` removes those equal to ``value``, or every one."""
-
-    object_type: Literal["first", "last", "all"]
-    value: Any = None
-
-
 class UpdateMetadata(ManyRunRequest):
     """Change metadata: ``set`` assigns, ``push`` appends to a list, ``pop`` removes from a list."""
 
@@ -262,7 +256,37 @@ class ReadEvents(RunRequest):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
 
-AnyRequest = Annotated[
+class ServeFunctions(Request):
+    """Answer calls of external functions over this connection, until the lease ends; nothing: no more of them."""
+
+    type: Literal["serve_functions"]
+    services: Annotated[list[FunctionService], Field(max_length=64)]
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
+    lease_seconds: Annotated[float, Field(ge=1, le=300, allow_inf_nan=False)] = 15.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ServeFunctions":
+        if self.project is not None:
+            raise ValueError("project: a provider answers runs of all projects; leave project out")
+        return self
+
+
+class AnswerFunction(Request):
+    """The answer to a call that this connection was given."""
+
+    type: Literal["answer_function"]
+    call_id: Annotated[str, Field(min_length=1, max_length=64)]
+    result: Any = None
+    error: FunctionFailure | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "AnswerFunction":
+        if self.error is not None and self.result is not None:
+            raise ValueError("at most one of result and error may be given")
+        return self
+
+
+ServedRequest = (
     Ping
     | WorkerStatus
     | Drain
@@ -290,9 +314,11 @@ AnyRequest = Annotated[
     | ReadHistory
     | IntrospectModel
     | IntrospectRun
-    | ReadEvents,
-    Field(discriminator="type"),
-]
+    | ReadEvents
+)
+"""What is answered alike whatever connection it comes by."""
+
+AnyRequest = Annotated[ServedRequest | ServeFunctions | AnswerFunction, Field(discriminator="type")]
 
 
 class ServedFrom(BaseModel):

@@ -1,4 +1,4 @@
-"""Real daemons for tests: a process, its sockets, its data folder, its models."""
+"""Real daemons for tests: a process, its sockets, its data folder, its models; and peers that speak bare frames."""
 
 import contextlib
 import os
@@ -7,12 +7,16 @@ import subprocess
 import sys
 import textwrap
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import msgpack
 import psutil
 import pytest
+import zmq
 
 from protocol.client import Client
 
@@ -145,6 +149,60 @@ class ModelRoot:
         return f"{name}/model.py"
 
 
+class Peer:
+    """A DEALER that speaks the wire contract without the project's client."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, kind: int) -> None:
+        self.socket: zmq.Socket[bytes] = context.socket(kind)
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.connect(endpoint)
+
+    def send(self, type_: str, **fields: Any) -> str:
+        """Send a request; returns its request_id."""
+        body = {"version": 1, "type": type_, "request_id": uuid.uuid4().hex, **fields}
+        self.socket.send_multipart([b"", msgpack.packb(body)])
+        return str(body["request_id"])
+
+    def receive(self, within: float = 30.0) -> dict[str, Any]:
+        """The next reply."""
+        assert self.socket.poll(int(within * 1000)), f"no reply within {within} s"
+        delimiter, body = self.socket.recv_multipart()
+        assert delimiter == b""
+        reply: dict[str, Any] = msgpack.unpackb(body)
+        assert reply["version"] == 1
+        return reply
+
+    def receive_call(self, within: float = 30.0) -> dict[str, Any]:
+        """The next call of an external function; no reply may come before it."""
+        call = self.receive(within)
+        assert call["type"] == "function_call"
+        return call
+
+    def ask(self, type_: str, **fields: Any) -> dict[str, Any]:
+        """Send a request and give its reply, an error too."""
+        request_id = self.send(type_, **fields)
+        reply = self.receive()
+        assert reply["request_id"] == request_id
+        return reply
+
+    def result(self, type_: str, **fields: Any) -> Any:
+        """The result of a request that must succeed."""
+        reply = self.ask(type_, **fields)
+        assert reply["ok"], reply["error"]
+        return reply["result"]
+
+    def error(self, type_: str, **fields: Any) -> dict[str, Any]:
+        """The error of a request that must fail."""
+        reply = self.ask(type_, **fields)
+        assert not reply["ok"], reply
+        error: dict[str, Any] = reply["error"]
+        return error
+
+    def send_body(self, body: Any) -> None:
+        """Send one value as a body, whatever it is; bytes as they are."""
+        self.socket.send_multipart([b"", body if isinstance(body, bytes) else msgpack.packb(body)])
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cycles", type=int, default=300, help="cycles of create, call, evict that must leave nothing over"
@@ -167,13 +225,14 @@ def model_root(tmp_path_factory: pytest.TempPathFactory) -> ModelRoot:
 
 @pytest.fixture(scope="module")
 def make_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Daemon]]:
-    """``make_daemon(models, data=…, env=…, arguments=…)``: a started daemon; all are ended with the module."""
+    """``make_daemon(models, data=…, sockets=…, env=…, arguments=…)``: a started daemon; all are ended with the module."""
     daemons: list[Daemon] = []
 
     def make(
         models: Path,
         *,
         data: str | None = None,
+        sockets: Path | None = None,
         env: dict[str, str] | None = None,
         arguments: tuple[str, ...] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "worker.cli.main"),
@@ -181,7 +240,7 @@ def make_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         publish: str = "",
     ) -> Daemon:
         # Socket paths are limited to about 100 bytes, so not below a long folder.
-        sockets = tmp_path_factory.mktemp("d")
+        sockets = sockets or tmp_path_factory.mktemp("d")
         daemon = Daemon(
             models=models,
             data=data if data is not None else str(tmp_path_factory.mktemp("data") / "data"),
@@ -200,3 +259,19 @@ def make_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     finally:
         for daemon in daemons:
             daemon.close()
+
+
+@pytest.fixture(scope="module")
+def connect() -> Iterator[Callable[..., Peer]]:
+    """``connect(endpoint)``: a new peer; all are closed with the module."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    peers: list[Peer] = []
+
+    def make(endpoint: str, kind: int = zmq.DEALER) -> Peer:
+        peers.append(Peer(context, endpoint, kind))
+        return peers[-1]
+
+    yield make
+    for peer in peers:
+        peer.socket.close(linger=0)
+    context.term()

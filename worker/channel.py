@@ -10,12 +10,16 @@ Supervisor to run process (``n`` counts requests from 1, each answered exactly o
     ["perform", n, at_us, actor, action, inert]      action: canonical action bytes, actor: msgpack bytes or None
     ["read", n, names, ignorable]                    names: list of variable references
     ["introspect", n]                                what the model offers; nothing of the run changes
-    ["replay", n, entries]                           entries: list of [seq, at_us, actor, action]
+    ["replay", n, entries]                           entries: list of [seq, at_us, actor, action, answers]; answers as
+                                                     the boot spec has them
     ["assign", n, at_us, values, reseed_seq]         a snapshot or a part of it; values: list of [name, msgpack bytes of
                                                      a JSON value], assigned in order; reseed_seq: the seq it is of,
                                                      for the random streams that begin anew behind it, or None
     ["settle", n, at_us, event]                      replay is over; event: "onRestored" ... or None
     ["terminate", at_us]                             last, to a run at rest: onTerminating, then it is killed
+    ["answer", k, status, value]                     to "call" k; status: "completed", "error" or "unknown" (no such
+                                                     function); value: msgpack bytes of the result, of {"code",
+                                                     "message"}, or of nil
 
 Run process to supervisor::
 
@@ -25,7 +29,11 @@ Run process to supervisor::
                                                      result, or of an error map. Answers "perform", "read" and
                                                      "introspect": {"functions", "variables"}
     ["replayed", n, digests, done]                   outcome digests in order; several frames may answer one
-                                                     "replay", the last has done = True
+                                                     "replay", the last has done = True. Instead of a digest, text:
+                                                     in which way the action called otherwise than recorded
+    ["call", k, name, arguments]                     while the model is loaded for the first time, or an action
+                                                     performed: call an external function; k counts from 1;
+                                                     arguments: msgpack bytes of a JSON value. One at a time
     ["assigned", n, findings]                        warnings; those of code NOT_ASSIGNED, for a value that could not
                                                      be assigned, have "type" and "message" too
     ["settled", n, records, warnings]                records: the last value of every name recorded since boot, or
@@ -33,11 +41,14 @@ Run process to supervisor::
     ["terminated"]                                   its handler is done; what it printed is in the pipe
     ["fault", n, kind, detail]                       the process cannot go on ("memory"); it is ended
 
-``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``.
+``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``; one of code CALLS_DIFFER in
+"booted" says that a model called otherwise while it was loaded again. ``answers`` of a boot or an action are None, or
+msgpack bytes of a list of [name, arguments, status, value], as in "call" and "answer", in order.
 In the spec of "boot", ``archive`` is None or ``{"default": bool, "variables": {name: bool}}``: which variables are
 recorded without the model doing it. What these came to is among the records of "booted", "outcome" and "settled".
 """
 
+import gc
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -53,6 +64,28 @@ CHANNEL_FD: Final = 3
 MAX_DEPTH: Final = 64
 """Nesting of lists and maps in any value that crosses; the same bound as on the wire."""
 
+ANSWERED: Final = "completed"
+REFUSED: Final = "error"
+UNKNOWN: Final = "unknown"
+"""How the call of an external function ended."""
+
+CALLBACK_NAME_CHARACTERS: Final = 256
+CALL_OVERHEAD_BYTES: Final = 64
+"""What a call counts besides its name, arguments and answer; so their number is bounded too."""
+
+MAX_VALUES: Final = 1_000_000
+"""Items of all lists and maps in one message, or in one value, together: what is small in bytes could otherwise keep
+its reader busy for seconds."""
+
+CONTAINER_VALUES: Final = 4
+"""What a list or map counts besides its items: each costs its reader more than a number does."""
+
+LARGE_BYTES: Final = 64 * 1024
+"""What is shorter cannot hold too many values, and is read without counting them."""
+
+RECORD_NAME_CHARACTERS: Final = 256
+"""Of the name of a record, at most; the model's side refuses longer ones, and the worker's does not trust it."""
+
 EXIT_LOCKDOWN_FAILED: Final = 97
 EXIT_PARENT_GONE: Final = 98
 
@@ -67,16 +100,58 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(data: bytes) -> Any:
+class Allowance:
+    """How many values may still be read; one of several messages bounds them together."""
+
+    def __init__(self, values: int = MAX_VALUES) -> None:
+        self.values = values
+        self._left = values
+
+    def take(self, container: Any) -> Any:
+        """Count a list or map with its items; it is given back.
+
+        Raises:
+            ValueError: they are too many.
+        """
+        self._left -= len(container) + CONTAINER_VALUES
+        if self._left < 0:
+            raise ValueError(f"more than {self.values} values")
+        return container
+
+
+def unpack(data: bytes, allowance: Allowance | None = None) -> Any:
     """Decode one msgpack value from an untrusted peer.
 
     Raises:
-        ChannelError: for anything that is not exactly one well-formed value.
+        ChannelError: for anything that is not exactly one well-formed value, or holds more values than are allowed.
     """
     try:
+        if allowance is not None or len(data) > LARGE_BYTES:
+            return _unpack_counted(data, allowance or Allowance())
         return msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_refuse_ext, timestamp=0)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
         raise ChannelError(f"not msgpack: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _unpack_counted(data: bytes, allowance: Allowance) -> Any:
+    """Meanwhile the collector rests, which would look through all that is built again and again."""
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=False,
+            ext_hook=_refuse_ext,
+            timestamp=0,
+            list_hook=allowance.take,
+            object_hook=allowance.take,
+            max_array_len=allowance.values,
+            max_map_len=allowance.values,
+        )
+    finally:
+        if was_collecting:
+            gc.enable()
 
 
 def _refuse_ext(code: int, _data: bytes) -> Any:

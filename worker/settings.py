@@ -33,6 +33,7 @@ from protocol.entities import ProjectName, Ritual
 
 MEMORY = ":memory:"
 ENV_PREFIX: Final = "MODEL_WORKER_"
+PORT_MAX: Final = 65_535
 
 
 def _number(value: Any) -> Any:
@@ -212,6 +213,7 @@ class Settings(SourcedSettings):
     scratch_bytes: Positive = 8 * 1024 * 1024
     scratch_inodes: Positive = 256
     max_result_bytes: Positive = 8 * 1024 * 1024
+    callback_bytes: Positive = 1024 * 1024
     output_bytes: Positive = 64 * 1024
     uid_base: Positive = 1_900_000_000
 
@@ -219,6 +221,10 @@ class Settings(SourcedSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     log_model_output: bool = False
+
+    # Metrics
+    metrics_open: bool = False
+    metrics: str = ""
 
     # Projects
     projects: dict[ProjectName, ProjectSettings] = {}
@@ -248,6 +254,16 @@ class Settings(SourcedSettings):
         if endpoint:
             check_endpoint(endpoint, curve=bool(info.data.get("curve_clients")))
         return endpoint
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_address(cls, address: str, info: ValidationInfo) -> str:
+        if address and not is_loopback(host_and_port(address)[0]) and not info.data.get("metrics_open"):
+            raise ValueError(
+                f"{address} is not a loopback address: whoever reaches it reads there how the worker does. Bind "
+                "127.0.0.1 or [::1], or allow it with metrics_open = true"
+            )
+        return address
 
     @field_validator("projects", mode="before")
     @classmethod
@@ -309,6 +325,21 @@ def check_endpoint(endpoint: str, *, curve: bool = False) -> None:
             "Bind 127.0.0.1, [::1] or ipc://, or have keys: make them with `model-worker keygen FILE` and name them "
             "in curve_server_key and curve_clients"
         )
+
+
+_HTTP: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:;@/\s]+):(?P<port>\d{1,5})")
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of HOST:PORT or [IPV6]:PORT.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    parts = _HTTP.fullmatch(address)
+    if parts is None or int(parts["port"]) > PORT_MAX:
+        raise ValueError(f"{address!r} is no address of the form HOST:PORT or [IPV6]:PORT")
+    return parts["host"].strip("[]"), int(parts["port"])
 
 
 def is_loopback(host: str) -> bool:

@@ -1,8 +1,10 @@
 """Structured logs on stderr: JSON lines for machines, columns for a terminal."""
 
 import logging
+import re
 import sys
 import traceback
+from collections import OrderedDict
 from collections.abc import MutableMapping
 from typing import Any, Final, Literal, TextIO
 
@@ -64,8 +66,46 @@ class _ExceptionFormatter:
         return "Traceback (most recent call last):\n" + "\nled to:\n".join(parts)
 
 
-def make_logger(level: str, log_format: Literal["auto", "json", "console"]) -> Logger:
-    """A logger that writes to stderr from ``level`` on; the caller passes it down, nothing is global."""
+KNOWN_TRACES: Final = 16_384
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}(-[0-9a-f]+)+")
+"""What only a W3C trace context consists of: a caller can put no word of its own into the log by it."""
+
+
+class Traces:
+    """Which trace a request belongs to, so that every line that names the request names that too.
+
+    Used on one loop. Lines about a request may come before and after its answer, and from parts that know no more
+    of it than its ``request_id``; so the last ``KNOWN_TRACES`` requests that came with a trace are known.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    def note(self, request_id: str, traceparent: str | None) -> None:
+        """A request came; what is no trace context is not kept."""
+        if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):
+            self._known[request_id] = traceparent
+            self._known.move_to_end(request_id)
+            if len(self._known) > KNOWN_TRACES:
+                self._known.popitem(last=False)
+
+    def __call__(
+        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """Put ``traceparent`` beside a ``request_id`` that came with one (a processor of structlog)."""
+        request_id = event.get("request_id")
+        if request_id is not None and (known := self._known.get(request_id)) is not None:
+            event["traceparent"] = known
+        return event
+
+
+def make_logger(
+    level: str, log_format: Literal["auto", "json", "console"], traces: Traces | None = None
+) -> Logger:
+    """A logger that writes to stderr from ``level`` on; the caller passes it down, nothing is global.
+
+    ``traces``: what knows the traces of requests, where lines shall name them.
+    """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     renderers: list[Any] = [structlog.processors.JSONRenderer()]
     if not as_json:
@@ -75,6 +115,7 @@ def make_logger(level: str, log_format: Literal["auto", "json", "console"]) -> L
         _Lines(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         processors=[
+            *([] if traces is None else [traces]),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _ExceptionFormatter(with_messages=level == "debug"),

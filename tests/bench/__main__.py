@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import gateway, measures, queries
+from tests.bench import attacked, gateway, layers, measures, queries
 from tests.bench.rounds import Row
 
 
@@ -44,11 +44,13 @@ def _measure(*, quick: bool, console: Console) -> list[Row]:
         ("latency", measures.latency(rounds=3 if quick else 7, calls=1000 // scale)),
         ("throughput", measures.throughput(rounds=3, operations=40_000 // scale)),
         ("memory", measures.memory(runs=500 // scale)),
+        ("layers", layers.layers(children=200 // scale)),
         ("idle", measures.idle(runs=1000 // scale)),
         ("replay", measures.replay([1000, 10_000, 100_000] if quick else [1000, 10_000, 100_000, 1_000_000])),
     ]
     parts.append(("gateway", gateway.latency(rounds=3 if quick else 7, calls=1000 // scale)))
     parts.append(("queries", queries.queries(runs=1_000_000 // scale, rounds=3 if quick else 21)))
+    parts.append(("attacked", attacked.attacked(share=3 * scale, quiet_seconds=20 / scale)))
     rows: list[Row] = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("measuring", total=len(parts))

@@ -59,6 +59,7 @@ def make_entry(seq: int, **fields: Any) -> LogEntry:
         "outcome": f"outcome {seq}".encode(),
         "digest": DIGEST,
         "request_id": f"request {seq}",
+        "answers": f"answers {seq}".encode() if seq % 2 else None,
     }
     return LogEntry(**(given | fields))
 

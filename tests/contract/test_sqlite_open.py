@@ -73,6 +73,23 @@ def test_the_migrations_of_an_empty_file_make_the_schema(tmp_path: Path) -> None
     files.close()
 
 
+def test_entries_of_before_external_functions_have_no_answers(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "worker.db", isolation_level=None)) as old:
+        migrate(old, [step for step in migrations() if step.version < 5])
+        old.execute("PRAGMA foreign_keys = OFF")
+        old.execute(
+            "INSERT INTO entry VALUES ('run', 1, 1, 'execute', 1, x'80', NULL, 'completed', x'c0', x'00', NULL, 0, NULL)"
+        )
+
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path)
+        assert [(entry.seq, entry.answers) for entry in await store.read("run")] == [(1, None)]
+        assert await store.read_replayable("run") == [(1, 1, None, b"\x80", None, b"\x00", "completed")]
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_a_migration_that_fails_leaves_the_version_before_it() -> None:
     good = Migration(1, "CREATE TABLE a (x);")
     bad = Migration(2, "CREATE TABLE b (x); CREATE TABLE a (x);")

@@ -99,8 +99,30 @@ BUGS: Final = (
     ),
     Bug(
         "replay-without-digests",
-        (Edit("worker/supervisor/replay.py", "if digest != entry[4] and", "if entry is None and"),),
+        (Edit("worker/supervisor/replay.py", "if digest != entry[5] and", "if entry is None and"),),
         ("tests/integration/test_determinism.py",),
+    ),
+    Bug(
+        "answers-not-recorded",
+        (
+            Edit(
+                "worker/supervisor/calls.py",
+                "return None if caller is None or not caller.recorded else pack(caller.recorded)",
+                "return None",
+            ),
+        ),
+        ("tests/integration/test_callbacks.py",),
+    ),
+    Bug(
+        "answer-of-anybody",
+        (
+            Edit(
+                "worker/supervisor/providers.py",
+                "provider = self._providers.get(peer.route)\n        call =",
+                "provider = next(iter(self._providers.values()), None)\n        call =",
+            ),
+        ),
+        ("tests/unit/supervisor/test_providers.py",),
     ),
     Bug(
         "timed-out-process-reused",

@@ -198,7 +198,7 @@ def check(client: Client, run_key: str, sent: list[Sent], *, all_applied: bool) 
 
 
 def runtime_folder(daemon: Any) -> Path:
-    return Path((Path(daemon.data) / "runtime").read_text())
+    return Path((Path(daemon.data) / "runtime").read_text().splitlines()[0])
 
 
 def test_nothing_acknowledged_is_lost_and_nothing_applied_twice_over_many_kills(

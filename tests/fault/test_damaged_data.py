@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -56,11 +57,7 @@ def stopped(daemon: Any, model: str) -> Path:
 @pytest.fixture
 def folder(stopped: Path, tmp_path: Path) -> Path:
     """A copy of that folder, to be spoilt."""
-    copy = tmp_path / "data"
-    copy.mkdir()
-    for file in stopped.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
-    return copy
+    return Path(shutil.copytree(stopped, tmp_path / "data"))
 
 
 def refusal(

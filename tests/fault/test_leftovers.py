@@ -125,7 +125,7 @@ def _namespaces(pids: list[int]) -> int:
 
 def _tables(status: dict[str, Any]) -> dict[str, Any]:
     """What the worker itself counts, without what only ever grows."""
-    runs = {name: value for name, value in status["runs"].items() if name != "stored"}
+    runs = {name: value for name, value in status["runs"].items() if name not in ("stored", "archived")}
     zygotes = [zygote["runs"] for zygote in status["zygotes"]]
     return {
         "runs": runs,
@@ -159,7 +159,7 @@ def footprint(daemon: Any, client: Client) -> Footprint:
 
 
 def runtime_folder(daemon: Any) -> Path:
-    return Path((Path(daemon.data) / "runtime").read_text())
+    return Path((Path(daemon.data) / "runtime").read_text().splitlines()[0])
 
 
 def private_bytes(daemon: Any) -> dict[str, int]:

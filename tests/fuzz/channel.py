@@ -40,6 +40,7 @@ if globals().get("payload"):
     os.write(3, bytes.fromhex(payload))
 """
 BYSTANDER: Final = "def add(n):\n    return n + 1\n"
+CONTEXT: Final = '{"externalFunctions": {"price": {"market": {}}}}'
 PAYLOAD_BYTES: Final = 4096
 BARE: Final = 3
 HALF_FRAME_SECONDS: Final = 0.3
@@ -72,6 +73,8 @@ SEEDS: Final[tuple[list[Any], ...]] = (
     ["settled", 1, {}, []],
     ["terminated"],
     ["fault", 1, "memory", "all of it"],
+    ["call", 1, "price", pack([1])],
+    ["call", 1, "unknown", pack([])],
 )
 
 
@@ -89,6 +92,7 @@ class Target:
             folder = self._folder / "models" / name
             folder.mkdir(parents=True)
             (folder / "model.py").write_text(source)
+            (folder / "model.ctx2").write_text(CONTEXT)
         endpoint = f"ipc://{self._folder}/s"
         settings = Settings.load(
             None,

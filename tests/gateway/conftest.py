@@ -55,6 +55,10 @@ def whim():
     return time.perf_counter()
 
 
+def odd():
+    return [float("nan"), 1.5]
+
+
 def actor():
     return Epicenter.actor()
 

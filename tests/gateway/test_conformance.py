@@ -1,6 +1,7 @@
 """Epicenter's run API, row by row: each endpoint for one run and, where there is such a form, for many."""
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -418,3 +419,19 @@ def test_pages_lead_to_the_next_the_one_before_and_all(api: Any) -> None:
 def test_a_path_without_its_key_is_no_endpoint(api: Any) -> None:
     assert api.fault("POST", "/run/operation/", {"name": "add"}) == (404, "NO_SUCH_ENDPOINT")
     assert api.fault("PUT", "/run/singular") == (405, "METHOD_NOT_ALLOWED")
+
+
+def test_headers_tell_where_an_answer_came_from_and_what_the_worker_warns_of(api: Any) -> None:
+    run_key = api.create()
+    response = api.ask("POST", f"/run/operation/{run_key}", {"name": "odd"})
+    assert response.json() == [None, 1.5]
+    (warning,) = json.loads(response.headers["x-warnings"])
+    assert (warning["code"], response.headers["x-served-from"]) == ("NON_FINITE", "memory")
+    api.done("DELETE", f"/run/{run_key}")
+    response = api.ask("GET", f"/run/variable/{run_key}/count")
+    assert response.headers["x-served-from"] == "archive"
+    assert "x-warnings" not in response.headers
+    context = {"variables": {f"v{number}": {"save": True} for number in range(200)}}
+    response = api.ask("POST", f"/run/restore/{run_key}", {"modelContext": context})
+    assert response.headers["x-served-from"] == "restored"
+    assert 10 < len(json.loads(response.headers["x-warnings"])) < 200

@@ -1,13 +1,11 @@
-"""What the tests of the daemon share: a model, a daemon of the module, a peer that speaks bare frames."""
+"""What the tests of the daemon share: a model, a daemon of the module and a peer of it."""
 
 import itertools
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import msgpack
 import pytest
-import zmq
 
 COUNTER_MODEL = '''
 import json
@@ -91,70 +89,6 @@ COUNTER_CONTEXT = """{
 }"""
 
 
-class Peer:
-    """A DEALER that speaks the wire contract without the project's client."""
-
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, kind: int) -> None:
-        self.socket: zmq.Socket[bytes] = context.socket(kind)
-        self.socket.set(zmq.LINGER, 0)
-        self.socket.connect(endpoint)
-
-    def send(self, type_: str, **fields: Any) -> str:
-        """Send a request; returns its request_id."""
-        body = {"version": 1, "type": type_, "request_id": uuid.uuid4().hex, **fields}
-        self.socket.send_multipart([b"", msgpack.packb(body)])
-        return str(body["request_id"])
-
-    def receive(self, within: float = 30.0) -> dict[str, Any]:
-        """The next reply."""
-        assert self.socket.poll(int(within * 1000)), f"no reply within {within} s"
-        delimiter, body = self.socket.recv_multipart()
-        assert delimiter == b""
-        reply: dict[str, Any] = msgpack.unpackb(body)
-        assert reply["version"] == 1
-        return reply
-
-    def ask(self, type_: str, **fields: Any) -> dict[str, Any]:
-        """Send a request and give its reply, an error too."""
-        request_id = self.send(type_, **fields)
-        reply = self.receive()
-        assert reply["request_id"] == request_id
-        return reply
-
-    def result(self, type_: str, **fields: Any) -> Any:
-        """The result of a request that must succeed."""
-        reply = self.ask(type_, **fields)
-        assert reply["ok"], reply["error"]
-        return reply["result"]
-
-    def error(self, type_: str, **fields: Any) -> dict[str, Any]:
-        """The error of a request that must fail."""
-        reply = self.ask(type_, **fields)
-        assert not reply["ok"], reply
-        error: dict[str, Any] = reply["error"]
-        return error
-
-    def send_body(self, body: Any) -> None:
-        """Send one value as a body, whatever it is; bytes as they are."""
-        self.socket.send_multipart([b"", body if isinstance(body, bytes) else msgpack.packb(body)])
-
-
-@pytest.fixture(scope="module")
-def connect() -> Iterator[Callable[..., Peer]]:
-    """``connect(endpoint)``: a new peer; all are closed with the module."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    peers: list[Peer] = []
-
-    def make(endpoint: str, kind: int = zmq.DEALER) -> Peer:
-        peers.append(Peer(context, endpoint, kind))
-        return peers[-1]
-
-    yield make
-    for peer in peers:
-        peer.socket.close(linger=0)
-    context.term()
-
-
 @pytest.fixture(scope="module")
 def counter_model(model_root: Any) -> str:
     """The model_file of a small model that counts."""
@@ -169,7 +103,7 @@ def daemon(make_daemon: Any, model_root: Any, counter_model: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def peer(daemon: Any, connect: Callable[..., Peer]) -> Peer:
+def peer(daemon: Any, connect: Callable[..., Any]) -> Any:
     """A peer of the module's daemon."""
     return connect(daemon.endpoint)
 

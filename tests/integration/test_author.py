@@ -205,10 +205,7 @@ def tell(value):
 
 
 def ask():
-    try:
-        Epicenter.callback("leaderboard", [{"score": 1}])
-    except CallbackError as error:
-        return str(error)
+    return Epicenter.callback("leaderboard", [{"score": 1}])
 """
 
 
@@ -272,10 +269,13 @@ def test_publish_calls_the_handler_of_the_model(client: Client) -> None:
     assert client.call_operation(run.run_key, "tell", ["a"]) == [1, [["a"]]]
 
 
-def test_a_callback_raises_an_error_that_a_model_can_catch(client: Client) -> None:
+def test_a_callback_that_the_context_does_not_know_is_told(
+    client: Client, printed: Callable[..., list[str]]
+) -> None:
     run = client.create_run("offered/model.py")
-    message = client.call_operation(run.run_key, "ask")
-    assert message.startswith("callback 'leaderboard': external functions are not served")
+    assert client.call_operation(run.run_key, "ask") is None
+    told = printed(run.run_key, until="callback")
+    assert told[-1] == "callback 'leaderboard': externalFunctions has no such name, nothing was called"
 
 
 # onTerminating

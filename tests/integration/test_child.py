@@ -83,6 +83,8 @@ class Child:
             "minimum_log_level": "INFO",
             "redirect_standard_out": True,
             "max_result_bytes": 200_000,
+            "callback_bytes": 1000,
+            "answers": None,
             "event": "onInitialized",
             "scratch": None,
             "archive": None,
@@ -574,10 +576,56 @@ def test_a_run_cannot_record_more_than_a_frame_holds(child: Child) -> None:
     assert child.call("record", names[0], text).records == {names[0]: text}
 
 
-def test_a_callback_is_refused_by_name(child: Child) -> None:
-    error = child.error("callback")
-    assert (error["code"], error["information"]["type"]) == ("OPERATION_FAILED", "CallbackError")
-    assert "callback 'leaderboard': external functions are not served" in error["message"]
+CALL_BACK = {"kind": "execute", "name": "callback", "arguments": []}
+
+
+def test_a_callback_waits_for_the_answer_of_the_host(child: Child) -> None:
+    for number, answer, expected in (
+        (1, ["completed", pack([1])], ("completed", [1])),
+        (2, ["unknown", pack(None)], ("completed", None)),
+        (3, ["error", pack({"code": "C", "message": "no"})], ("error", "callback raised CallbackError: ")),
+    ):
+        child.n += 1
+        child.send("perform", child.n, AT_US, None, pack(CALL_BACK), False)
+        assert child.receive() == ["call", number, "leaderboard", pack([{}])]
+        child.send("answer", number, *answer)
+        outcome = child.outcome()
+        value = outcome.value["message"][:31] if outcome.status == "error" else outcome.value
+        assert (outcome.status, value) == expected
+    assert "externalFunctions has no such name" in child.output()
+
+
+def test_a_replayed_callback_is_answered_from_the_history(spawn: Callable[..., Child]) -> None:
+    child = booted(spawn, MODELS / "child_plain", event=None)
+    call = ["leaderboard", pack([{}]), "completed", pack(7)]
+    other = ["leaderboard", pack([]), "completed", pack(7)]
+    answers = (pack([call]), None, pack([other]), pack([call, call]))
+    entries = [[seq, AT_US, None, pack(CALL_BACK), one] for seq, one in enumerate(answers, 2)]
+    (frame,) = child.replay(entries)
+    assert frame[2] == [
+        outcome_digest("completed", pack(7)),
+        "its call 1, of 'leaderboard', is not recorded (0 are)",
+        "its call 1, of 'leaderboard', is recorded with other arguments",
+        "it made 1 calls of external functions, recorded are 2",
+    ]
+    child.settle(None)
+    child.send("perform", child.n + 1, AT_US, None, pack(CALL_BACK), False)
+    assert child.receive()[0] == "call"
+
+
+def test_another_frame_than_the_answer_ends_a_process_that_waits(child: Child) -> None:
+    child.send("perform", 1, AT_US, None, pack(CALL_BACK), False)
+    assert child.receive()[0] == "call"
+    child.send("answer", 2, "completed", pack(1))
+    with pytest.raises(EOFError, match="1"):
+        child.receive()
+
+
+def test_a_process_that_waits_for_an_answer_ends_with_its_peer(child: Child) -> None:
+    child.send("perform", 1, AT_US, None, pack(CALL_BACK), False)
+    assert child.receive()[0] == "call"
+    child.channel.close()
+    assert child.exit_status() == 98
 
 
 # Determinism
@@ -592,12 +640,14 @@ def drive(child: Child) -> list[tuple[list[Any], bytes]]:
         for name in ("draw", "fail_halfway"):
             outcome = child.call(name, at_us=at_us, actor=actor)
             action = pack({"kind": "execute", "name": name, "arguments": []})
-            entry = [len(history) + 2, at_us, None if actor is None else pack(actor), action]
+            entry = [len(history) + 2, at_us, None if actor is None else pack(actor), action, None]
             history.append((entry, outcome.digest))
         child.call("draw" if index == 2 else "peek", at_us=at_us + 7, inert=True)
         child.set("state.spare", index)
         action = pack({"kind": "set", "name": "state.spare", "value": index})
-        history.append(([len(history) + 2, AT_US, None, action], outcome_digest("completed", pack(index))))
+        history.append(
+            ([len(history) + 2, AT_US, None, action, None], outcome_digest("completed", pack(index)))
+        )
     return history
 
 
@@ -640,7 +690,8 @@ def test_replay_answers_in_chunks_and_says_nothing(spawn: Callable[..., Child]) 
     child = booted(spawn, MODELS / "child_plain", event=None)
     action = pack({"kind": "execute", "name": "step", "arguments": [1]})
     failing = pack({"kind": "execute", "name": "fail", "arguments": ["x"]})
-    entries = [[seq, AT_US, None, action] for seq in range(2, 10_002)] + [[10_002, AT_US, None, failing]]
+    entries = [[seq, AT_US, None, action, None] for seq in range(2, 10_002)]
+    entries.append([10_002, AT_US, None, failing, None])
 
     frames = child.replay(entries)
 
@@ -663,7 +714,9 @@ def test_events_fire_at_first_load_and_at_settling(spawn: Callable[..., Child]) 
 
     restored = spawn()
     restored.boot(MODELS / "child_events", event=None)
-    (frame,) = restored.replay([[2, AT_US, None, pack({"kind": "execute", "name": "draw", "arguments": []})]])
+    (frame,) = restored.replay(
+        [[2, AT_US, None, pack({"kind": "execute", "name": "draw", "arguments": []}), None]]
+    )
     assert frame[2] == [outcome_digest("completed", pack(drawn))]
     records, warnings = restored.settle("onRestored")
     assert [name for name, _ in unpack(records["events"])] == ["onInitialized", "onRestored"]
@@ -736,7 +789,7 @@ def test_the_loop_survives(spawn: Callable[..., Child], operation: str) -> None:
     assert child.set("kept", [2]).value == [2]
     assert child.get("krept").value["code"] == "UNKNOWN_VARIABLE"
     assert child.error("nothing")["code"] == "UNKNOWN_OPERATION"
-    frames = child.replay([[1, AT_US, None, pack({"kind": "execute", "name": "ok", "arguments": []})]])
+    frames = child.replay([[1, AT_US, None, pack({"kind": "execute", "name": "ok", "arguments": []}), None]])
     assert frames[-1][2] == [outcome_digest("completed", pack("still here"))]
     child.channel.close()
     assert child.exit_status() == 98

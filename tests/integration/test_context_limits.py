@@ -84,6 +84,32 @@ def write(files, size):
     return "written"
 
 
+def exhaust(what):
+    if what == "scratch_bytes":
+        with open("big.bin", "wb") as file:
+            file.write(bytes(32 << 20))
+    elif what == "scratch_inodes":
+        for n in range(1000):
+            open(f"{n}.small", "wb").close()
+    elif what == "open_files":
+        kept = [open("/dev/null") for _ in range(1000)]
+    elif what == "threads":
+        stop = threading.Event()
+        try:
+            for _ in range(200):
+                threading.Thread(target=stop.wait).start()
+        finally:
+            stop.set()
+    else:
+
+        class Odd:
+            def __eq__(self, other):
+                while True:
+                    pass
+
+        raise OSError(Odd(), "odd")
+
+
 def text(size):
     return "x" * size
 """
@@ -176,6 +202,31 @@ def test_threads_are_counted_run_by_run(
     assert threads(40) == 31, "one is the run's own"
     assert threads(40, threads=8) == 7
     assert threads(30) == 30
+    run = peer.result("create_run", model_file="greedy/model.py", model_context={"limits": {"threads": 6}})
+    error = peer.error("call_operation", run_key=run["run_key"], name="exhaust", arguments=["threads"])
+    assert (error["information"]["limit"], error["information"]["allowed"]) == ("threads", 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"), (("scratch_bytes", MIB), ("scratch_inodes", 8), ("open_files", 16))
+)
+def test_a_limit_that_the_kernel_tells_the_model_of_is_told_to_the_caller_too(
+    peer: Any, limited: Callable[..., str], name: str, allowed: int
+) -> None:
+    key = limited(openFiles=16, scratchBytes=MIB, scratchInodes=8)
+    error = peer.error("call_operation", run_key=key, name="exhaust", arguments=[name])
+    assert error["code"] == "OPERATION_FAILED"
+    assert (error["information"]["limit"], error["information"]["allowed"]) == (name, allowed)
+    if name.startswith("scratch"):
+        assert error["information"]["used"] == allowed
+
+
+def test_an_exception_that_imitates_one_of_the_kernels_is_only_an_exception(
+    peer: Any, limited: Callable[..., str]
+) -> None:
+    error = peer.error("call_operation", run_key=limited(), name="exhaust", arguments=["odd"])
+    assert (error["code"], error["information"]["type"]) == ("OPERATION_FAILED", "OSError")
+    assert "limit" not in error["information"]
 
 
 @pytest.fixture

@@ -274,10 +274,85 @@ def test_a_refused_action_does_not_bring_a_run_into_memory(peer: Any, run_key: s
     assert peer.result("get_run", run_key=run_key)["live"] is False
 
 
-def test_presets_are_not_guarded(peer: Any, model: str) -> None:
-    context = {"presets": {"creator": "eve", "sealed": 3, "budget": 1000}}
-    run_key = peer.result("create_run", model_file=model, execution_context=context)["run_key"]
-    assert traces(peer, run_key)["state"]["budget"] == 1000
+PRESETS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"Price": [9]}, {"actor": OTHER}, "role"),
+    ({"Price": [9]}, {}, "role"),
+    ({"creator": "eve"}, {"actor": SALES}, "privilege"),
+    ({"free": 1, "budget": 101}, {"actor": SYSTEM}, "input"),
+    ({"fixed": 2}, {"actor": SYSTEM}, "input"),
+]
+
+
+def stored(peer: Any) -> int:
+    """How many runs there are."""
+    count: int = peer.result("worker_status")["runs"]["stored"]
+    return count
+
+
+@pytest.mark.parametrize("case", PRESETS)
+def test_presets_are_writes_of_who_gives_them(
+    peer: Any, model: str, run_key: str, case: tuple[dict[str, Any], dict[str, Any], str]
+) -> None:
+    presets, who, guard = case
+    given = {"execution_context": {"presets": presets}, **who}
+    peer.result("evict_run", run_key=run_key)
+    before, runs = traces(peer, run_key), stored(peer)
+    peer.result("evict_run", run_key=run_key)
+
+    for kind, fields in (
+        ("create_run", {"model_file": model}),
+        ("create_run", {"model_file": model, "ephemeral": True}),
+        ("clone_run", {"run_key": run_key}),
+        ("clone_run", {"run_key": run_key, "at_seq": 1}),
+        ("restore_run", {"run_key": run_key}),
+        ("restore_run", {"run_key": run_key, "ephemeral": True}),
+        ("migrate_run", {"run_key": run_key, "episode_key": "e"}),
+        ("create_singular_run", {"model_file": model}),
+        ("open_world_run", {"model_file": model, "world_key": "nobody-s"}),
+        ("get_run_with_strategy", {"model_file": model, "strategy": "reuse-never"}),
+    ):
+        error = peer.error(kind, **fields, **given)
+        assert (error["code"], error["status"]) == ("GUARD_VIOLATION", 403), kind
+        assert (error["information"]["guard"], error["information"]["access"]) == (guard, "write")
+        assert error["information"]["path"] == f"execution_context.presets.{list(presets)[-1]}"
+        assert stored(peer) == runs
+        assert peer.result("get_run", run_key=run_key)["live"] is False
+    after = traces(peer, run_key)
+    assert (after["state"], after["history"]) == (before["state"], before["history"])
+
+
+def test_who_may_write_a_variable_may_preset_it(peer: Any, model: str) -> None:
+    presets = {"Price": [9], "budget": 100, "sealed": 3, "decision": 4}
+    run_key = peer.result(
+        "create_run", model_file=model, actor=SALES, execution_context={"presets": presets}
+    )["run_key"]
+    state = traces(peer, run_key)["state"]
+    assert {name: state[name] for name in presets} == presets
+    refused = peer.error("write_variables", run_key=run_key, values={"sealed": 4}, actor=SYSTEM)
+    assert refused["information"]["guard"] == "overwrite", "the preset was its one writing"
+
+
+@pytest.mark.parametrize("kind", ("restore_run", "clone_run"))
+def test_presets_that_stay_as_they_are_are_no_writes(peer: Any, model: str, kind: str) -> None:
+    presets = {"Price": [9], "sealed": 3, "free": 1}
+    run_key = peer.result(
+        "create_run", model_file=model, actor=SYSTEM, execution_context={"presets": presets}
+    )["run_key"]
+    peer.result("evict_run", run_key=run_key)
+    asked = {"run_key": run_key, "actor": {"is_system": True, "role": "PARTICIPANT"}}
+
+    for changed, guard in (({"Price": [8]}, "role"), ({"sealed": 4}, "overwrite")):
+        context = {"presets": {**presets, **changed}}
+        error = peer.error(kind, run_key=run_key, actor=OTHER, execution_context=context)
+        assert error["information"]["guard"] == guard
+    left_out = {"presets": {"sealed": 3}}
+    assert peer.error(kind, run_key=run_key, execution_context=left_out)["information"]["guard"] == "role"
+    assert peer.error(kind, **asked, execution_context={"presets": {}})["information"]["guard"] == "overwrite"
+
+    context = {"presets": {**presets, "free": 2}}
+    made = peer.result(kind, run_key=run_key, execution_context=context)["run_key"]
+    state = traces(peer, made)["state"]
+    assert (state["Price"], state["sealed"], state["free"]) == ([9], 3, 2)
 
 
 @pytest.mark.parametrize("guards", ([], [{"input": {"regex": "^free$", "operator": "==", "operand": 1}}]))
@@ -312,3 +387,63 @@ def test_a_guard_that_is_not_understood_refuses_the_load(
     error = peer.error("create_run", model_file=model_file)
     assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "protections.guards[0]")
     assert words in error["message"]
+
+
+@pytest.mark.parametrize("kind", ("create_run", "restore_run", "clone_run", "rewind_run"))
+@pytest.mark.parametrize(
+    "guard",
+    (
+        {"role": {"regex": "^Price$", "role": "Factory", "domain": "variable", "grant": "allow"}},
+        {"objectType": "role", "regex": "x", "role": "Factory", "domain": "Variable", "grant": "ALLOW"},
+    ),
+)
+def test_a_request_adds_no_role_to_those_that_may(
+    peer: Any, model: str, run_key: str, kind: str, guard: dict[str, Any]
+) -> None:
+    peer.result("call_operation", run_key=run_key, name="advance")
+    peer.result("evict_run", run_key=run_key)
+    override = {"model_context": {"protections": {"guards": [{"input": {"regex": "^free$"}}, guard]}}}
+    fields: dict[str, Any] = {"model_file": model} if kind == "create_run" else {"run_key": run_key}
+    if kind == "rewind_run":
+        fields["to_seq"] = 1
+    error = peer.error(kind, actor=OTHER, **fields, **override)
+    assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "protections.guards[1]")
+    refused = peer.error("write_variables", run_key=run_key, values={"Price": [9]}, actor=OTHER)
+    assert refused["code"] == "GUARD_VIOLATION"
+
+
+def test_a_request_may_add_role_guards_that_hold_more(peer: Any, model: str) -> None:
+    guards = [
+        {"role": {"regex": "^Price$", "role": "Sales", "domain": "variable", "grant": "disallow"}},
+        {"role": {"regex": "^advance$", "role": "Boss", "domain": "operation", "grant": "allow"}},
+    ]
+    run_key = peer.result("create_run", model_file=model, model_context={"protections": {"guards": guards}})[
+        "run_key"
+    ]
+    for kind, fields in (
+        ("write_variables", {"values": {"Price": [9]}}),
+        ("call_operation", {"name": "advance"}),
+    ):
+        assert peer.error(kind, run_key=run_key, actor=SALES, **fields)["code"] == "GUARD_VIOLATION"
+
+
+def test_an_author_may_open_the_presets_of_new_runs(peer: Any, model_root: Any, model: str) -> None:
+    """As of a model whose players say who began a run, and may not change it afterwards."""
+    opened = {**CONTEXT, "protections": {"guards": GUARDS, "presets": "open"}}
+    model_file = model_root.add("opened", MODEL, json.dumps(opened))
+    context = {"presets": {"creator": "eve"}}
+
+    run_key = peer.result("create_run", model_file=model_file, actor=OTHER, execution_context=context)[
+        "run_key"
+    ]
+
+    assert peer.result("read_variables", run_key=run_key, names=["creator"], actor=SYSTEM) == {
+        "creator": "eve"
+    }
+    peer.result("evict_run", run_key=run_key)
+    other = {"run_key": run_key, "actor": OTHER, "execution_context": {"presets": {"creator": "bob"}}}
+    for kind in ("restore_run", "clone_run"):
+        assert peer.error(kind, **other)["code"] == "GUARD_VIOLATION", "what began is not begun otherwise"
+    override = {"protections": {"presets": "open"}}
+    error = peer.error("create_run", model_file=model, model_context=override, execution_context=context)
+    assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "protections.presets")

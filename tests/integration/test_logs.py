@@ -287,3 +287,51 @@ def test_what_models_print_is_told_at_their_level_where_that_is_asked_for(
         client.evict_run(key)
     shown = [(one["level"], one["text"]) for one in of_run(daemon, key) if one["event"] == "model output"]
     assert shown == [("info", "printed hello"), ("info", "logged hello")]
+
+
+TRACES = tuple(f"00-0af7651916cd43dd8448eb211c80319c-{number:016x}-01" for number in range(1, 8))
+
+
+def test_every_line_of_a_request_names_the_trace_it_belongs_to(make_daemon: Any, models: Any) -> None:
+    daemon = start(make_daemon, models, log_level="debug")
+    create, call, evict, read, die, loud, rewind = TRACES
+    with daemon.client() as client:
+        key = client.create_run("teller/model.py", request_id="r1", traceparent=create).run_key
+        client.call_operation(key, "tell", ["a"], request_id="r2", traceparent=call)
+        client.evict_run(key, request_id="r3", traceparent=evict)
+        client.read_variables(key, ["told"], ritual="REVIVE", request_id="r4", traceparent=read)
+        failing(lambda: client.call_operation(key, "die", request_id="r5", traceparent=die))
+        failing(lambda: client.create_run("loud/model.py", request_id="r6", traceparent=loud))
+        client.rewind_run(key, rewind_count=1, request_id="r7", traceparent=rewind)
+        client.read_variables(key, ["told"], request_id="r8")
+    told = [one for one in lines(daemon) if "request_id" in one]
+    by_request = {f"r{number}": trace for number, trace in enumerate(TRACES, 1)}
+    assert {one["request_id"] for one in told} == {*by_request, "r8"}
+    assert all(one.get("traceparent") == by_request.get(one["request_id"]) for one in told)
+    steps_told = {(one["event"], one["request_id"]) for one in told if one["event"].startswith("run ")}
+    assert steps_told >= {
+        ("run created", "r1"),
+        ("run evicted", "r3"),
+        ("run restored", "r4"),
+        ("run lost", "r5"),
+        ("run failed to start", "r6"),
+        ("run rewound", "r7"),
+    }
+    assert [one["request_id"] for one in told if one["event"] == "request served"] == [
+        f"r{number}" for number in range(1, 9)
+    ]
+
+
+def test_a_repetition_is_logged_with_the_trace_of_its_own(make_daemon: Any, models: Any) -> None:
+    daemon = start(make_daemon, models, log_level="debug")
+    with daemon.client() as client:
+        for trace in TRACES[:2]:
+            client.create_run("teller/model.py", request_id="r-again", traceparent=trace)
+    served = [one for one in lines(daemon) if one["event"] == "request served"]
+    assert [one["traceparent"] for one in served] == list(TRACES[:2])
+
+
+def test_a_traceparent_that_is_none_puts_no_words_into_the_log(daemon: Any, client: Client) -> None:
+    key = client.create_run("teller/model.py", request_id="r-odd", traceparent=SECRET).run_key
+    assert [one["event"] for one in of_run(daemon, key)] == ["run created"]
+    assert SECRET not in daemon.logged()

@@ -575,6 +575,34 @@ def test_an_execution_context_given_to_restore_is_kept(peer: Any, counter_model:
         assert values == {"motto": "new", "counter": 2}
 
 
+def test_an_empty_execution_context_is_none(peer: Any, counter_model: str) -> None:
+    context = {"presets": {"motto": "old"}}
+    run_key = create(peer, counter_model, execution_context=context)
+    peer.result("evict_run", run_key=run_key)
+    for kind in ("restore_run", "clone_run"):
+        run = peer.result(kind, run_key=run_key, execution_context={}, model_context={})
+        assert run["execution_context"] == context
+
+
+def test_what_a_run_in_memory_does_not_take_from_a_restore_is_told(peer: Any, counter_model: str) -> None:
+    context = {"presets": {"motto": "old"}}
+    run_key = create(peer, counter_model, execution_context=context)
+    other = {"execution_context": {"presets": {"motto": "new"}}, "model_context": {"operations": {}}}
+
+    reply = peer.ask("restore_run", run_key=run_key, ephemeral=True, **other)
+    same = peer.ask("restore_run", run_key=run_key, execution_context=context, model_context={})
+    error = peer.error("restore_run", run_key=run_key, execution_context={"presets": {"no name": 1}})
+
+    assert [(warning["code"], warning["path"]) for warning in reply["warnings"]] == [
+        ("NOT_APPLIED", "model_context"),
+        ("NOT_APPLIED", "execution_context"),
+        ("NOT_APPLIED", "ephemeral"),
+    ]
+    assert (reply["result"]["execution_context"], reply["result"]["ephemeral"]) == (context, False)
+    assert "warnings" not in same
+    assert (error["code"], error["information"]["path"]) == ("INVALID_CONTEXT", "presets.no name")
+
+
 def test_a_model_context_given_to_restore_holds_for_that_incarnation_only(
     peer: Any, counter_model: str
 ) -> None:

@@ -23,6 +23,8 @@ call_failing         fault    fault  restore    restore  end       end
 read_recorded        archive  fault  archive    restore  archive   end
 read_unrecorded      410      fault  410        restore  410       end
 read_ignorable       archive  fault  archive    restore  archive   end
+read_unknown         410      fault  410        restore  410       end
+read_unknown_ign     archive  fault  archive    restore  archive   end
 write_variables      fault    fault  restore    restore  end       end
 perform_change       fault    fault  restore    restore  end       end
 perform_gets         archive  fault  archive    restore  archive   end
@@ -38,6 +40,8 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "read_recorded": ("read_variables", {"names": ["counter"]}),
     "read_unrecorded": ("read_variables", {"names": ["counter", "secret", "label"]}),
     "read_ignorable": ("read_variables", {"names": ["counter", "secret"], "ignorable": True}),
+    "read_unknown": ("read_variables", {"names": ["counter", "no_such"]}),
+    "read_unknown_ign": ("read_variables", {"names": ["no_such", "counter"], "ignorable": True}),
     "write_variables": ("write_variables", {"values": {"secret": 9, "label": "x"}}),
     "perform_change": (
         "perform_actions",
@@ -64,6 +68,7 @@ RESULTS: dict[str, Any] = {
     "read_recorded": {"counter": 2},
     "read_unrecorded": {"counter": 2, "secret": 7, "label": "none"},
     "read_ignorable": {"counter": 2, "secret": 7},
+    "read_unknown_ign": {"no_such": None, "counter": 2},
     "write_variables": {"secret": 9, "label": "x"},
     "perform_change": [
         {"kind": "get", "name": "secret", "value": 7},
@@ -77,7 +82,13 @@ RESULTS: dict[str, Any] = {
     ],
 }
 FROM_ARCHIVE = {**RESULTS, "read_ignorable": {"counter": 2, "secret": None}}
-UNARCHIVED = {"read_unrecorded": ["secret", "label"], "perform_unrecorded": ["secret"]}
+UNARCHIVED = {
+    "read_unrecorded": ["secret", "label"],
+    "read_unknown": ["no_such"],
+    "perform_unrecorded": ["secret"],
+}
+FAILURES = {"call_failing": "OPERATION_FAILED", "read_unknown": "UNKNOWN_VARIABLE"}
+"""What comes of a request that its process cannot serve; a ritual that ends the run ends it all the same."""
 ADDED = {"call_operation": 1, "call_failing": 1, "write_variables": 2, "perform_change": 2}
 
 
@@ -95,7 +106,7 @@ def expected(kind: str, ritual: str, state: str) -> Expected:
     """The outcome that the reference gives."""
     if state == "missing":
         return Expected("RUN_NOT_FOUND", "", live=False, seq=0)
-    failing = "OPERATION_FAILED" if kind == "call_failing" else None
+    failing = FAILURES.get(kind)
     after = SEQ + ADDED.get(kind, 0)
     if state in ("live", "ephemeral"):
         return Expected(failing, "memory", live=ritual not in ENDING, seq=after)
@@ -182,12 +193,13 @@ def test_the_ritual_is_reanimate_where_none_is_given(peer: Any, counter_model: s
     check_after(peer, run_key, "archived", live=want.live, seq=want.seq)
 
 
+@pytest.mark.parametrize("state", ("live", "archived"))
 @pytest.mark.parametrize("ritual", ENDING)
 @pytest.mark.parametrize("name", ("fail", "no_such_operation", "hang", "die"))
 def test_an_ending_ritual_ends_the_run_however_the_operation_fails(
-    peer: Any, counter_model: str, ritual: str, name: str
+    peer: Any, counter_model: str, ritual: str, name: str, state: str
 ) -> None:
-    run_key = make_run(peer, counter_model, "live")
+    run_key = make_run(peer, counter_model, state)
     codes = {
         "fail": "OPERATION_FAILED",
         "no_such_operation": "UNKNOWN_OPERATION",
@@ -198,7 +210,7 @@ def test_an_ending_ritual_ends_the_run_however_the_operation_fails(
     error = peer.error("call_operation", run_key=run_key, name=name, ritual=ritual)
 
     assert error["code"] == codes[name]
-    check_after(peer, run_key, "live", live=False, seq=SEQ + (name == "fail"))
+    check_after(peer, run_key, state, live=False, seq=SEQ + (name == "fail"))
 
 
 # Requests that no ritual applies to, by state of the run: where a result comes from (where the reply says so)
@@ -214,6 +226,8 @@ clone_run        restored,live  restored,down   restored,down    restored,live  
 read_metadata    ok,live        ok,down         ok,down          ok,live         404
 update_metadata  ok,live        ok,down         ok,down          ok,live         404
 read_history     ok,live        ok,down         ok,down          ok,live         404
+read_events      ok,live        ok,down         ok,down          ok,live         404
+introspect_run   ok,live        ok,down         ok,down          ok,live         404
 """
 STATE_HEADER, *STATE_ROWS = (line.split() for line in WITHOUT_RITUAL.strip().splitlines())
 WITHOUT: dict[str, dict[str, str]] = {
@@ -250,6 +264,22 @@ def test_outcome_of_a_request_that_no_ritual_applies_to(
     check_after(peer, run_key, state, live=where == "live", seq=seq)
 
 
+@pytest.mark.parametrize("kind", WITHOUT)
+def test_a_request_that_no_ritual_applies_to_takes_none(peer: Any, kind: str) -> None:
+    error = peer.error(kind, run_key=MISSING_KEY, ritual="REVIVE", **FIELDS.get(kind, {}))
+    assert (error["code"], error["information"]["path"]) == ("INVALID_REQUEST", "ritual")
+
+
+def test_a_query_brings_nothing_into_memory(peer: Any, counter_model: str) -> None:
+    keys = {state: make_run(peer, counter_model, state) for state in STATES}
+    found = peer.result("query_runs", sort="-run.created", max=3, variables=["counter"])["values"]
+    assert [run["run_key"] for run in found] == [keys["closed"], keys["archived"], keys["live"]]
+    assert [run["variables"] for run in found] == [{"counter": 2}] * 3
+    assert [run["live"] for run in found] == [False, False, True]
+    for state, run_key in keys.items():
+        check_after(peer, run_key, state, live=state in ("live", "ephemeral"), seq=SEQ)
+
+
 def check_result(kind: str, reply: dict[str, Any], run_key: str, outcome: str, state: str) -> None:
     """What each request answers with."""
     result = reply["result"]
@@ -272,6 +302,10 @@ def check_result(kind: str, reply: dict[str, Any], run_key: str, outcome: str, s
             assert result == {"team": "red"}
         case "update_metadata":
             assert result == {"team": "blue"}
+        case "read_events":
+            assert [event["event"] for event in result["events"]] == [*range(1, result["head_event"] + 1)]
+        case "introspect_run":
+            assert "add" in [function["name"] for function in result["functions"]]
         case _:
             assert [entry["kind"] for entry in result["entries"]] == ["boot", "execute", "set"]
             assert result["head_seq"] == SEQ

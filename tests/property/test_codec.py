@@ -95,3 +95,42 @@ def test_a_foreign_value_is_named_by_its_place(beside: Any, foreign: Any, path: 
     with pytest.raises(ProtocolError) as caught:
         check_value(value, "value")
     assert caught.value.information["path"] == f"value{expected}"
+
+
+SCALARS = (
+    st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.booleans()
+    | st.none()
+    | st.sampled_from([2**64, -(2**63) - 1, 1e400, b"", ["inner"], {"a": 1}])
+)
+
+
+@given(st.lists(SCALARS, max_size=4), st.integers(0, 100))
+def test_a_long_list_is_judged_as_its_items_are_one_by_one(odd: list[Any], place: int) -> None:
+    def fault(item: Any) -> bool:
+        try:
+            check_value([item], "")
+        except ProtocolError:
+            return True
+        return False
+
+    values = [1, 2.5] * 50
+    values[place:place] = odd
+    first = next((index for index, item in enumerate(values) if fault(item)), None)
+    if first is None:
+        check_value(values, "")
+    else:
+        with pytest.raises(ProtocolError) as caught:
+            check_value(values, "")
+        assert caught.value.information["path"].startswith(f"[{first}]")
+
+
+@given(st.lists(st.integers(-(2**66), 2**66), min_size=40, max_size=60))
+def test_a_long_list_of_integers_is_bounded_by_64_bits(values: list[int]) -> None:
+    if all(-(2**63) <= value < 2**64 for value in values):
+        check_value(values, "")
+    else:
+        with pytest.raises(ProtocolError):
+            check_value(values, "")

@@ -101,6 +101,7 @@ class StoresAgainstModel(RuleBasedStateMachine):
                 DIGEST,
                 request_id,
                 batch,
+                answers=b"answers" if self.clock % 2 else None,
             )
             for batch in range(count)
         )

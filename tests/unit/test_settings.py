@@ -358,3 +358,24 @@ def test_half_of_what_curve_needs_is_refused(given: dict[str, Any]) -> None:
 def test_the_refusal_of_an_open_endpoint_says_how_to_make_keys() -> None:
     with pytest.raises(SettingsError, match="model-worker keygen"):
         Settings.load(bind=["tcp://0.0.0.0:5670"])
+
+
+@pytest.mark.parametrize("address", ("127.0.0.1:9464", "localhost:0", "[::1]:65535"))
+def test_metrics_may_have_a_loopback_address(address: str) -> None:
+    assert Settings.load(metrics=address).metrics == address
+
+
+@pytest.mark.parametrize("address", ("0.0.0.0:9464", "[::]:9464", "metrics.example:9464"))
+def test_metrics_elsewhere_need_a_word_that_allows_it(address: str) -> None:
+    with pytest.raises(SettingsError, match="metrics_open = true"):
+        Settings.load(metrics=address)
+    assert Settings.load(metrics=address, metrics_open=True).metrics == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ("9464", "127.0.0.1", "127.0.0.1:65536", "::1:9464", "http://127.0.0.1:1", "a b:1", ":9464", "x:1\n"),
+)
+def test_an_address_of_metrics_is_host_and_port(address: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape("HOST:PORT or [IPV6]:PORT")):
+        Settings.load(metrics=address, metrics_open=True)

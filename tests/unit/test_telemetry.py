@@ -9,7 +9,7 @@ from typing import TextIO
 
 import pytest
 
-from worker.telemetry import make_logger
+from worker.telemetry import KNOWN_TRACES, Traces, make_logger
 
 
 def test_a_line_for_machines_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,3 +114,30 @@ def test_a_log_that_cannot_be_written_is_lost_silently(
     except OSError:
         return  # what was buffered cannot be written either
     assert stream.closed
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_a_line_with_a_request_names_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    traces = Traces()
+    log = make_logger("info", "json", traces)
+    traces.note("known", TRACE)
+    traces.note("none", None)
+    traces.note("words", "00-my secret-01")
+    for request_id in ("known", "none", "words", None):
+        log.info("step", request_id=request_id)
+    log.bind(request_id="known").info("step")
+    log.info("step")
+    told = [json.loads(line).get("traceparent") for line in capsys.readouterr().err.splitlines()]
+    assert told == [TRACE, None, None, None, TRACE, None]
+
+
+def test_only_the_last_traces_are_known() -> None:
+    traces = Traces()
+    for number in range(KNOWN_TRACES + 1):
+        traces.note(str(number), TRACE)
+    traces.note("1", "00-2-2-00")  # again, so it is newer than "2"
+    traces.note("last", TRACE)
+    known = [traces(None, "info", {"request_id": name}).get("traceparent") for name in ("0", "1", "2", "3")]
+    assert known == [None, "00-2-2-00", None, TRACE]

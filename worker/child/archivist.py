@@ -9,9 +9,10 @@ from hashlib import blake2b
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from worker.channel import RECORD_NAME_CHARACTERS
 from worker.child.determinism import Randomness
 from worker.child.encoding import Encoder
-from worker.child.epicenter import RECORD_NAME_CHARACTERS, Bridge
+from worker.child.epicenter import Bridge
 from worker.child.failures import attempt
 from worker.child.isolation import BUILTINS
 from worker.child.references import is_variable

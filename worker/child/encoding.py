@@ -26,7 +26,7 @@
 A custom encoder of the model wins over all of these; it is found by exact type, then by base class. All else
 is UNENCODABLE_VALUE: bytes, complex, generators, functions, classes, other objects, cycles, nesting deeper
 than 64, two keys with the same string form, strings with lone surrogates. A result over the size limit is
-RESULT_TOO_LARGE; containers are measured before they are built.
+RESULT_TOO_LARGE; containers are measured before they are built. So is one of more than a million values in all.
 
 Values of exactly the plain types are packed as they are, without running any code of the model.
 """
@@ -37,7 +37,7 @@ from typing import Any, Final
 
 import msgpack
 
-from worker.channel import MAX_DEPTH
+from worker.channel import CONTAINER_VALUES, MAX_DEPTH, MAX_VALUES, ChannelError, unpack
 from worker.child.conversions import Conversion, too_large
 from worker.child.failures import RefusedError, attempt, error_text
 from worker.child.isolation import BUILTINS
@@ -88,7 +88,7 @@ class Encoder:
 
         Raises:
             RefusedError: UNENCODABLE_VALUE (``path``, ``type``) or RESULT_TOO_LARGE (``size``, ``allowed``
-                in bytes).
+                in bytes; or ``allowed`` values).
             BaseException: what the model's own code raised while it was asked for its parts.
         """
         packed = self._pack_plain(value) if type(value) in self._plain else None
@@ -96,6 +96,8 @@ class Encoder:
             packed = self.pack(self.convert(value, root))
         if len(packed) > self.max_bytes:
             raise too_large(root, len(packed), self.max_bytes)
+        if len(packed) > MAX_VALUES // (1 + CONTAINER_VALUES):  # a byte may be an empty list
+            _check_count(packed, root)
         return packed
 
     def convert(self, value: Any, root: str) -> Any:
@@ -129,6 +131,22 @@ class Encoder:
             return _parsed(function(value), self.max_bytes)
 
         return apply
+
+
+def _check_count(packed: bytes, root: str) -> None:
+    """Refuse what the worker would refuse to read.
+
+    Raises:
+        RefusedError: RESULT_TOO_LARGE.
+    """
+    try:
+        unpack(packed)
+    except ChannelError:
+        message = (
+            f"{root}: more than {MAX_VALUES} values in all its lists and maps (each of which counts as "
+            f"{CONTAINER_VALUES} itself); return fewer, or a text"
+        )
+        raise RefusedError("RESULT_TOO_LARGE", message, allowed=MAX_VALUES) from None
 
 
 def json_text(value: Any) -> str:

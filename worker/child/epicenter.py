@@ -9,7 +9,7 @@ Epicenter``) give the same functions:
 | subscribe(name, function) | one handler per event, the last one counts; what cannot be called is ignored |
 | publish(name, *args, **kwargs) | calls that handler and returns its result; None without one |
 | log(level, message), scribble | one log line, if the level reaches the minimum; an unknown level is INFO |
-| callback(name, arguments) | raises CallbackError: no external function is reachable from a run process |
+| callback(name, arguments) | calls an external function and waits for its result; see ``callbacks`` |
 | actor() | a new dict of who asks; the five keys of an actor are always there |
 | register_custom_encoder(type, fn) | ``fn(value)`` returns JSON text; see ``encoding`` |
 | register_custom_decoder(type, fn) | ``fn(name, variable, text, mode)`` assigns a value; mode: set or restore |
@@ -24,6 +24,8 @@ from typing import Any, Final
 
 import msgpack
 
+from worker.channel import RECORD_NAME_CHARACTERS
+from worker.child.callbacks import CallbackError, Callbacks
 from worker.child.encoding import Encoder
 from worker.child.failures import RefusedError
 from worker.child.isolation import BUILTINS
@@ -33,14 +35,8 @@ __builtins__ = BUILTINS
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 ACTOR_KEYS: Final = ("pseudonym_key", "group_key", "group_mandate", "world_key", "world_role")
-RECORD_NAME_CHARACTERS: Final = 256
 _unpack: Final = msgpack.unpackb
-
-
-class CallbackError(RuntimeError):
-    """An external function was called, and none can be reached."""
-
-    __module__ = "epicenter"
+_length: Final = str.__len__
 
 
 class Bridge:
@@ -51,6 +47,7 @@ class Bridge:
 
     def __init__(self, encoder: Encoder, output: Output) -> None:
         self.actor_bytes: bytes | None = None
+        self.callbacks = Callbacks(encoder, output)
         self._encoder = encoder
         self._output = output
         self._minimum = 0
@@ -104,7 +101,8 @@ class Bridge:
             TypeError: the value has no encoding; the message names the record and the place.
             ValueError: no name, too long a name, or more than a run may record.
         """
-        if not isinstance(name, str) or not 0 < len(name) <= RECORD_NAME_CHARACTERS:
+        # Not len(): a model's own kind of text may say what it likes of its length.
+        if not isinstance(name, str) or not 0 < _length(name) <= RECORD_NAME_CHARACTERS:
             raise ValueError(f"record: the name must be a string of 1 to {RECORD_NAME_CHARACTERS} characters")
         if self._is_leaving:
             self._output.log(
@@ -128,11 +126,11 @@ class Bridge:
         Raises:
             ValueError: more than a run may record.
         """
-        room = self._room + self._sizes.get(name, 0) - len(packed) - len(name)
+        room = self._room + self._sizes.get(name, 0) - len(packed) - _length(name)
         if room < 0:
             raise ValueError(f"record {name!r}: a run may record {self._allowed} bytes in all")
         self._room = room
-        self._sizes[name] = len(packed) + len(name)
+        self._sizes[name] = len(packed) + _length(name)
         self._records[name] = packed
 
     def subscribe(self, name: str, function: Any) -> None:
@@ -152,17 +150,6 @@ class Bridge:
             name = "INFO"
         if _rank(name) >= self._minimum:
             self._output.log(name, str(message))
-
-    def callback(self, name: str, arguments: Any = None) -> Any:  # noqa: ARG002 - models may name their arguments
-        """Call an external function.
-
-        Raises:
-            CallbackError: always: none is reachable from a run process.
-        """
-        raise CallbackError(
-            f"callback {name!r:.80}: external functions are not served by this worker; "
-            "return what the caller should pass on, or record it"
-        )
 
     def actor(self) -> dict[str, Any]:
         """Who asks, as the host recorded it."""
@@ -194,7 +181,7 @@ def functions(bridge: Bridge) -> dict[str, Callable[..., Any]]:
         "publish": bridge.publish,
         "log": bridge.log,
         "scribble": bridge.log,
-        "callback": bridge.callback,
+        "callback": bridge.callbacks.call,
         "actor": bridge.actor,
         "register_custom_encoder": bridge.register_custom_encoder,
         "register_custom_decoder": bridge.register_custom_decoder,

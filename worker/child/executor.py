@@ -76,6 +76,7 @@ class Executor:
         self._folder = folder
         self._encoder = encoder
         self._bridge = bridge
+        self._callbacks = bridge.callbacks
         self._move_clock = clock.move
         self._randomness = randomness
         self._archivist = archivist
@@ -96,11 +97,16 @@ class Executor:
         self._move_clock(at_us)
         self._bridge.actor_bytes = actor
         request = _unpack(action, raw=False, strict_map_key=False)
-        if not inert and request["kind"] != "get":
-            outcome = self._apply(request)
-            if self._archivist is not None and not replayed and outcome.code not in UNRECORDED:
-                self._archivist.collect()
-            return outcome
+        if request["kind"] == "get":
+            return self._undrawn(request)
+        self._callbacks.is_open = True
+        outcome = self._undrawn(request) if inert else self._apply(request)
+        self._callbacks.is_open = False
+        if self._archivist is not None and not inert and not replayed and outcome.code not in UNRECORDED:
+            self._archivist.collect()
+        return outcome
+
+    def _undrawn(self, request: dict[str, Any]) -> Outcome:
         state = self._randomness.save()
         outcome = self._apply(request)
         self._randomness.restore(state)
@@ -171,7 +177,7 @@ class Executor:
         """Assign to a variable; False if it held an object, and no decoder made one of the value."""
         is_plain = True
         if mode == "restore" or self._bridge.has_decoders:
-            current = self._variables.get(name)
+            current = self._variables.get(name) if mode == "restore" else self._variables.peek(name)
             decoder = self._bridge.decoder_for(current)
             if decoder is not None:
                 decoder(name, current, json_text(value), mode)

@@ -10,6 +10,7 @@ from sys import getprofile, getrecursionlimit, gettrace, setprofile, setrecursio
 from types import CodeType
 from typing import Any, Final
 
+from worker.child.exhausted import limit_met
 from worker.child.isolation import BUILTINS
 from worker.child.loader import read_source
 
@@ -75,9 +76,10 @@ def error_text(error: BaseException) -> str:
     return f"<{type_name(error)} whose text cannot be shown>" if failure else bounded(text, MESSAGE_BYTES)
 
 
-def describe(error: BaseException, folder: str) -> dict[str, str]:
-    """``type``, ``message`` and ``traceback`` of an exception; frames outside ``folder`` are left out.
+def describe(error: BaseException, folder: str) -> dict[str, Any]:
+    """``type``, ``message`` and ``traceback`` of an exception, and the limit that it tells of, if any.
 
+    Frames outside ``folder`` are left out.
     A frame reads ``file:line in function: source line``, with the file relative to the model folder.
     """
     message = error_text(error)
@@ -90,6 +92,7 @@ def describe(error: BaseException, folder: str) -> dict[str, str]:
         "type": bounded(type_name(error), 256),
         "message": message,
         "traceback": bounded("\n".join(lines), TRACEBACK_BYTES),
+        **limit_met(error),
     }
 
 
@@ -131,9 +134,10 @@ def _shown(frames: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
 
 def _line(folder: str, file: str, number: int, function: str) -> str:
     where = f"{file[len(folder) + 1 :]}:{number}" + (f" in {function}" if function else "")
-    try:
-        lines = read_source(file).split(b"\n")
-    except (OSError, ValueError):
+    # Attempted, because a model's audit hook may refuse to have it opened.
+    source, failure = attempt(read_source, file)
+    if failure is not None:
         return where
+    lines = source.split(b"\n")
     text = lines[number - 1].decode("utf-8", "replace").strip()[:200] if 0 < number <= len(lines) else ""
     return f"{where}: {text}" if text else where

@@ -46,6 +46,7 @@ RESTORED: Final = "onRestored"
 TERMINATING: Final = "onTerminating"
 _unpack: Final = msgpack.unpackb
 _unpackable: Final = (ValueError, TypeError, msgpack.UnpackException)
+_WAIT_ALL: Final = socket.MSG_WAITALL
 STDERR_FD: Final = 2
 
 
@@ -66,6 +67,8 @@ class BootSpec:
     minimum_log_level: str
     redirect_standard_out: bool
     max_result_bytes: int
+    callback_bytes: int
+    answers: bytes | None
     event: str | None
     scratch: str | None
     archive: dict[str, Any] | None
@@ -103,9 +106,9 @@ class Link:
         return message
 
     def _exactly(self, size: int) -> bytes:
-        data: bytes = self._receive(size, socket.MSG_WAITALL) if size else b""
+        data: bytes = self._receive(size, _WAIT_ALL) if size else b""
         while len(data) < size:
-            more = self._receive(size - len(data), socket.MSG_WAITALL)
+            more = self._receive(size - len(data), _WAIT_ALL)
             if not more:
                 raise PeerGoneError
             data += more
@@ -135,6 +138,7 @@ class RunProcess:
         self._encoder = stage.encoder
         self._bridge = stage.bridge
         self._archivist: Archivist | None = None
+        self._callbacks = stage.bridge.callbacks
         self._executor: Executor
         self.request = 0
 
@@ -151,6 +155,11 @@ class RunProcess:
         room = self._link.max_frame_bytes
         records_bytes = max(room - spec.max_result_bytes, room // 2) - ENVELOPE_BYTES
         self._bridge.start(spec.minimum_log_level, records_bytes)
+        callbacks = self._callbacks
+        callbacks.start(self._ask, spec.callback_bytes)
+        if restored:
+            callbacks.replay(spec.answers)
+        callbacks.is_open = True
         os.environ["EPICENTER_WORKER_CONTEXT"] = spec.worker_context
         if spec.scratch is not None:
             os.environ["TMPDIR"] = spec.scratch
@@ -175,13 +184,34 @@ class RunProcess:
                 archivist=self._archivist,
             )
             error = self._executor.fire(INITIALIZED, spec.at_us)
+        callbacks.is_open = False
+        difference = callbacks.settle()
         self._output.flush()
         if error is not None:
             self._fail_boot(error)
         if self._archivist is not None and not restored:
             self._archivist.collect()
+        if difference is not None:
+            self._encoder.warnings.append({"code": "CALLS_DIFFER", "path": difference})
         records = self._bridge.records if restored else self._bridge.drain_records()
         self._link.send(["booted", records, self._encoder.drain_warnings()])
+
+    def _ask(self, number: int, name: str, arguments: bytes) -> tuple[str, bytes]:
+        """Have the supervisor call an external function, and wait for the answer.
+
+        A peer that is gone or broken ends the process here, where the model's code could catch an exception.
+        """
+        try:
+            self._link.send(["call", number, name, arguments])
+            match self._link.receive():
+                case ["answer", answered, str(status), bytes(value)] if answered == number:
+                    return status, value
+                case message:
+                    _die(ChannelError(f"{message[0]!r:.40} instead of the answer to call {number}"))
+        except (PeerGoneError, ConnectionError):
+            exit_now(EXIT_PARENT_GONE)
+        except ChannelError as error:
+            _die(error)
 
     def _fail_boot(self, error: BaseException) -> NoReturn:
         if issubclass(type(error), MemoryError):
@@ -224,6 +254,8 @@ class RunProcess:
                 raise ChannelError(f"unknown message {message[0]!r:.40} of {len(message)} parts")
 
     def _answer(self, n: int, outcome: Outcome) -> None:
+        if self._callbacks.made:
+            self._callbacks.settle()
         self._output.flush()
         records = self._bridge.drain_records()
         warnings = self._encoder.drain_warnings()
@@ -233,12 +265,18 @@ class RunProcess:
         """Apply recorded actions; nothing of them is seen but their digests, in frames of some thousands."""
         self._output.flush()
         self._output.muted = True
-        perform = self._executor.perform
-        digests: list[bytes] = []
+        perform, callbacks = self._executor.perform, self._callbacks
+        digests: list[bytes | str] = []
         due = monotonic() + REPLAY_REPORT_SECONDS
-        for _seq, at_us, actor, action in entries:
+        for _seq, at_us, actor, action, answers in entries:
+            if answers is not None:
+                callbacks.replay(answers)
             outcome = perform(at_us, actor, action, inert=False, replayed=True)
-            digests.append(outcome_digest(outcome.status, outcome.value, outcome.code, outcome.type))
+            digest = outcome_digest(outcome.status, outcome.value, outcome.code, outcome.type)
+            if answers is not None or callbacks.made:
+                digests.append(callbacks.settle() or digest)
+            else:
+                digests.append(digest)
             if len(digests) >= DIGESTS_PER_FRAME or monotonic() >= due:
                 self._link.send(["replayed", n, digests, False])
                 digests = []
@@ -263,6 +301,7 @@ class RunProcess:
         """End a restore: the event's handler is the first thing heard again, and draws nothing for good."""
         self._output.flush()
         self._output.muted = False
+        self._callbacks.live()
         self._bridge.actor_bytes = None
         warnings = []
         if self._archivist is not None:

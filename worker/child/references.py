@@ -119,6 +119,13 @@ class Variables:
             value = self._inside(value, text, reference, place)
         return value
 
+    def peek(self, text: str) -> Any:
+        """The value of a reference; None where there is none yet, as of a key that an assignment adds."""
+        try:
+            return self.get(text)
+        except RefusedError:
+            return None
+
     def set(self, text: str, value: Any) -> None:
         """Assign to a variable, or inside one; a new key of a mapping may be added, nothing else.
 

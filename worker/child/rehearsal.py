@@ -37,6 +37,8 @@ _BOOT: Final = {
     "minimum_log_level": "INFO",
     "redirect_standard_out": False,
     "max_result_bytes": _MAX_FRAME_BYTES // 2,
+    "callback_bytes": _MAX_FRAME_BYTES // 2,
+    "answers": None,
     "event": "onInitialized",
     "scratch": None,
     "archive": None,
@@ -71,7 +73,7 @@ def _script() -> Iterator[list[Any]]:
         for action in actions:
             yield ["perform", n, n, actor, pack(action), action["kind"] == "get"]
         yield ["read", n, ["count", "values"], True]
-    yield ["replay", ROUNDS, [[n, n, None, pack(actions[0])] for n in range(ROUNDS)]]
+    yield ["replay", ROUNDS, [[n, n, None, pack(actions[0]), None] for n in range(ROUNDS)]]
     yield ["settle", ROUNDS, ROUNDS, "onRestored"]
 
 

@@ -5,8 +5,10 @@ msgpack lists. Supervisor to zygote::
 
     ["start", config]       once, first; config: {"preload", "entries", "import_roots", "exposed",
                             "packages"}; packages: folders of an environment, [] for none
-    ["fork", n, request]    with two descriptors: the run's channel and the write end of its output.
-                            request: {"entry", "max_frame_bytes", "order"}; order: a sandbox.Order map
+    ["fork", n, request]    with three descriptors: the run's channel, the write end of its output, and a file
+                            with its order (a sandbox.Order map), which only the child reads: what the zygote
+                            held of one run, all later ones could find in their memory.
+                            request: {"entry", "max_frame_bytes"}
     ["kill", pid]           end a child
     ["retire"]              end when the last child is gone
 
@@ -48,6 +50,7 @@ from worker.child.readable import forget_import_roots, is_source_tree, project_r
 from worker.child.sandbox import Lockdown, LockdownError, Order, Walls
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
+_DESCRIPTORS: Final = 3
 _EXIT_UNUSABLE: Final = 3
 
 _WARM_SOURCE: Final = """
@@ -78,7 +81,7 @@ def send(control: socket.socket, message: list[Any], descriptors: Iterable[int] 
 
 def receive(control: socket.socket) -> tuple[list[Any] | None, list[int]]:
     """Receive one message and the descriptors that came with it; None at the end of file."""
-    data, descriptors, _flags, _address = socket.recv_fds(control, MAX_MESSAGE_BYTES, 2)
+    data, descriptors, _flags, _address = socket.recv_fds(control, MAX_MESSAGE_BYTES, _DESCRIPTORS)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     return (channel.unpack(data) if data else None), descriptors
@@ -86,13 +89,17 @@ def receive(control: socket.socket) -> tuple[list[Any] | None, list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a freshly forked child has to do."""
+    """What a freshly forked child has to do; ``order`` is the descriptor of the file that holds it."""
 
     entry: Entry
-    order: Order
     max_frame_bytes: int
     channel: int
     output: int
+    order: int
+
+    def read_order(self) -> Order:
+        """The order, in the child."""
+        return Order.from_map(channel.unpack(os.pread(self.order, MAX_MESSAGE_BYTES, 0)))
 
 
 class Forker:
@@ -144,7 +151,6 @@ class Forker:
                 return None
             job = Job(
                 self._entries[request["entry"]],
-                Order.from_map(request["order"]),
                 request["max_frame_bytes"],
                 *descriptors,
             )
@@ -167,8 +173,8 @@ class Forker:
                 os.close(descriptor)
 
     def _refusal(self, request: dict[str, Any], descriptors: list[int]) -> str | None:
-        if len(descriptors) != 2:
-            return f"{len(descriptors)} of 2 descriptors arrived; is the limit of open files too low?"
+        if len(descriptors) != _DESCRIPTORS:
+            return f"{len(descriptors)} of {_DESCRIPTORS} descriptors arrived; is the limit of open files too low?"
         if request["entry"] not in self._entries:
             return f"entry {request['entry']!r} was not loaded at start"
         tasks = count_tasks()
@@ -318,7 +324,7 @@ def run_child(walls: Walls, job: Job) -> NoReturn:
     """Lock this process down and enter its program; whatever happens, it ends here."""
     code = channel.EXIT_LOCKDOWN_FAILED
     try:
-        kept = Lockdown(walls, job.order, job.channel, job.output).run()
+        kept = Lockdown(walls, job.read_order(), job.channel, job.output).run()
         gc.enable()
         code = 1
         job.entry(kept, job.max_frame_bytes)

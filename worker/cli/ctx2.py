@@ -78,6 +78,7 @@ class ContextFile:
             message = f"{path} is no property that the worker knows"
             advice = f"did you mean {known}? As it is, {key} has no effect"
             yield self._finding(Severity.WARNING, "UNKNOWN_PROPERTY", path, message, advice)
+        yield from self._unanswered()
         yield from self._ignored()
 
     def _ignored(self) -> Iterator[Finding]:
@@ -85,6 +86,15 @@ class ContextFile:
             return
         for path, reason in ignored_properties(ModelContext.model_validate(self.raw), "recorded"):
             yield self._finding(Severity.WARNING, CODE, path, f"{path} has no effect", reason)
+
+    def _unanswered(self) -> Iterator[Finding]:
+        """External functions: a check has no providers."""
+        functions = self.raw.get("externalFunctions")
+        for name in functions if isinstance(functions, dict) else ():
+            path = f"externalFunctions.{name}"
+            message = f"{path}: nobody answers in a check, so a call of it raises CallbackError (NO_PROVIDER)"
+            advice = "have the model catch it, or list in check.json what does not call it"
+            yield self._finding(Severity.WARNING, "NOT_ANSWERED", path, message, advice)
 
     def unknown_names(self, operations: list[str]) -> Iterator[Finding]:
         """Operations that the file names and the model does not have."""

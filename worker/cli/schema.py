@@ -9,7 +9,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from worker.channel import CALLBACK_NAME_CHARACTERS
 from worker.runs.contexts import LOG_LEVELS, TERMINATING, TERMINATING_SECONDS_MAX, ModelContext
+from worker.runs.functions import MAX_FUNCTIONS, SERVICE_CHARACTERS, WIRE
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -29,7 +31,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "restorations": "How a run that is not in memory gets its state back.",
         "protections": "Who may do what.",
         "limits": "What a run may use; of each, the lower of this and the worker's own limit holds.",
-        "externalFunctions": "Functions that a model may reach with Epicenter.callback.",
+        "externalFunctions": "Functions that a model may call with Epicenter.callback, and who answers them, by name.",
         "enableStateCache": "Has no effect: the archive is always kept.",
         "redirectStandardOut": "Whether what the model prints is kept; what it logs is.",
         "startDebugger": "Has no effect: no debugger reaches into a sandbox.",
@@ -66,7 +68,10 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "arguments": "Only calls with these arguments count.",
         "destructible": "What is rewound is deleted from the history, not marked.",
     },
-    "Protections": {"guards": "Rules, in order."},
+    "Protections": {
+        "guards": "Rules, in order.",
+        "presets": "Whether they hold the presets of new runs: guarded, or open.",
+    },
     "RunLimits": {
         "memoryBytes": "Bytes of memory.",
         "cpuSeconds": "Seconds of processor time in the life of one process.",
@@ -135,6 +140,38 @@ def _tell_more(parts: dict[str, Any]) -> None:
         "properties": {"timeoutSeconds": {"maximum": TERMINATING_SECONDS_MAX}},
     }
     top["dependencies"]["items"]["properties"] = {"pypi": PYPI}
+    top["externalFunctions"] |= _external_functions()
+
+
+def _external_functions() -> dict[str, Any]:
+    text = {"type": "string", "minLength": 1, "maxLength": SERVICE_CHARACTERS}
+    route = {
+        "type": "object",
+        "description": "Who answers: a provider of this service, in this version where one is named.",
+        "properties": {"service": text, "version": {"anyOf": [text, {"type": "number"}]}},
+        "required": ["service"],
+    }
+    wire = {"type": "object", "properties": {"route": route}, "required": ["route"]}
+    wrapped = {
+        "description": 'One kind: "wire" names the service that answers, another kind is the service.',
+        "properties": {WIRE: wire},
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    flat = {
+        "required": ["objectType"],
+        "properties": {"objectType": text},
+        "if": {"properties": {"objectType": {"const": WIRE}}},
+        "then": wire,
+    }
+    value = {
+        "type": "object",
+        "if": {"required": ["objectType"]},
+        "then": flat,
+        "else": wrapped,
+    }
+    names = {"minLength": 1, "maxLength": CALLBACK_NAME_CHARACTERS}
+    return {"maxProperties": MAX_FUNCTIONS, "propertyNames": names, "additionalProperties": value}
 
 
 def _any_case(word: str) -> str:

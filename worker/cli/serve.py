@@ -12,7 +12,7 @@ from worker.settings import Settings, SettingsError
 from worker.supervisor.router import BindError
 from worker.supervisor.runtime import StartError
 from worker.supervisor.worker import run_worker
-from worker.telemetry import make_logger
+from worker.telemetry import Traces, make_logger
 
 
 def serve(
@@ -31,8 +31,9 @@ def serve(
     """Serve runs until SIGTERM; prints one line `ready ENDPOINT…` when requests are accepted."""
     try:
         settings = Settings.load(config, models_dir=models, data=data, bind=bind or None, events=events)
-        log = make_logger(settings.log_level, settings.log_format)
-        asyncio.run(run_worker(settings, log, _ready))
+        traces = Traces()
+        log = make_logger(settings.log_level, settings.log_format, traces)
+        asyncio.run(run_worker(settings, log, _ready, traces=traces))
     except (SettingsError, StartError, BindError, LogUnavailableError) as error:
         message = getattr(error, "message", None) or str(error)
         sys.stderr.write(f"model-worker: {message}\n")

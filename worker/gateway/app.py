@@ -103,7 +103,7 @@ def _cors(settings: GatewaySettings) -> Middleware:
         allow_origin_regex=_LOOPBACK_ORIGIN if settings.auth == "development" else None,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=list(_HEADERS),
-        expose_headers=["Retry-After", "X-Request-Id"],
+        expose_headers=["Retry-After", "X-Request-Id", "X-Served-From", "X-Warnings"],
     )
 
 

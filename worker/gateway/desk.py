@@ -42,7 +42,9 @@ class Desk:
         async def serve(request: Request) -> Response:
             ask = await self.admit(request, endpoint)
             result = await endpoint.handler(ask)
-            return Response(status_code=204) if result is NO_CONTENT else answer(result)
+            if result is NO_CONTENT:
+                return Response(status_code=204, headers=ask.headers)
+            return answer(result, headers=ask.headers)
 
         return serve
 

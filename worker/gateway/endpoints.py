@@ -1,5 +1,6 @@
 """What an endpoint is, and one request to it as its handler sees it."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -19,6 +20,7 @@ class NoContent:
 
 
 NO_CONTENT: Final = NoContent()
+MAX_WARNING_CHARACTERS: Final = 4000
 
 
 @dataclass(slots=True)
@@ -37,13 +39,15 @@ class Ask:
     body: Any
     deadline_seconds: float
     asked: int = field(default=0)
+    headers: dict[str, str] = field(default_factory=dict)
+    """What is told beside the answer: how the last request was served, and what the worker warns of."""
 
     async def reply(self, type_: str, **fields: Any) -> Reply:
         """Ask the worker. Each request of one HTTP request has an id of its own, the same when it is repeated."""
         request_id = self.request_id if self.asked == 0 else f"{self.request_id}-{self.asked}"
         self.asked += 1
         given = {name: value for name, value in fields.items() if value is not None}
-        return await self.link.ask(
+        reply = await self.link.ask(
             type_,
             request_id=request_id,
             deadline_seconds=self.deadline_seconds,
@@ -52,6 +56,11 @@ class Ask:
             project=self.project,
             **given,
         )
+        if reply.run is not None:
+            self.headers["X-Served-From"] = reply.run.served_from
+        if reply.warnings:
+            self.headers["X-Warnings"] = _as_header(reply.warnings)
+        return reply
 
     async def result(self, type_: str, **fields: Any) -> Any:
         """Ask the worker, for the result alone."""
@@ -73,6 +82,20 @@ class Ask:
         if run_key is not None:
             return shape(await self.result(type_, run_key=run_key, **fields))
         return await self.per_run(type_, self.query.run_key, shape, **fields)
+
+
+def _as_header(warnings: list[dict[str, Any]]) -> str:
+    """Warnings as JSON in ASCII: as many as a header may hold, the code alone of one that is too long for it."""
+    shown: list[dict[str, Any]] = []
+    room = MAX_WARNING_CHARACTERS
+    for warning in warnings:
+        short = {"code": warning.get("code")}
+        chosen = warning if len(json.dumps(warning)) <= room // 2 else short
+        room -= len(json.dumps(chosen)) + 2
+        if room < 0:
+            break
+        shown.append(chosen)
+    return json.dumps(shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,17 @@ def bounded_protocol(settings: GatewaySettings) -> type[HttpToolsProtocol]:
     return BoundedProtocol
 
 
+class _Lines(logging.Handler):
+    """Has what the server says of itself among the gateway's own lines."""
+
+    def __init__(self, log: Logger) -> None:
+        super().__init__(logging.ERROR)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.error("server", message=record.getMessage())
+
+
 class _Server(uvicorn.Server):
     """Tells when it listens, and ends with status 0 on SIGTERM and SIGINT, when requests are answered."""
 
@@ -152,6 +164,8 @@ async def run_gateway(settings: GatewaySettings, log: Logger) -> None:
         KeyFileError, KeyFolderError: keys of the worker or of tokens cannot be read.
         ValueError: the worker's endpoint is none.
     """
+    # Its warnings are of clients that speak no HTTP: they are answered, and nothing to log.
+    logging.getLogger("uvicorn").addHandler(_Lines(log))
     keys = _keys(settings)
     client = AsyncClient(settings.endpoint, retried=RETRIED, **keys)
     try:

@@ -3,16 +3,14 @@
 ``config/gateway.toml`` shows every one with its default, unit and meaning; a test holds the two together.
 """
 
-import re
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from worker.settings import Positive, Seconds, SourcedSettings, Strings, is_loopback
+from worker.settings import Positive, Seconds, SourcedSettings, Strings, host_and_port, is_loopback
 
 ENV_PREFIX: Final = "MODEL_WORKER_GATEWAY_"
-_LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):(?P<port>\d{1,5})")
 
 
 class GatewaySettings(SourcedSettings):
@@ -59,8 +57,10 @@ class GatewaySettings(SourcedSettings):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if _LISTEN.fullmatch(self.listen) is None or self.port > 65535:
-            raise ValueError(f"listen: {self.listen!r} is not HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080")
+        try:
+            host_and_port(self.listen)
+        except ValueError as error:
+            raise ValueError(f"listen: {error}") from error
         if self.auth == "development" and not is_loopback(self.host):
             raise ValueError(
                 f"listen: {self.listen} is not a loopback address, and with auth = development whoever reaches it "
@@ -77,9 +77,9 @@ class GatewaySettings(SourcedSettings):
     @property
     def host(self) -> str:
         """What to listen on, without the brackets of an IPv6 address."""
-        return self.listen.rpartition(":")[0].strip("[]")
+        return host_and_port(self.listen)[0]
 
     @property
     def port(self) -> int:
         """The port to listen on; 0 is any free one."""
-        return int(self.listen.rpartition(":")[2])
+        return host_and_port(self.listen)[1]

@@ -71,6 +71,7 @@ def entry_to_row(run_key: str, entry: LogEntry) -> tuple[Any, ...]:
         entry.request_id,
         entry.batch,
         entry.rewound_by,
+        entry.answers,
     )
 
 

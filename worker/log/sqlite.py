@@ -30,6 +30,7 @@ from worker.log.base import (
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors, translate
 from worker.log.sqlite_files import OnCheck, StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
+from worker.metering import Histogram
 from worker.runs.history import NEVER, LogEntry, Replayable
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
@@ -67,6 +68,11 @@ class SqliteStore:
     def pending_writes(self) -> int:
         """Writes submitted and not yet durable."""
         return self._writer.pending
+
+    @property
+    def commits(self) -> Histogram:
+        """What groups of writes took to become durable, those that failed included."""
+        return self._writer.commits
 
     @property
     def in_outage(self) -> bool:

@@ -35,7 +35,8 @@ def count_runs(db: sqlite3.Connection) -> int:
 def read_entries(db: sqlite3.Connection, run_key: str, after_seq: int, limit: int) -> list[LogEntry]:
     """At most ``limit`` entries behind ``after_seq``, in order."""
     rows = db.execute(
-        "SELECT seq, epoch, kind, at_us, action, actor, status, outcome, digest, request_id, batch, rewound_by"
+        "SELECT seq, epoch, kind, at_us, action, actor, status, outcome, digest, request_id, batch, rewound_by,"
+        " answers"
         " FROM entry WHERE run_key = ? AND seq > ? ORDER BY seq LIMIT ?",
         (run_key, after_seq, limit),
     )
@@ -47,7 +48,7 @@ def read_replayable(
 ) -> list[Replayable]:
     """At most ``limit`` actions that no rewind took back, behind ``after_seq`` up to ``through_seq``, in order."""
     rows = db.execute(
-        "SELECT seq, at_us, actor, action, digest, status FROM entry"
+        "SELECT seq, at_us, actor, action, answers, digest, status FROM entry"
         " WHERE run_key = ? AND seq > ? AND seq <= ? AND rewound_by IS NULL AND kind IN ('execute', 'set')"
         " ORDER BY seq LIMIT ?",
         (run_key, after_seq, through_seq, limit),

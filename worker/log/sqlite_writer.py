@@ -24,6 +24,7 @@ from worker.log.health import LogHealth
 from worker.log.sqlite_errors import is_damage, is_own_fault, may_be_there, translate, unavailable
 from worker.log.sqlite_writes import Written, append_all
 from worker.log.sqlite_writes import append as append_one
+from worker.metering import Histogram
 from worker.telemetry import Logger
 from worker.waiting import Done
 
@@ -152,7 +153,8 @@ class GroupWriter:
     """Owns the writing connection from construction until ``stop`` returns; made and used on one loop.
 
     ``listener`` is called with each event that became durable, in order, before its write is answered.
-    ``health`` knows of an outage before the writes that it failed are answered.
+    ``health`` knows of an outage before the writes that it failed are answered. ``commits``: what groups took, SQL
+    and fsync, also those that failed; the writer's thread counts.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, log: Logger | None = None) -> None:
@@ -166,6 +168,7 @@ class GroupWriter:
         self._stopping = False
         self._is_uncertain = False
         self.listener: EventListener | None = None
+        self.commits = Histogram()
         self.health = LogHealth(lambda: self.submit(_touch), log)
         # A daemon thread: a worker that forgot to close still exits; the next open rolls back what it cut off.
         self._thread = threading.Thread(target=self._serve, name="log-writer", daemon=True)
@@ -242,7 +245,9 @@ class GroupWriter:
 
     def _serve(self) -> None:
         while group := self._next_group():
+            began = time.monotonic()
             failure = self._commit(group)
+            self.commits.observe(time.monotonic() - began)
             # A closed loop has nobody left to answer.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._answer, group, failure)

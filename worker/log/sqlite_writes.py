@@ -42,8 +42,8 @@ _INSERT_EVENTS = BulkStatement(
 )
 _INSERT_ENTRIES = BulkStatement(
     "INSERT INTO entry (run_key, seq, epoch, kind, at_us, action, actor, status, outcome, digest, request_id,"
-    " batch, rewound_by) VALUES {rows}",
-    columns=13,
+    " batch, rewound_by, answers) VALUES {rows}",
+    columns=14,
 )
 _INSERT_REQUESTS = BulkStatement(
     "INSERT INTO request (request_id, run_key, digest, first_seq, last_seq, result)"

@@ -158,12 +158,15 @@ class Zygote:
         async with self._slots:
             if self._gone or self._retired:
                 raise ZygoteError("the zygote is gone" if self._gone else "the zygote is retired")
-            folder = self._make_folder(request)
-            fork = _Fork(self._loop.create_future(), folder, folder or self._shared_folder(request))
-            self._requests += 1
-            self._forks[self._requests] = fork
-            message = ["fork", self._requests, _fork_map(request, fork.scratch_folder)]
-            self._send(message, (channel.fileno(), output_fd))
+            # The zygote passes the order on unread: what it held of one run, later ones could find in their memory.
+            with os.fdopen(os.memfd_create("order"), "wb", buffering=0) as order:
+                folder = self._make_folder(request)
+                fork = _Fork(self._loop.create_future(), folder, folder or self._shared_folder(request))
+                order.write(_packed_order(request, fork.scratch_folder))
+                self._requests += 1
+                self._forks[self._requests] = fork
+                wanted = {"entry": request.entry, "max_frame_bytes": request.max_frame_bytes}
+                self._send(["fork", self._requests, wanted], (channel.fileno(), output_fd, order.fileno()))
             try:
                 return await fork.reply
             except asyncio.CancelledError:
@@ -329,7 +332,7 @@ def _reject(future: asyncio.Future[Child], reason: str) -> None:
         future.set_exception(ZygoteError(reason))
 
 
-def _fork_map(request: ForkRequest, scratch_folder: str | None) -> dict[str, Any]:
+def _packed_order(request: ForkRequest, scratch_folder: str | None) -> bytes:
     isolation = request.isolation
     order = {
         "identity": isolation.identity.value,
@@ -343,7 +346,7 @@ def _fork_map(request: ForkRequest, scratch_folder: str | None) -> dict[str, Any
         "scratch_folder": scratch_folder,
         "limits": asdict(request.limits),
     }
-    return {"entry": request.entry, "max_frame_bytes": request.max_frame_bytes, "order": order}
+    return channel.pack(order)
 
 
 def _close_all(descriptors: Iterable[int]) -> None:

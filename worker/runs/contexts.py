@@ -11,6 +11,7 @@ Polymorphic values come in two encodings and both are accepted: a wrapper whose 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from keyword import iskeyword
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
@@ -18,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from protocol.errors import ErrorCode
 from worker.errors import RequestError
 from worker.runs.assembly import Assembly, assembly_of, assembly_problems
+from worker.runs.functions import MAX_FUNCTIONS, ExternalFunction, function_name, function_of
 from worker.runs.guards import MAX_GUARDS, Guard, guard_of
 from worker.runs.limits import RunLimits
 from worker.runs.requirements import Requirement, dependency_problems, requirement_of
@@ -129,9 +131,10 @@ class Restorations(_Options):
 
 
 class Protections(_Options):
-    """Access guards, a list of polymorphic parts."""
+    """Access guards, a list of polymorphic parts; ``presets``: whether they hold those of a new run, too."""
 
     guards: list[dict[str, Any]] = Field(default_factory=list)
+    presets: Literal["guarded", "open"] = "guarded"
 
 
 class ModelContext(_Options):
@@ -177,6 +180,15 @@ class ModelContext(_Options):
         """
         return tuple(sorted({requirement_of(*part_kind(part)) for part in self.dependencies}))
 
+    @cached_property
+    def functions(self) -> dict[str, ExternalFunction]:
+        """The external functions that the model may call, by name.
+
+        Raises:
+            ValueError: one is not as it must be; never once the context is judged.
+        """
+        return {name: function_of(*part_kind(part)) for name, part in self.externalFunctions.items()}
+
     def operation(self, name: str) -> OperationOptions:
         """Options of an operation with the defaults filled in."""
         own, fallback = self.operations.get(name), self.defaults.operations
@@ -210,31 +222,6 @@ class ExecutionContext(_Options):
     presets: dict[str, Any] = Field(default_factory=dict)
     mappedFiles: dict[str, str] = Field(default_factory=dict)
     tool: dict[str, Any] | None = None
-
-
-def overlay(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """``override`` laid over ``base``: maps are merged key by key, anything else is replaced."""
-    merged = dict(base)
-    for key, value in override.items():
-        old = merged.get(key)
-        merged[key] = (
-            overlay(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-        )
-    return merged
-
-
-def override_context(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """``overlay``, but guards of ``override`` come on top of those of ``base``: no request takes guards away."""
-    merged = overlay(base, override)
-    kept, given = _guard_parts(base), _guard_parts(override)
-    if kept and isinstance(given, list):
-        merged["protections"] = {**merged["protections"], "guards": [*kept, *given]}
-    return merged
-
-
-def _guard_parts(raw: Mapping[str, Any]) -> Any:
-    protections = raw.get("protections")
-    return protections.get("guards") if isinstance(protections, Mapping) else None
 
 
 def model_context(source: str, raw: Mapping[str, Any]) -> ModelContext:
@@ -279,10 +266,11 @@ def execution_context(source: str, raw: Mapping[str, Any]) -> ExecutionContext:
     for path, reason in _mapping_problems(context.mappedFiles):
         raise refused_property(source, path, reason)
     for name in context.presets:
-        if not name.isidentifier():
-            raise refused_property(
-                source, f"presets.{name}", "a preset becomes a global variable; its name must be one"
+        if not name.isidentifier() or name.startswith("_") or iskeyword(name):
+            reason = (
+                "a preset becomes a global variable; its name must be one, and not begin with an underscore"
             )
+            raise refused_property(source, f"presets.{name}", reason)
     return context
 
 
@@ -331,8 +319,7 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
         path = f"events.{TERMINATING}.timeoutSeconds"
         yield path, f"a run that leaves memory may take {TERMINATING_SECONDS_MAX:g} s at most; write less"
     yield from _wrong_guards(context.protections.guards)
-    if context.externalFunctions:
-        yield "externalFunctions", "external functions are not served by this worker; remove the property"
+    yield from _wrong_functions(context.externalFunctions)
     yield from _mapping_problems(context.mappedFiles)
     yield from _dialects(context)
     for path, reason in dependency_problems([part_kind(part) for part in context.dependencies]):
@@ -367,6 +354,18 @@ def _wrong_guards(parts: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str
             guard_of(*part_kind(part))
         except ValueError as error:
             yield f"protections.guards[{index}]", str(error)
+
+
+def _wrong_functions(parts: Mapping[str, Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
+    """Functions that nobody could call, or be found for."""
+    if len(parts) > MAX_FUNCTIONS:
+        yield "externalFunctions", f"{len(parts)} functions, allowed are {MAX_FUNCTIONS}"
+    for name, part in parts.items():
+        try:
+            function_of(*part_kind(part))
+            function_name(name)
+        except ValueError as error:
+            yield f"externalFunctions.{name}", str(error)
 
 
 def refused_property(source: str, path: str, reason: str) -> RequestError:

@@ -35,7 +35,7 @@ class LogEntry:
     ``action``: canonical action bytes (execute, set) or a msgpack map (boot, rewind). ``actor``: msgpack map
     or None. ``outcome``: msgpack of the result, or of an error map. ``digest``: 16 bytes, what a replay must
     repeat. ``at_us``: the time the action saw, microseconds since 1970. ``batch``: position within its
-    request, from 0.
+    request, from 0. ``answers``: what external functions were asked and answered meanwhile, as the channel has it.
     """
 
     seq: int
@@ -50,6 +50,7 @@ class LogEntry:
     request_id: str | None = None
     batch: int = 0
     rewound_by: int | None = None
+    answers: bytes | None = None
 
 
 def effective(entries: Sequence[LogEntry]) -> list[LogEntry]:
@@ -61,14 +62,17 @@ def effective(entries: Sequence[LogEntry]) -> list[LogEntry]:
     ]
 
 
-Replayable = tuple[int, int, bytes | None, bytes, bytes, str]
-"""What a replay needs of an entry: seq, at_us, actor, action, digest, status. A plain tuple, as there may be millions."""
+Replayable = tuple[int, int, bytes | None, bytes, bytes | None, bytes, str]
+"""What a replay needs of an entry: seq, at_us, actor, action, answers, digest, status.
+
+A plain tuple, as there may be millions.
+"""
 
 
 def replayable(entries: Sequence[LogEntry]) -> list[Replayable]:
     """What a replay needs of those entries that it applies."""
     return [
-        (entry.seq, entry.at_us, entry.actor, entry.action, entry.digest, entry.status.value)
+        (entry.seq, entry.at_us, entry.actor, entry.action, entry.answers, entry.digest, entry.status.value)
         for entry in effective(entries)
     ]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from protocol.entities import PopMetadata
 from protocol.errors import ErrorCode
-from protocol.messages import PopMetadata
 from worker.errors import RequestError
 
 

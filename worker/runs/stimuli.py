@@ -82,6 +82,11 @@ class Step:
         return self.kind is StepKind.SET or (self.kind is StepKind.EXECUTE and not self.inert)
 
     @property
+    def may_call(self) -> bool:
+        """Whether external functions may be called by it; reading calls nobody."""
+        return self.kind in _ENTRY_KINDS
+
+    @property
     def entry_kind(self) -> EntryKind:
         """The kind of entry that records this step."""
         return _ENTRY_KINDS[self.kind]
@@ -95,7 +100,10 @@ UNRECORDED_ERRORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step did. ``value``: msgpack of the result or of an error map; ``at_us``: the time it saw."""
+    """What a step did. ``value``: msgpack of the result or of an error map; ``at_us``: the time it saw.
+
+    ``answers``: what external functions were asked and answered meanwhile, as the channel has it.
+    """
 
     status: OutcomeStatus
     value: bytes
@@ -104,6 +112,7 @@ class Outcome:
     warnings: tuple[dict[str, Any], ...] = ()
     error_code: ErrorCode | None = None
     error_type: str = ""
+    answers: bytes | None = None
 
     @classmethod
     def refused(cls, violation: GuardViolation, at_us: int = 0) -> "Outcome":

@@ -10,7 +10,16 @@ import msgpack
 
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
-from worker.channel import ChannelError, outcome_digest, pack, unpack
+from worker.channel import (
+    LARGE_BYTES,
+    MAX_VALUES,
+    RECORD_NAME_CHARACTERS,
+    Allowance,
+    ChannelError,
+    outcome_digest,
+    pack,
+    unpack,
+)
 from worker.errors import ModelError, RequestError, WorkerError
 from worker.log.base import StoredRequest
 from worker.runs.history import LogEntry, OutcomeStatus
@@ -28,14 +37,23 @@ MODEL_ERRORS: Final = frozenset(
 ANSWERED_ERRORS: Final = MODEL_ERRORS | {ErrorCode.GUARD_VIOLATION}
 """What an outcome may be; a guard's refusal is the worker's, no process may claim it."""
 MAX_RECORDS: Final = 10_000
+MAX_RECORDED_VALUES: Final = 2 * MAX_VALUES
+"""In all records of one message: few bytes can hold many, and nobody else is served while they are judged."""
 MAX_WARNINGS: Final = 100
 MAX_ERROR_BYTES: Final = 64 * 1024
 
 
 def judge_outcome(
-    status: Any, value: Any, records: Any, warnings: Any, *, at_us: int, max_result_bytes: int
+    status: Any,
+    value: Any,
+    records: Any,
+    warnings: Any,
+    *,
+    at_us: int,
+    max_result_bytes: int,
+    answers: bytes | None = None,
 ) -> Outcome:
-    """An outcome as a run process reports it."""
+    """An outcome as a run process reports it; ``answers`` are those of external functions that it was given."""
     if not isinstance(value, bytes):
         raise ChannelError("an outcome's value must be bytes")
     judged_records = judge_records(records)
@@ -43,8 +61,10 @@ def judge_outcome(
     if status == OutcomeStatus.COMPLETED:
         if len(value) > max_result_bytes:
             raise ChannelError(f"a result of {len(value)} bytes, allowed {max_result_bytes}")
-        _judge_value(unpack(value))
-        return Outcome(OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings)
+        judge_value(unpack(value))
+        return Outcome(
+            OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings, answers=answers
+        )
     if status != OutcomeStatus.ERROR or len(value) > MAX_ERROR_BYTES:
         raise ChannelError("an outcome must be completed, or a short error")
     error = judge_error(unpack(value), MODEL_ERRORS)
@@ -56,6 +76,7 @@ def judge_outcome(
         judged_warnings,
         error_code=error.code,
         error_type=str(error.information.get("type", "")),
+        answers=answers,
     )
 
 
@@ -65,7 +86,7 @@ def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
         case {"code": str(code), "message": str(message), "information": dict(information)} if (
             code in allowed
         ):
-            _judge_value(information)
+            judge_value(information)
         case _:
             raise ChannelError("an error must have code, message and information")
     kind = RequestError if code in UNRECORDED_ERRORS else ModelError
@@ -76,10 +97,14 @@ def judge_records(records: Any) -> dict[str, bytes]:
     """Recorded variables: names to msgpack bytes of JSON values."""
     if not isinstance(records, dict) or len(records) > MAX_RECORDS:
         raise ChannelError("records must be a map of a bounded size")
+    size = sum(len(value) for value in records.values() if isinstance(value, bytes))
+    allowance = Allowance(MAX_RECORDED_VALUES) if size > LARGE_BYTES else None
     for name, value in records.items():
         if not isinstance(name, str) or not isinstance(value, bytes):
             raise ChannelError("a record must be a name and bytes")
-        _judge_value(unpack(value))
+        if not 0 < len(name) <= RECORD_NAME_CHARACTERS:
+            raise ChannelError(f"the name of a record must have 1 to {RECORD_NAME_CHARACTERS} characters")
+        judge_value(unpack(value, allowance))
     return records
 
 
@@ -90,11 +115,12 @@ def judge_warnings(warnings: Any) -> list[dict[str, Any]]:
     for warning in warnings:
         if not isinstance(warning, dict):
             raise ChannelError("a warning must be a map")
-        _judge_value(warning)
+        judge_value(warning)
     return warnings
 
 
-def _judge_value(value: Any) -> None:
+def judge_value(value: Any) -> None:
+    """Refuse what is no JSON value."""
     try:
         check_value(value, "")
     except ProtocolError as error:
@@ -121,6 +147,7 @@ def entries_of(work: Work, head_seq: int, epoch: int) -> tuple[LogEntry, ...]:
                     ),
                     request_id=work.request_id,
                     batch=index,
+                    answers=outcome.answers,
                 )
             )
     return tuple(entries)
@@ -165,10 +192,15 @@ def action_results(
     for status, action, value in outcomes:
         body = msgpack.unpackb(action, raw=False) if action else {"kind": StepKind.READ.value, "name": ""}
         if status == OutcomeStatus.ERROR:
-            error = judge_error(msgpack.unpackb(value, raw=False), ANSWERED_ERRORS)
+            error = judge_error(_stored(value), ANSWERED_ERRORS)
             if not single:
                 error.information.update(index=len(results), completed=results)
             raise error
         key = "result" if body["kind"] == StepKind.EXECUTE else "value"
-        results.append({"kind": body["kind"], "name": body["name"], key: msgpack.unpackb(value, raw=False)})
+        results.append({"kind": body["kind"], "name": body["name"], key: _stored(value)})
     return results
+
+
+def _stored(value: bytes) -> Any:
+    """A value that was judged when it was recorded, by whatever limits there were then."""
+    return unpack(value, Allowance(len(value)) if len(value) > LARGE_BYTES else None)

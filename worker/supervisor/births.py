@@ -24,6 +24,7 @@ from worker.supervisor.cuts import CutCommit, cut_pages, cut_plan, find_cut, ref
 from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
 from worker.supervisor.flights import Flight
+from worker.supervisor.guarding import guard_presets
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelSource
@@ -53,8 +54,9 @@ class Births:
         model = self.catalogs.of(request.project_name).find(request.model_file)
         execution = request.execution_context or {}
         contexts = self._contexts(model, request.model_context, execution)
-        environment = await self.environments.of(model.context_name, contexts.model, flight)
         record = new_record(request, model, contexts.model, execution, is_shared=binding is not None)
+        guard_presets(request, contexts.model, record.scope, execution)
+        environment = await self.environments.of(model.context_name, contexts.model, flight)
         actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
         store = self.stores.ephemeral if request.ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, flight.digest, 1, 1)
@@ -64,11 +66,12 @@ class Births:
                 self.stores.mark_ephemeral(record.run_key)
             return record
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], answers: bytes | None) -> RunRecord:
             born = replace(row, seq=1)
             boot = boot_entry(
                 born, model, environment, actor, request_id=request.request_id, settings=self.settings
             )
+            boot = replace(boot, answers=answers)
             metadata = request.metadata or {}
             await store.create(
                 Creation(
@@ -101,6 +104,7 @@ class Births:
             boot_at_us=record.created_us,
             boot_actor=actor,
             warnings=contexts.warnings,
+            boot_request_id=request.request_id,
         )
 
     async def restore(
@@ -111,15 +115,13 @@ class Births:
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
         """
-        execution = record.execution_context
-        recast = request is not None and request.execution_context is not None
-        if request is not None and request.execution_context is not None:
-            execution = request.execution_context
+        recast = request is not None and bool(request.execution_context)  # an empty one is none
+        execution = (request and request.execution_context) or record.execution_context
         compare_after = record.seq if recast else record.compare_after_seq
         shadow = request is not None and request.ephemeral and not record.ephemeral
         store = self.stores.ephemeral if shadow else self.stores.of(record.run_key)
 
-        async def commit(row: RunRecord, _records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, _records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             def edit(current: RunRecord) -> RunRecord:
                 return replace(current, execution_context=execution, compare_after_seq=compare_after)
 
@@ -133,6 +135,8 @@ class Births:
 
         override = None if request is None else request.model_context
         context, _ = self._model(record).effective_context(override)
+        if request is not None:
+            guard_presets(request, context, record.scope, execution, record.execution_context)
         source = self.stores.durable if shadow else store
         cut = await find_cut(source, record, context)
         incarnation = await self._replaying(
@@ -174,7 +178,7 @@ class Births:
         shadow = request.ephemeral and not record.ephemeral
         store = self.stores.ephemeral if shadow else source
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             at_us = now_us()
             entry = None if marker.destructible else rewind_entry(row, request, to_seq, at_us)
             rewound = replace(
@@ -226,9 +230,7 @@ class Births:
         if source.ephemeral and not ephemeral:
             message = f"run {source.run_key} is ephemeral, so a clone of it must be ephemeral too"
             raise RequestError(ErrorCode.RUN_EPHEMERAL, message, run_key=source.run_key)
-        execution = (
-            source.execution_context if request.execution_context is None else request.execution_context
-        )
+        execution = request.execution_context or source.execution_context
         source_store = self.stores.of(source.run_key)
         entries = [
             as_of(entry, at_seq, 1)
@@ -236,6 +238,7 @@ class Births:
             for entry in page
         ]
         context, _ = self._model(source).effective_context(request.model_context)
+        guard_presets(request, context, source.scope, execution, source.execution_context)
         entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
         at_seq = len(entries)
         metadata = await source_store.read_metadata(source.run_key)
@@ -253,7 +256,7 @@ class Births:
         async def history() -> AsyncIterator[Sequence[Replayable]]:
             yield replayable(entries)
 
-        async def commit(row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
             body = {**msgpack.unpackb(entries[0].action, raw=False), "cloned_from": source.run_key}
             history = (replace(entries[0], action=pack(body)), *entries[1:])
             await store.create(
@@ -356,6 +359,7 @@ class Births:
             strict_replay=policy(contexts.raw, "divergence", self.settings.divergence) == "fail",
             boot_at_us=boot.at_us,
             boot_actor=None if boot.actor is None else msgpack.unpackb(boot.actor, raw=False),
+            boot_answers=boot.answers,
             warnings=(
                 *judge_changes(record, boot, model, environment, contexts.raw, settings=self.settings),
                 *(contexts.warnings if asked else ()),

@@ -14,14 +14,16 @@ from worker.errors import ModelError, ReplayError, RequestError
 from worker.process.handle import ProcessHandle
 from worker.process.limits import Limits
 from worker.runs.assembly import ReplayPart, SnapshotPart
+from worker.runs.history import EntryKind
 from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor import answers
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.progress import ProgressMeter, Tell
-from worker.supervisor.replay import CAUSES, Replayer
+from worker.supervisor.replay import CAUSES, MAX_DIFFERENCE, Replayer
 from worker.supervisor.snapshots import Assigner
 
+CALLS_DIFFER: Final = "CALLS_DIFFER"
 LOST: Final = ", or an action depended on random numbers or unrecorded variables that a snapshot had not kept"
 
 
@@ -70,19 +72,25 @@ class BringUp:
         """The first of them, described."""
         return [] if self._replayer is None else self._replayer.divergences
 
+    @property
+    def boot_seconds(self) -> float:
+        """How long loading the model may take."""
+        return self._incarnation.context.inceptionGracePeriodSeconds or self._settings.inception_grace_seconds
+
     async def boot(self, handle: ProcessHandle, record: RunRecord) -> dict[str, bytes]:
         """Have the model loaded; gives what it recorded meanwhile.
 
         Raises:
-            ModelError: MODEL_LOAD_FAILED, BOOT_TIMEOUT; RequestError RUN_NOT_LIVE after ``stop``.
+            ModelError: MODEL_LOAD_FAILED, BOOT_TIMEOUT; RequestError RUN_NOT_LIVE after ``stop``; ReplayError
+                REPLAY_DIVERGED, where it called other external functions than the history says.
         """
         incarnation = self._incarnation
         if incarnation.origin.replays:
             handle.output.mute()
         handle.send(["boot", self._boot_spec(record, handle.scratch_folder)])
-        seconds = incarnation.context.inceptionGracePeriodSeconds or self._settings.inception_grace_seconds
+        seconds = self.boot_seconds
         try:
-            return await asyncio.wait_for(self._booted, seconds)
+            records = await asyncio.wait_for(self._booted, seconds)
         except TimeoutError:
             raise ModelError(
                 ErrorCode.BOOT_TIMEOUT,
@@ -90,6 +98,25 @@ class BringUp:
                 limit_seconds=seconds,
                 applied="no",
             ) from None
+        self._judge_calls()
+        return records
+
+    def _judge_calls(self) -> None:
+        """Whether the model called external functions while it was loaded again as when it first was."""
+        plan = self._incarnation.plan
+        for warning in [one for one in self.warnings if one.get("code") == CALLS_DIFFER]:
+            self.warnings.remove(warning)
+            if not self._incarnation.origin.replays or plan.compare_after_seq > 0:
+                continue
+            difference = str(warning.get("path"))[:MAX_DIFFERENCE]
+            finding = {"seq": 1, "action": None, "kind": str(EntryKind.BOOT), "got": difference}
+            if self._incarnation.strict_replay:
+                message = (
+                    f"the model did not call external functions as when it was first loaded: {difference}. "
+                    f"{CAUSES}; the history is intact"
+                )
+                raise ReplayError(ErrorCode.REPLAY_DIVERGED, message, **finding, applied="no")
+            self.warnings.append({"code": str(ErrorCode.REPLAY_DIVERGED), **finding})
 
     async def replay(self, handle: ProcessHandle) -> dict[str, bytes]:
         """Have the state put together; gives the archive's or the last recorded value of every name.
@@ -204,6 +231,8 @@ class BringUp:
             "minimum_log_level": context.minimumLogLevel,
             "redirect_standard_out": context.redirectStandardOut,
             "max_result_bytes": self._limits.max_result_bytes,
+            "callback_bytes": self._settings.callback_bytes,
+            "answers": incarnation.boot_answers,
             "event": None if incarnation.origin.replays else incarnation.event,
             "scratch": scratch,
             "archive": context.archiving(self._settings.archive),

@@ -82,8 +82,9 @@ class Chronicle:
         # An outage of the log is told once, by the log itself.
         if not isinstance(error, LogUnavailableError):
             cause = error.__cause__
+            by = _by(self._lost_in)
             self._log.error(
-                "write failed", code=str(error.code), error=error.message, seq=seq, exc_info=cause
+                "write failed", **by, code=str(error.code), error=error.message, seq=seq, exc_info=cause
             )
 
     def ended(self, reason: str, record: RunRecord, *, lost: bool, came_up: bool) -> None:
@@ -95,8 +96,8 @@ class Chronicle:
             cause = _by(self._ended_by if reason in _ASKED_FOR else None)
             self._log.info("run evicted", reason=reason, seq=record.seq, **cause, duration_seconds=duration)
             return
-        facts = {"code": reason} if self._error is None else self._facts(self._error)
         cause = _by(self._lost_in if came_up else self._caused_by)
+        facts = {"code": reason} if self._error is None else self._facts(self._error, cause)
         line = "run lost" if came_up else "run failed to start"
         self._log.warning(line, seq=record.seq, **cause, duration_seconds=duration, **facts)
 
@@ -107,12 +108,12 @@ class Chronicle:
             count = self._coming_up.diverged
             self._log.warning("replay diverged", **_by(self._caused_by), **first, diverged=count)
 
-    def _facts(self, error: WorkerError) -> dict[str, Any]:
+    def _facts(self, error: WorkerError, cause: dict[str, str]) -> dict[str, Any]:
         """What may be told of an error. One that repeats words of the model is told in full at DEBUG only."""
         code = str(error.code)
         if error.code is not ErrorCode.MODEL_LOAD_FAILED and "reason" not in error.information:
             return {"code": code, "error": error.message}
-        self._log.debug("error of the model", code=code, error=error.message)
+        self._log.debug("error of the model", **cause, code=code, error=error.message)
         return {"code": code}
 
     def _lap(self) -> float:

@@ -76,7 +76,9 @@ class CutCommit:
     announcer: Announcer
     rendered: Callable[[RunRecord], bytes]
 
-    async def __call__(self, row: RunRecord, records: Mapping[str, bytes], _at_us: int) -> RunRecord:
+    async def __call__(
+        self, row: RunRecord, records: Mapping[str, bytes], _answers: bytes | None
+    ) -> RunRecord:
         """Write it; gives the row as it then is."""
         request = self.request
         rewind, after = cut_rewind(row, self.cut, request, records)

@@ -1,14 +1,16 @@
-"""Guards around the steps of a request: what is refused at once, and what must be looked at before a write."""
+"""Guards around what a request asks: what is refused at once, and what must be looked at before a write."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from protocol.actions import Set
 from protocol.errors import ErrorCode
-from protocol.messages import CallOperation, PerformActions, ReadVariables, WriteVariables
+from protocol.messages import CallOperation, PerformActions, ReadVariables, Request, WriteVariables
+from worker.channel import pack
 from worker.errors import RequestError
-from worker.runs.guards import Access, Guard, asker_of, conditions_of, judge
+from worker.runs.contexts import ModelContext, execution_context
+from worker.runs.guards import Access, Guard, GuardViolation, asker_of, conditions_of, judge
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Step, StepKind
 from worker.supervisor.models import ModelCatalog
@@ -58,6 +60,47 @@ def _values(request: StateRequest, count: int) -> list[Any]:
     if isinstance(request, PerformActions):
         return [action.value if isinstance(action, Set) else None for action in request.actions]
     return [None] * count
+
+
+def guard_presets(
+    request: Request,
+    context: ModelContext,
+    scope: Mapping[str, Any],
+    execution: Mapping[str, Any],
+    before: Mapping[str, Any] | None = None,
+) -> None:
+    """Judge the presets of a request as writes of its actor; those that stay as ``before`` are none.
+
+    A run that begins (``before`` is None) has no state yet that overwrite and relative guards could look at:
+    its presets are what they compare with later. A history that began with other presets is not begun anew
+    with what such a guard holds.
+
+    Raises:
+        RequestError: GUARD_VIOLATION with ``path``, INVALID_CONTEXT.
+    """
+    if not context.guards or (before is None and context.protections.presets == "open"):
+        return
+    given = execution_context("execution_context", execution).presets
+    kept: Mapping[str, Any] = {} if before is None else before.get("presets", {})
+    asker = asker_of(request.actor, scope)
+    for name in _changed(kept, given):
+        violation = judge(context.guards, asker, Access.WRITE, name, given.get(name))
+        if violation is None and before is not None:
+            held = conditions_of(context.guards, name)
+            needed = "the presets that the history began with"
+            violation = GuardViolation(held[0].kind, Access.WRITE, name, needed) if held else None
+        if violation is not None:
+            path = f"execution_context.presets.{name}"
+            raise RequestError(
+                ErrorCode.GUARD_VIOLATION, violation.message, **violation.information, path=path
+            )
+
+
+def _changed(kept: Mapping[str, Any], given: Mapping[str, Any]) -> Iterable[str]:
+    """Names that are added, left out, or have another value."""
+    for name in dict.fromkeys((*given, *kept)):
+        if not (name in kept and name in given and pack(kept[name]) == pack(given[name])):
+            yield name
 
 
 def guards_in_file(catalog: ModelCatalog, model_file: str) -> tuple[Guard, ...]:

@@ -22,6 +22,7 @@ from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
+from worker.supervisor.calls import Calls
 from worker.supervisor.chronicle import Chronicle
 from worker.supervisor.events import Announcer
 from worker.supervisor.farewell import Farewell
@@ -29,6 +30,7 @@ from worker.supervisor.head import Head
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.observe import Moment, Observe, unobserved
+from worker.supervisor.providers import Providers
 from worker.supervisor.slots import Slots
 from worker.supervisor.step_watch import StepWatch
 from worker.supervisor.telling import RunTeller
@@ -54,6 +56,7 @@ class HostServices:
     released: Callable[["RunHost", bool], None]
     announcer: Announcer
     progress: Callable[[str, str | None, int, int], None]
+    providers: Providers
     observe: Observe = unobserved
 
 
@@ -89,6 +92,7 @@ class RunHost:
         self._is_over = False
         self._farewell = Farewell(incarnation.context)
         self._coming_up = BringUp(incarnation, services.settings, self.limits, self._tell_progress)
+        self._calls = Calls(incarnation, services.providers, services.settings.callback_bytes)
         self._chronicle = Chronicle(incarnation, self._coming_up, self.log)
         self.teller = RunTeller(incarnation, services.announcer, self._spawn_task, self.log)
 
@@ -164,10 +168,14 @@ class RunHost:
             while self._stimuli:
                 self._rests_until.cancel()
                 self._services.observe(Moment.BEFORE, stimulus := self._stimuli.popleft(), self)
-                for effect in self.teller.watch(self.run, stimulus):
-                    self._services.observe(Moment.BEFORE, effect, self)
-                    self._execute(effect)
-                    self._services.observe(Moment.AFTER, effect, self)
+                try:
+                    for effect in self.teller.watch(self.run, stimulus):
+                        self._services.observe(Moment.BEFORE, effect, self)
+                        self._execute(effect)
+                        self._services.observe(Moment.AFTER, effect, self)
+                except Exception:  # a bug costs this run its process, and nobody else anything
+                    self.log.exception("bug in host")
+                    self._lose(InternalError())
         finally:
             self._feeding = False
 
@@ -175,10 +183,8 @@ class RunHost:
         match effect:
             case s.Boot():
                 self._bringing_up = self._spawn_task(self._bring_up())
-            case s.Replay():
-                pass  # a step of the bring-up task, which fed the stimulus that led here
-            case s.Commit():
-                self._is_writing = True  # likewise
+            case s.Replay() | s.Commit():  # steps of the bring-up task, which fed the stimulus that led here
+                self._is_writing = isinstance(effect, s.Commit)
             case s.Send(work, step):
                 self._send(work, step)
             case s.Append(work):
@@ -252,6 +258,7 @@ class RunHost:
         if not self._is_in(s.ProcessState.BOOTING):  # the fork took a while
             self._handle.kill("stopped while starting")
             return {}
+        self._calls.begin_boot(self._handle.send, self._coming_up.boot_seconds)
         records = await self._coming_up.boot(self._handle, self.record)
         self.teller.recorded(records)
         if self._is_in(s.ProcessState.BOOTING):  # it may have ended right after its word
@@ -277,7 +284,7 @@ class RunHost:
         if not self._is_writing:
             return
         try:
-            self.record = await self.incarnation.commit(self.record, records, self.incarnation.boot_at_us)
+            self.record = await self.incarnation.commit(self.record, records, self._calls.finish())
         except WorkerError as error:
             self._written(error)
         else:
@@ -308,7 +315,8 @@ class RunHost:
             handle.send(["read", self._asked, list(step.names), step.ignorable])
         else:
             handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert])
-        self._step_watch.begin(step, handle)
+        self._calls.begin_step(handle.send, work, step)
+        self._step_watch.begin(step, handle.pid)
 
     def _append(self, work: s.Work) -> None:
         append = self.head.append_of(work, self.teller)
@@ -327,18 +335,12 @@ class RunHost:
     def on_message(self, message: list[Any]) -> None:
         """Judge one frame of the run process (``ProcessHandle`` calls this)."""
         match message:
-            case _ if self._farewell.hears(message):
+            case _ if self._farewell.hears(message) or self._calls.hears(message):
                 pass
-            case ["outcome", number, status, value, records, warnings] if (
-                number == self._asked and self._step
-            ):
+            case ["outcome", n, _, _, _, _] if n == self._asked and self._step and not self._calls.waiting:
+                limit, told = self.limits.max_result_bytes, self._calls.finish()
                 outcome = answers.judge_outcome(
-                    status,
-                    value,
-                    records,
-                    warnings,
-                    at_us=self._step_at_us,
-                    max_result_bytes=self.limits.max_result_bytes,
+                    *message[2:], at_us=self._step_at_us, max_result_bytes=limit, answers=told
                 )
                 self._end_step()
                 self._feed(s.Performed(outcome))
@@ -353,10 +355,9 @@ class RunHost:
 
     def on_exit(self, report: ExitReport) -> None:
         """The process is gone."""
-        handle = self._live_handle()
         self._end_step()
         if self.run.state is not s.ProcessState.STOPPING:
-            cause = classify_exit(report, killed_for=handle.killed_for, limits=self.limits)
+            cause = classify_exit(report, killed_for=self._live_handle().killed_for, limits=self.limits)
             self._lose(mishaps.ended(cause))
         self._handle = None
         if self.run.state is s.ProcessState.STOPPING and self._bringing_up is None:
@@ -365,6 +366,7 @@ class RunHost:
     def _end_step(self) -> None:
         self._step = None
         self._step_watch.end()
+        self._calls.drop()
 
     # Going down
 

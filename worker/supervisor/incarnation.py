@@ -16,7 +16,7 @@ from worker.supervisor.models import ModelSource
 
 Pages = Callable[[], AsyncIterator[Sequence[Replayable]]]
 Archived = Callable[[], Awaitable[Mapping[str, bytes]]]
-Commit = Callable[[RunRecord, Mapping[str, bytes], int], Awaitable[RunRecord]]
+Commit = Callable[[RunRecord, Mapping[str, bytes], bytes | None], Awaitable[RunRecord]]
 
 
 async def nothing_archived() -> Mapping[str, bytes]:
@@ -30,7 +30,8 @@ class Incarnation:
 
     ``record`` is the run's row as last seen; ``begin`` gives it claimed for this host; ``pages`` what to replay of the
     history, in order; ``commit`` makes durable what this incarnation begins with: it takes the row, the records of boot
-    and replay, and the time of the boot, and returns the row as it then is. ``event`` is the life-cycle
+    and replay, and what external functions answered while a new run's model was loaded, and returns the row as it then
+    is. The boot of a replay gets ``boot_answers`` from the history. ``event`` is the life-cycle
     event fired in the model, after boot (create) or after the replay. ``assembly`` is what is done in between, in
     order; a snapshot in it assigns what ``archived`` gives, as of ``archived_us``. ``mapped_files``: (file of the model
     folder, the one that the run finds in its place), relative to it.
@@ -54,6 +55,8 @@ class Incarnation:
     strict_replay: bool
     boot_at_us: int
     boot_actor: dict[str, Any] | None = None
+    boot_request_id: str = ""
+    boot_answers: bytes | None = None
     warnings: tuple[dict[str, Any], ...] = ()
     mapped_files: tuple[tuple[str, str], ...] = ()
     assembly: Assembly = REPLAY

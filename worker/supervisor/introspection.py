@@ -20,6 +20,7 @@ from worker.runs.record import RunRecord
 from worker.supervisor import answers, mishaps
 from worker.supervisor.births import Births
 from worker.supervisor.bringup import BringUp
+from worker.supervisor.calls import Send, nobody
 from worker.supervisor.flights import Flight
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.slots import Slots
@@ -85,6 +86,7 @@ class Visit:
         self._gone: asyncio.Future[ExitReport] = loop.create_future()
         self._mishap: WorkerError | None = None
         self._has_asked = False
+        self._send: Send | None = None
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
@@ -108,6 +110,7 @@ class Visit:
         except ZygoteError as error:
             raise mishaps.not_started(str(error)) from error
         handle.output.mute()
+        self._send = handle.send
         try:
             if self._mishap is not None:  # abandoned while it was forked
                 raise self._mishap
@@ -147,6 +150,8 @@ class Visit:
                     return
                 self._told.set_result(_judge(unpack(value)))
                 self.warnings.extend(outcome.warnings)
+            case ["call", int(number), str(_), bytes(_)] if self._send is not None:
+                self._send(nobody(number))
             case ["fault", _, "memory", _]:
                 self.abandon(mishaps.out_of_memory(self._limits.memory_bytes))
             case _:

@@ -21,8 +21,9 @@ from typing import Any, Final
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
 from worker.errors import RequestError
-from worker.runs.contexts import ModelContext, model_context, override_context
+from worker.runs.contexts import ModelContext, model_context
 from worker.runs.guards import Guard
+from worker.runs.overrides import override_context
 
 HASHED_BYTES: Final = 64 * 1024 * 1024
 """Of one folder; of what goes beyond, the fingerprint holds names and sizes only."""

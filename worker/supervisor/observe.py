@@ -1,18 +1,21 @@
-"""Crash points: whoever builds a worker may be told of each effect, before and after it is executed.
+"""Where others look on: whoever builds a worker may be told of each effect, before and after it is executed.
 
-The worker decides nothing by it. Fault tests end or stop processes at these points; by default nobody is told.
+The worker decides nothing by it. Fault tests end or stop processes at these points, metrics count; by default nobody
+is told.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 from protocol.messages import Request
 from worker.log.base import EventListener, StoredEvent
 from worker.runs.record import RunRecord
+from worker.supervisor.peers import Peer
+from worker.telemetry import Traces
 
-Submit = Callable[[Request, Callable[[dict[str, Any]], None]], None]
+Submit = Callable[[Request, Peer], None]
 
 
 class Moment(StrEnum):
@@ -76,13 +79,26 @@ def observed_submit(submit: Submit, observe: Observe) -> Submit:
     if observe is unobserved:
         return submit
 
-    def submit_observed(request: Request, answer: Callable[[dict[str, Any]], None]) -> None:
+    def submit_observed(request: Request, peer: Peer) -> None:
         def reply(body: dict[str, Any]) -> None:
             effect = Reply(body)
             observe(Moment.BEFORE, effect, None)
-            answer(body)
+            peer.answer(body)
             observe(Moment.AFTER, effect, None)
 
-        submit(request, reply)
+        submit(request, replace(peer, answer=reply))
 
     return submit_observed
+
+
+def traced_submit(submit: Submit, traces: Traces | None) -> Submit:
+    """``submit``, with each request's trace noted for the log."""
+    if traces is None:
+        return submit
+
+    def submit_traced(request: Request, peer: Peer) -> None:
+        if request.traceparent is not None:
+            traces.note(request.request_id, request.traceparent)
+        submit(request, peer)
+
+    return submit_traced

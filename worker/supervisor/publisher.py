@@ -39,16 +39,18 @@ class Publisher:
         self._socket: zmq.Socket[bytes] | None = None
         self.endpoint = ""
         self._published = 0
+        self._dropped = 0
         self._door: Door | None = None
         if endpoint:
             self._open(endpoint, curve)
 
     def status(self) -> dict[str, Any]:
-        """Where it is, how many different topics somebody subscribed to, how many events were sent."""
+        """Where it is, how many different topics somebody subscribed to, how many events were sent or could not be."""
         return {
             "endpoint": self.endpoint,
             "subscriptions": len(self._subscriptions),
             "published": self._published,
+            "dropped": self._dropped,
         }
 
     def publish(self, event: StoredEvent) -> None:
@@ -86,6 +88,7 @@ class Publisher:
             socket.send_multipart(frames, zmq.NOBLOCK)
             self._published += 1
         except zmq.ZMQError as error:
+            self._dropped += 1
             self._log.warning("event not published", error=str(error), **about)
         if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._drain()

@@ -97,7 +97,7 @@ def cloned_record(
 ) -> RunRecord:
     """The row of a clone: the source's, but for what is its own."""
     at_us = now_us()
-    recast = request.execution_context is not None
+    recast = bool(request.execution_context)
     if isinstance(request, MigrateRun):
         source = _migrated(source, request.episode_key)
     return replace(

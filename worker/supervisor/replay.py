@@ -21,6 +21,8 @@ BATCH_BYTES: Final = 1024 * 1024
 WINDOW: Final = 2
 MAX_FINDINGS: Final = 100
 """Divergences described one by one; a model that never repeats itself would fill reply and log with them."""
+MAX_DIFFERENCE: Final = 300
+"""Characters that are told of how an action called external functions otherwise than recorded."""
 CAUSES: Final = "The model is not deterministic or was changed"
 """Why a replay may not repeat what was recorded; for people."""
 
@@ -73,7 +75,7 @@ class Replayer:
                 self._sent += 1
                 self._pending.append((self._sent, batch))
                 # Without the digests: the process must not know what is expected of it.
-                self._send(["replay", self._sent, [one[:4] for one in batch]])
+                self._send(["replay", self._sent, [one[:5] for one in batch]])
                 self.last_at_us = batch[-1][1]
         await self._until(lambda: not self._pending)
 
@@ -91,9 +93,9 @@ class Replayer:
         if done is not True and not digests:
             raise ChannelError("replayed nothing")  # or a process could feign progress for ever
         judged = batch[: len(digests)]
-        if [one[4] for one in judged] != digests:
+        if [one[5] for one in judged] != digests:
             for entry, digest in zip(judged, digests, strict=True):
-                if digest != entry[4] and entry[0] > self._plan.compare_after_seq:
+                if digest != entry[5] and entry[0] > self._plan.compare_after_seq:
                     self._diverged(entry, digest)
         del batch[: len(digests)]
         self.applied += len(digests)
@@ -124,9 +126,10 @@ class Replayer:
             raise self._error
 
     def _diverged(self, entry: Replayable, digest: Any) -> None:
-        seq, _at_us, _actor, packed, expected, status = entry
+        seq, _at_us, _actor, packed, _answers, expected, status = entry
         action = msgpack.unpackb(packed, raw=False)
-        got = digest.hex() if isinstance(digest, bytes) else "nothing"
+        called_otherwise = digest[:MAX_DIFFERENCE] if isinstance(digest, str) else None
+        got = called_otherwise or (digest.hex() if isinstance(digest, bytes) else "nothing")
         finding = {
             "seq": seq,
             "action": action.get("name"),
@@ -139,10 +142,14 @@ class Replayer:
             self.divergences.append(finding)
         if self._strict and self._error is None:
             recorded = "an error" if status == OutcomeStatus.ERROR else "a result"
+            what = (
+                f"did not repeat the outcome in the history ({recorded}, digest {expected.hex()}, now {got})"
+            )
+            if called_otherwise is not None:
+                what = f"did not call external functions as in the history: {called_otherwise}"
             self._error = ReplayError(
                 ErrorCode.REPLAY_DIVERGED,
-                f"seq {seq}: {action.get('kind')} {action.get('name')!r} did not repeat the outcome in the history "
-                f"({recorded}, digest {expected.hex()}, now {got}). {self._causes}; the history is intact",
+                f"seq {seq}: {action.get('kind')} {action.get('name')!r} {what}. {self._causes}; the history is intact",
                 **finding,
                 applied="no",
             )
@@ -156,5 +163,5 @@ def _batches(entries: Sequence[Replayable]) -> list[list[Replayable]]:
             batches.append([])
             size = 0
         batches[-1].append(entry)
-        size += len(entry[3])
+        size += len(entry[3]) + len(entry[4] or b"")
     return batches

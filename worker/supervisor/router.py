@@ -5,6 +5,7 @@ every send its events are looked at again.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -16,6 +17,7 @@ from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import Request
 from worker.errors import InternalError
 from worker.supervisor.curve import Curve, Door
+from worker.supervisor.peers import Peer
 from worker.telemetry import Logger
 
 DRAIN_MESSAGES: Final = 256
@@ -28,7 +30,7 @@ _EVENTS: Final = int(zmq.EVENTS)
 _AT_ONCE: Final = int(zmq.NOBLOCK)
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 
-Submit = Callable[[Request, Callable[[dict[str, Any]], None]], None]
+Submit = Callable[[Request, Peer], None]
 
 
 class BindError(Exception):
@@ -36,7 +38,10 @@ class BindError(Exception):
 
 
 class Router:
-    """Owns the context and the ROUTER socket; ``close`` sends what is queued and releases both."""
+    """Owns the context and the ROUTER socket; ``close`` sends what is queued and releases both.
+
+    ``refused``: what came in and is no request, by error code.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Router:
         # A body over the limit is refused with an answer; only what is absurd is dropped with its peer.
         self._socket.set(zmq.MAXMSGSIZE, 4 * max_message_bytes)
         self._scheduled = False
+        self.refused: Counter[str] = Counter()
         self._door = None if curve is None else Door(curve, self._socket, log)
         self._take: Callable[[], list[bytes] | None] = (
             partial(self._socket.recv_multipart, _AT_ONCE) if self._door is None else self._door.receive
@@ -125,16 +131,16 @@ class Router:
         end = frames.index(b"", 1) + 1 if b"" in frames[1:-1] else 1
         envelope, bodies = frames[:end], frames[end:]
 
-        def answer(reply: dict[str, Any]) -> None:
-            self._reply(envelope, reply)
-
         try:
             request = decode_request(_single(bodies), max_bytes=self._max_message_bytes)
         except ProtocolError as error:
+            self.refused[str(error.code)] += 1
             self._refuse(envelope, error)
             return
         try:
-            self._submit(request, answer)
+            self._submit(
+                request, Peer(tuple(envelope), partial(self._reply, envelope), partial(self._push, envelope))
+            )
         except Exception:  # noqa: BLE001 - the request boundary: a bug must cost one request, not the daemon
             self._log.exception("bug while taking a request", request_id=request.request_id)
             self._refuse(envelope, InternalError(), request.request_id)
@@ -161,14 +167,34 @@ class Router:
             )
             body = encode({**reply, "ok": False, "result": None, "error": too_large.to_wire()})
         try:
-            for frame in envelope:
-                self._socket.send(frame, _MORE)
-            self._socket.send(body, _AT_ONCE)
+            self._send(envelope, body)
         except zmq.ZMQError as error:
             # The peer is gone or reads nothing; it may ask again with its request_id.
             self._log.debug("reply dropped", error=str(error), request_id=reply.get("request_id"))
-        if self._is_readable():
-            self._schedule()
+
+    def _push(self, envelope: list[bytes], message: dict[str, Any]) -> bool:
+        """Send what nobody asked for; False where the connection is gone or reads nothing.
+
+        Raises:
+            ProtocolError: MESSAGE_TOO_LARGE.
+        """
+        body = encode(message, max_bytes=self._max_message_bytes)
+        if self._socket.closed:
+            return False
+        try:
+            self._send(envelope, body)
+        except zmq.ZMQError:
+            return False
+        return True
+
+    def _send(self, envelope: list[bytes], body: bytes) -> None:
+        try:
+            for frame in envelope:
+                self._socket.send(frame, _MORE)
+            self._socket.send(body, _AT_ONCE)
+        finally:
+            if self._is_readable():
+                self._schedule()
 
 
 def _single(bodies: list[bytes]) -> bytes:

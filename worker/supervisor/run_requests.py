@@ -1,13 +1,14 @@
 """Requests about runs as such: what they are shown as, how they begin, come back, change and end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from protocol.messages import CopyRequest, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import pack
 from worker.errors import WorkerError
 from worker.log.base import Binding, NewEvent, StoredRequest
+from worker.runs.contexts import execution_context, model_context
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Work
 from worker.supervisor.access import Served, StateAccess, closed, stored_answer
@@ -42,9 +43,11 @@ class RunRequests:
         live = host is not None and host.live
         return run_view(record, None if host is None else host.run.state, live=live, sandbox=self._sandbox)
 
-    def _shown(self, host: RunHost, served_from: str) -> dict[str, Any]:
+    def _shown(
+        self, host: RunHost, served_from: str, warnings: Sequence[dict[str, Any]] = ()
+    ) -> dict[str, Any]:
         run = {"run_key": host.run_key, "served_from": served_from, "seq": host.seq}
-        return Served(self.view(host.record, host), run, host.warnings).body()
+        return Served(self.view(host.record, host), run, [*host.warnings, *warnings]).body()
 
     async def serve(self, flight: Flight, request: WholeRunRequest) -> dict[str, Any]:
         """The body of the reply."""
@@ -99,6 +102,7 @@ class RunRequests:
                     raise closed(run_key)
                 served_from = "memory" if host is not None and host.live else "restored"
                 begun = host is None
+                notes = [] if host is None or request is None else _not_applied(request, host)
                 if host is None:
                     incarnation = await self._births.restore(record, flight, request)
                     host = await self._table.start(incarnation, flight.check)
@@ -107,7 +111,7 @@ class RunRequests:
                 await performed
             except ReroutedError:
                 continue
-            return self._shown(host, served_from)
+            return self._shown(host, served_from, notes)
 
     async def rewind(self, flight: Flight, request: RewindRun) -> dict[str, Any]:
         """The run as it was some steps ago, in a new process; its tail is taken back once that is up."""
@@ -255,3 +259,23 @@ class RunRequests:
                 if not never_came_up(host, error):
                     raise
                 await self._table.gone(run_key)
+
+
+def _not_applied(request: RestoreRun, host: RunHost) -> list[dict[str, Any]]:
+    """Warnings of what a restore asks for and a run that is in memory already does not take.
+
+    Raises:
+        RequestError: INVALID_CONTEXT: what could not be taken in any case.
+    """
+    model_context("model_context", request.model_context or {})
+    execution_context("execution_context", request.execution_context or {})
+    running = host.record.execution_context
+    asked = {
+        "model_context": bool(request.model_context),
+        "execution_context": bool(request.execution_context) and request.execution_context != running,
+        "ephemeral": request.ephemeral and not host.incarnation.ephemeral,
+    }
+    message = "the run was in memory already; evict it, then restore it with this"
+    return [
+        {"code": "NOT_APPLIED", "path": path, "message": message} for path, is_new in asked.items() if is_new
+    ]

@@ -17,9 +17,11 @@ from typing import Final
 
 PREFIX: Final = "model-worker-"
 LOCK_FILE: Final = "owner"
-"""Lists the owner's ipc sockets, one path a line."""
 NOTE_FILE: Final = "runtime"
-"""In the data folder: the path of the runtime folder of the worker that has it."""
+"""In the data folder: the path of the runtime folder of the worker that has it, then its ipc sockets, one a line.
+
+They stand here because any worker that starts may remove the runtime folder of a dead one.
+"""
 
 
 class StartError(Exception):
@@ -38,12 +40,12 @@ def runtime_folder(data: Path | None, sockets: Iterable[str]) -> Iterator[Path]:
     """
     note = None if data is None else data / NOTE_FILE
     if note is not None and note.is_file():
-        _remove_predecessor(Path(note.read_text()))
+        _remove_predecessor(note)
     _remove_folders_of_the_dead()
-    folder, lock = _make_folder(sockets)
+    folder, lock = _make_folder()
     try:
         if note is not None:
-            _write_note(note, folder)
+            _write_note(note, [str(folder), *sockets])
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -54,9 +56,9 @@ def runtime_folder(data: Path | None, sockets: Iterable[str]) -> Iterator[Path]:
                 note.unlink(missing_ok=True)
 
 
-def _write_note(note: Path, folder: Path) -> None:
+def _write_note(note: Path, lines: Iterable[str]) -> None:
     try:
-        note.write_text(str(folder))
+        note.write_text("\n".join(lines))
     except OSError as error:
         raise StartError(
             f"{note} cannot be written: {error.strerror}; check the data folder's disk, owner and mode"
@@ -81,7 +83,7 @@ def remove_stale_socket(path: str) -> None:
             Path(path).unlink()
 
 
-def _make_folder(sockets: Iterable[str]) -> tuple[Path, int]:
+def _make_folder() -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         folder.chmod(0o755)
@@ -89,7 +91,6 @@ def _make_folder(sockets: Iterable[str]) -> tuple[Path, int]:
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if _lock(lock):
-                os.write(lock, "\n".join(sockets).encode())
                 return folder, lock
             os.close(lock)
 
@@ -125,14 +126,15 @@ def _remove_if_dead(folder: Path) -> None:
         os.close(lock)
 
 
-def _remove_predecessor(folder: Path) -> None:
+def _remove_predecessor(note: Path) -> None:
     """Remove the folder and the sockets of the last worker that had the data folder, which is dead."""
-    if not folder.name.startswith(PREFIX) or not _is_own_folder(folder):
-        return
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        for path in (folder / LOCK_FILE).read_text().splitlines():
+    with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):  # a note that is none names nothing
+        name, *sockets = note.read_text().splitlines()
+        for path in sockets:
             remove_stale_socket(path)
-    shutil.rmtree(folder, ignore_errors=True)
+        folder = Path(name)
+        if folder.name.startswith(PREFIX) and _is_own_folder(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_own_folder(folder: Path) -> bool:

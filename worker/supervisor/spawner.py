@@ -68,7 +68,8 @@ class Spawner:
             isolation=isolation,
             uid=uid,
             limits=limits,
-            max_frame_bytes=largest + FRAME_MARGIN_BYTES,
+            # A replayed action travels with what external functions answered.
+            max_frame_bytes=largest + self.settings.callback_bytes + FRAME_MARGIN_BYTES,
             mapped_files=incarnation.mapped_files,
         )
         try:

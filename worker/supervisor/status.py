@@ -1,5 +1,6 @@
 """What a worker holds and how it does, for ``worker_status``."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,7 @@ _COMING_UP: Final = (ProcessState.COLD, ProcessState.BOOTING, ProcessState.REPLA
 _OF_ONE: Final = (
     "max_message_bytes",
     "max_result_bytes",
+    "callback_bytes",
     "output_bytes",
     "memory_bytes",
     "cpu_seconds",
@@ -32,6 +34,9 @@ _OF_ONE: Final = (
     "scratch_inodes",
 )
 """Limits of one message, or of one run process: there is nothing that the worker as a whole uses of them."""
+
+COUNT_SECONDS: Final = 2.0
+"""How long counting the stored runs may take; a disk that hangs must not hide everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +53,19 @@ class StatusReport:
     settings: Settings
     catalogs: Catalogs
 
-    async def build(self, requests: int, project: str | None) -> dict[str, Any]:
+    async def build(self, requests: int, project: str | None, *, brief: bool = False) -> dict[str, Any]:
         """Live, restoring and queued runs, limits, zygotes, memory (bytes) and writes not yet durable.
 
         ``requests``: how many are being served. ``project``: the only one to tell of, where one was named.
+        ``brief``: without environments, which are looked up on disk.
         """
+        stored = await _stored(self.stores.durable)
         hosts = self.table.hosts()
         states = Counter(host.run.state for host in hosts)
         return {
             "runs": {
-                "stored": await _stored(self.stores.durable),
+                "stored": stored,
+                "archived": None if stored is None else max(0, stored - sum(map(_is_stored, hosts))),
                 "ephemeral": await self.stores.ephemeral.count(),
                 "live": sum(host.live for host in hosts),
                 "restoring": sum(states[state] for state in _COMING_UP),
@@ -87,7 +95,7 @@ class StatusReport:
                 for zygote in self.pool.zygotes()
             ],
             # They tell what models of all projects ask for.
-            "environments": await self.environments.status() if project is None else [],
+            "environments": await self.environments.status() if project is None and not brief else [],
             "memory": {
                 "worker_bytes": psutil.Process().memory_info().rss,
                 "runs_bytes": self.memory.used_bytes,
@@ -113,9 +121,14 @@ class StatusReport:
         }
 
 
+def _is_stored(host: RunHost) -> bool:
+    """Whether a run in memory is one of those in the log."""
+    return not host.incarnation.ephemeral and (host.incarnation.continues or host.run.came_up)
+
+
 async def _stored(store: Store) -> int | None:
     """How many runs there are, or None where the log cannot tell: the rest is worth knowing then most of all."""
     try:
-        return await store.count()
-    except LogUnavailableError:
+        return await asyncio.wait_for(store.count(), COUNT_SECONDS)
+    except (LogUnavailableError, TimeoutError):
         return None

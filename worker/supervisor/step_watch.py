@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from worker.errors import WorkerError
-from worker.process.handle import ProcessHandle
 from worker.process.limits import Limits
 from worker.runs.stimuli import Step
 from worker.supervisor import mishaps
@@ -35,13 +34,13 @@ class StepWatch:
         self._deadline = Alarm(self._timed_out)
         self._processor = Alarm(self._look)
 
-    def begin(self, step: Step, handle: ProcessHandle) -> None:
-        """A step was sent to the process."""
+    def begin(self, step: Step, pid: int) -> None:
+        """A step was sent to the process, which may have ended by it already."""
         self._step = step
         self._deadline.set(step.timeout_seconds)
         earliest = self._limits.action_cpu_seconds / CORES
         if earliest < step.timeout_seconds:
-            self._clock = processor_clock(handle.pid)
+            self._clock = processor_clock(pid)
             with contextlib.suppress(OSError):  # it has ended already, which is told by itself
                 self._began = time.clock_gettime(self._clock)
                 self._processor.set(earliest)

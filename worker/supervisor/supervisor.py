@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from protocol.errors import ErrorCode
 from protocol.messages import (
-    AnyRequest,
+    AnswerFunction,
     CallOperation,
     CopyRequest,
     CreateRun,
@@ -28,6 +28,8 @@ from protocol.messages import (
     Request,
     RestoreRun,
     RewindRun,
+    ServedRequest,
+    ServeFunctions,
     UpdateMetadata,
     UpdateRun,
     WorkerStatus,
@@ -48,15 +50,18 @@ from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess, StateRequest, check_ritual
 from worker.supervisor.catalogs import not_served
-from worker.supervisor.flights import ALWAYS_SERVED, Answer, Come, Flight, Flights, failure
+from worker.supervisor.flights import ALWAYS_SERVED, Come, Flight, Flights, failure
 from worker.supervisor.guarding import guards_in_file
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.metadata import read_metadata, update_metadata
 from worker.supervisor.pages import events_page, history_page
+from worker.supervisor.peers import Peer
+from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher
 from worker.supervisor.queries import runs_page
 from worker.supervisor.run_requests import RunRequests
 from worker.supervisor.shared_runs import SharedRuns
+from worker.supervisor.status import StatusReport
 from worker.supervisor.strategies import Strategies
 from worker.supervisor.table import draining
 from worker.telemetry import Logger
@@ -74,10 +79,11 @@ class Supervisor:
         *,
         settings: Settings,
         access: StateAccess,
-        status: Callable[[int, str | None], Awaitable[dict[str, Any]]],
+        status: StatusReport,
         pool: ZygotePool,
         introspector: Introspector,
         publisher: Publisher,
+        providers: Providers,
         sandbox: dict[str, Any],
         log: Logger,
     ) -> None:
@@ -89,10 +95,11 @@ class Supervisor:
         self._table = access.table
         self._stores = access.stores
         self._births = access.births
-        self._worker_status = status
+        self._worker_status = status.build
         self._pool = pool
         self._introspector = introspector
         self._publisher = publisher
+        self._providers = providers
         self._sandbox = sandbox
         self._log = log
         self._started = asyncio.get_running_loop().time()
@@ -100,18 +107,34 @@ class Supervisor:
         self.draining = False
         self.drained = asyncio.Event()
 
-    def submit(self, request: Request, answer: Answer) -> None:
-        """Take one decoded request; ``answer`` gets the reply map, once."""
-        if self.draining and not isinstance(request, ALWAYS_SERVED):
-            answer(failure(request.request_id, draining()))
-            return
-        if request.project is not None and request.project not in self._births.catalogs:
+    def submit(self, request: Request, peer: Peer) -> None:
+        """Take one decoded request; its ``peer`` gets the reply map, once."""
+        if isinstance(request, ServeFunctions | AnswerFunction):
+            peer.answer(self._heard(request, peer))
+        elif self.draining and not isinstance(request, ALWAYS_SERVED):
+            peer.answer(failure(request.request_id, draining()))
+        elif request.project is not None and request.project not in self._births.catalogs:
             self._log.warning(
-                "project not served", project=request.project, served=sorted(self._births.catalogs.roots)
+                "project not served",
+                request_id=request.request_id,
+                project=request.project,
+                served=sorted(self._births.catalogs.roots),
             )
-            answer(failure(request.request_id, not_served(request.project)))
-            return
-        self._flights.submit(request, answer)
+            peer.answer(failure(request.request_id, not_served(request.project)))
+        else:
+            self._flights.submit(request, peer.answer)
+
+    def _heard(self, request: ServeFunctions | AnswerFunction, peer: Peer) -> dict[str, Any]:
+        """The reply to a provider. It waits for nothing, also in a drain: what runs still do may need it."""
+        try:
+            result: dict[str, Any] | None = None
+            if isinstance(request, ServeFunctions):
+                result = self._providers.serve(request, peer)
+            else:
+                self._providers.answer(request, peer)
+        except WorkerError as error:
+            return failure(request.request_id, error)
+        return {"version": 1, "request_id": request.request_id, "ok": True, "result": result}
 
     async def drain(self, grace_seconds: float, request_id: str | None = None) -> int:
         """Evict all runs, each after its current request, at most ``grace_seconds`` long; refuse new ones.
@@ -162,12 +185,12 @@ class Supervisor:
         return False
 
     async def _serve(self, flight: Flight) -> dict[str, Any]:
-        request: AnyRequest = flight.request  # type: ignore[assignment]  # decoded from that very union
+        request: ServedRequest = flight.request  # type: ignore[assignment]  # decoded from that very union
         match request:
             case Ping():
                 return {"result": self._pong()}
             case WorkerStatus():
-                return {"result": await self._status(request.project)}
+                return {"result": await self.status(request.project)}
             case Drain():
                 return await self._drain(request)
             case QueryRuns():
@@ -248,14 +271,16 @@ class Supervisor:
         uptime = asyncio.get_running_loop().time() - self._started
         return {"worker_id": self._settings.worker_id, "version": VERSION, "uptime_seconds": round(uptime, 3)}
 
-    async def _status(self, project: str | None) -> dict[str, Any]:
+    async def status(self, project: str | None = None, *, brief: bool = False) -> dict[str, Any]:
+        """What ``worker_status`` answers; ``brief``: without what is looked up on disk."""
         return {
             **self._pong(),
-            **await self._worker_status(len(self._flights), project),
+            **await self._worker_status(len(self._flights), project, brief=brief),
             "requests": len(self._flights),
             "draining": self.draining,
             "sandbox": self._sandbox,
             "events": self._publisher.status(),
+            "functions": self._providers.status(),
             "pid": os.getpid(),
         }
 

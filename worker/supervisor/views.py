@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgpack
 
 from protocol.entities import RunState, RunStatus
+from worker.channel import REFUSED, UNKNOWN
 from worker.clock import iso
 from worker.runs.history import EntryKind, LogEntry
 from worker.runs.record import RunRecord
@@ -77,10 +78,22 @@ def entry_view(entry: LogEntry) -> dict[str, Any]:
         "request_id": entry.request_id,
         "batch": entry.batch,
         "outcome": shown,
+        "calls": None if entry.answers is None else calls_view(entry.answers),
         "outcome_digest": entry.digest.hex(),
         "rewound_by": entry.rewound_by,
     }
     return {key: value for key, value in view.items() if value is not None}
+
+
+def calls_view(answers: bytes) -> list[dict[str, Any]]:
+    """What external functions were asked, in order; a name that the context did not have has no answer."""
+    calls: list[dict[str, Any]] = []
+    for name, arguments, status, value in msgpack.unpackb(answers, raw=False):
+        call = {"name": name, "arguments": msgpack.unpackb(arguments, raw=False)}
+        if status != UNKNOWN:
+            call["error" if status == REFUSED else "result"] = msgpack.unpackb(value, raw=False)
+        calls.append(call)
+    return calls
 
 
 def _body(entry: LogEntry) -> dict[str, Any]:

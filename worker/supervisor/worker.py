@@ -29,11 +29,20 @@ from worker.supervisor.catalogs import DEFAULT, Catalogs, served_roots
 from worker.supervisor.curve import curve
 from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
+from worker.supervisor.figures import Sources
 from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
-from worker.supervisor.observe import Observe, observed_listener, observed_submit, unobserved
+from worker.supervisor.meters import Meters
+from worker.supervisor.observe import (
+    Observe,
+    observed_listener,
+    observed_submit,
+    traced_submit,
+    unobserved,
+)
+from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
 from worker.supervisor.runtime import StartError, is_listening, runtime_folder
@@ -43,7 +52,7 @@ from worker.supervisor.status import StatusReport
 from worker.supervisor.strangers import STRANGERS
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
-from worker.telemetry import Logger
+from worker.telemetry import Logger, Traces
 
 LAST_REPLIES_SECONDS: Final = 0.1
 """Between the last reply and the end of its connection."""
@@ -58,17 +67,22 @@ SHARE_OF_MEMORY: Final = 0.75
 
 
 async def run_worker(
-    settings: Settings, log: Logger, ready: Callable[[list[str]], None], observe: Observe = unobserved
+    settings: Settings,
+    log: Logger,
+    ready: Callable[[list[str]], None],
+    observe: Observe = unobserved,
+    traces: Traces | None = None,
 ) -> None:
     """Run one worker until SIGTERM, SIGINT or a drain request; ``ready`` is told the bound endpoints.
 
-    ``observe`` is told what hosts do, and of each reply and published event.
+    ``observe`` is told what hosts do, and of each reply and published event, ``traces`` of each request's.
 
     Raises:
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
+    meters = Meters()
     roots = served_roots(settings)
     sockets = _ipc_paths([*settings.bind, settings.events])
     _refuse_served_sockets(sockets)
@@ -84,22 +98,27 @@ async def run_worker(
         config = _zygote_config(settings, runtime)
         isolation = await _judge_sandbox(settings, config, log)
         supervisor = await stack.enter_async_context(
-            _supervisor(settings, (store, told), config, isolation, log, runtime=runtime, observe=observe)
+            _supervisor(
+                settings, (store, told), config, isolation, log, runtime=runtime, lookers_on=(observe, meters)
+            )
         )
+        submit = traced_submit(observed_submit(supervisor.submit, observe), traces)
         router = Router(
             settings.bind,
-            observed_submit(supervisor.submit, observe),
+            meters.metered(submit) if settings.metrics else submit,
             max_message_bytes=settings.max_message_bytes,
             log=log,
             curve=keys,
         )
         stack.callback(router.close)
+        metrics = await _export(stack, Sources(settings, meters, supervisor, router, store))
         _drain_on_signals(supervisor, settings)
         log.info(
             "worker ready",
             version=VERSION,
             endpoints=router.endpoints,
             events=told.endpoint,
+            **metrics,
             models={name: str(root) for name, root in roots.items()}
             if settings.projects
             else str(roots[DEFAULT]),
@@ -115,6 +134,15 @@ async def run_worker(
         await asyncio.sleep(LAST_REPLIES_SECONDS)
         ended = loop.time()
     log.info("worker stopped", pid=os.getpid(), duration_seconds=round(loop.time() - ended, 4))
+
+
+async def _export(stack: contextlib.AsyncExitStack, sources: Sources) -> dict[str, str]:
+    """Serve metrics until ``stack`` ends, where that is wanted; tells their URL."""
+    if not sources.settings.metrics:
+        return {}
+    from worker.supervisor.exporter import exporter  # noqa: PLC0415 - who does not want it pays nothing
+
+    return {"metrics": await stack.enter_async_context(exporter(sources))}
 
 
 def _ipc_paths(endpoints: Sequence[str]) -> list[str]:
@@ -219,8 +247,9 @@ async def _supervisor(
     log: Logger,
     *,
     runtime: Path,
-    observe: Observe,
+    lookers_on: tuple[Observe, Meters],
 ) -> AsyncIterator[Supervisor]:
+    observe, meters = lookers_on
     settings = settings.model_copy(update={"worker_id": settings.worker_id or secrets.token_hex(8)})
     limits = _limits(settings)
 
@@ -236,6 +265,7 @@ async def _supervisor(
     replays = Slots(settings.replay_limit)
     boots = Slots(settings.boot_limit, oldest_first=True)
     memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
+    providers = Providers()
     spawner = Spawner(pool, UidPool(settings.uid_base), isolation, settings, config.exposed)
 
     def make_host(incarnation: Incarnation) -> RunHost:
@@ -260,7 +290,8 @@ async def _supervisor(
         released=table.release,
         announcer=announcer,
         progress=told.progress,
-        observe=observe,
+        providers=providers,
+        observe=meters.looking_on(observe) if settings.metrics else observe,
     )
     environments = Environments(settings, _environments_folder(settings, runtime), log, told.building)
     await environments.open()
@@ -269,12 +300,11 @@ async def _supervisor(
     supervisor = Supervisor(
         settings=settings,
         access=StateAccess(table, stores, births, settings),
-        status=StatusReport(
-            table, stores, pool, replays, boots, memory, environments, settings, catalogs
-        ).build,
+        status=StatusReport(table, stores, pool, replays, boots, memory, environments, settings, catalogs),
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
+        providers=providers,
         sandbox=_sandbox_view(isolation),
         log=log,
     )

@@ -139,7 +139,7 @@ class Lab:
         word, _, pid = (await self._line()).partition(" ")
         assert word == "ready", self.logged()
         assert self._runtime is None or not self._runtime.exists(), "the scratch of a killed worker stayed"
-        self._runtime = Path((self.folder / "data" / "runtime").read_text())
+        self._runtime = Path((self.folder / "data" / "runtime").read_text().splitlines()[0])
         assert self._runtime.is_dir()
         self.pid = int(pid)
 

@@ -112,9 +112,10 @@ def test_the_actor_has_the_keys_that_a_run_gives() -> None:
     assert set(Epicenter.actor()) == set(in_a_run()["actor"]())
 
 
-def test_a_callback_says_what_to_do_instead() -> None:
-    with pytest.raises(local.CallbackError, match=r"callback 'leaderboard'.*not served"):
+def test_a_callback_says_that_nobody_is_asked() -> None:
+    with pytest.raises(local.CallbackError, match=r"callback 'leaderboard'.*nobody is asked") as raised:
         Epicenter.callback("leaderboard", [{"score": 1}])
+    assert raised.value.code == "NOT_POSSIBLE"
 
 
 @pytest.mark.parametrize("name", ("", "x" * 257))

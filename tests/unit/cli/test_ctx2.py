@@ -49,6 +49,12 @@ def test_each_property_and_element_has_its_line() -> None:
     }
 
 
+def test_an_external_function_is_told_to_have_no_answers_in_a_check(tmp_path: Path) -> None:
+    text = '{"externalFunctions": {\n"a": {"scores": {}}}}'
+    (finding,) = file(tmp_path, text).findings()
+    assert (finding.severity, finding.code, finding.line) == (Severity.WARNING, "NOT_ANSWERED", 2)
+
+
 def paths(value: Any, path: str = "") -> set[str]:
     if isinstance(value, dict):
         own = {f"{path}.{key}".lstrip("."): inner for key, inner in value.items()}

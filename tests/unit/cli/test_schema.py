@@ -22,6 +22,9 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"defaults": {"operations": {"timeoutSeconds": 1}, "events": {"timeoutSeconds": 1}, "variables": {}}},
     {"restorations": {"assembly": [{"replay": {}}], "rewind": {"name": "step"}, "divergence": "warn"}},
     {"dependencies": [{"pypi": {"package": "numpy"}}]},
+    {"externalFunctions": {"a": {"wire": {"route": {"service": "s", "version": 1.5}, "arguments": []}}}},
+    {"externalFunctions": {"a": {"leaderboard": {}}, "b": {"objectType": "leaderboard", "x": 1}}},
+    {"externalFunctions": {"a": {"objectType": "wire", "route": {"service": "s", "version": "1"}}}},
 )
 BAD: tuple[dict[str, Any], ...] = (
     {"version": "V3"},
@@ -39,6 +42,11 @@ BAD: tuple[dict[str, Any], ...] = (
     {"restorations": {"divergence": "ignore"}},
     {"restorations": {"assembly": {"replay": {}}}},
     {"dependencies": ["numpy"]},
+    {"externalFunctions": {"a": {}}},
+    {"externalFunctions": {"a": {"one": {}, "two": {}}}},
+    {"externalFunctions": {"": {"one": {}}}},
+    {"externalFunctions": {"a": {"wire": {"route": {"version": "1"}}}}},
+    {"externalFunctions": {"a": {"objectType": "wire"}}},
 )
 
 

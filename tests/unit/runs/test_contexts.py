@@ -12,9 +12,9 @@ from worker.runs.contexts import (
     context_problems,
     execution_context,
     model_context,
-    overlay,
     part_kind,
 )
+from worker.runs.overrides import overlay
 
 Judge = Callable[[str, Mapping[str, Any]], object]
 
@@ -142,12 +142,30 @@ def test_what_is_unknown_is_kept() -> None:
             "protections.guards[0]",
             "'mystery' is not a known guard",
         ),
-        ({"externalFunctions": {"leaderboard": {}}}, "externalFunctions", "external functions"),
         ({"mappedFiles": {"a": "../b"}}, "mappedFiles.a", "without '..'"),
         ({"mappedFiles": {"/a": "b"}}, "mappedFiles./a", "without '..'"),
         ({"variables": {"x": {"dialect": "time_series"}}}, "variables.x.dialect", "POINT_IN_TIME"),
         ({"defaults": {"variables": {"dialect": "X"}}}, "defaults.variables.dialect", "POINT_IN_TIME"),
-        ({"workerImage": "big"}, "workerImage", "named environments"),
+        ({"externalFunctions": {"leaderboard": {}}}, "externalFunctions.leaderboard", "one kind is needed"),
+        ({"externalFunctions": {"": {"scores": {}}}}, "externalFunctions.", "1 to 256 characters"),
+        ({"externalFunctions": {"a": {"wire": {}}}}, "externalFunctions.a", "route is missing"),
+        ({"externalFunctions": {"a": {"wire": {"route": {}}}}}, "externalFunctions.a", "the service must be"),
+        (
+            {"externalFunctions": {"a": {"wire": {"route": {"service": "s", "version": True}}}}},
+            "externalFunctions.a",
+            "route.version",
+        ),
+        ({"externalFunctions": {"a": {"x" * 129: {}}}}, "externalFunctions.a", "the service must be"),
+        (
+            {"externalFunctions": {"a": {"b": {"c": "x" * 70_000}}}},
+            "externalFunctions.a",
+            "allowed are 65536",
+        ),
+        (
+            {"externalFunctions": {f"f{n}": {"b": {}} for n in range(257)}},
+            "externalFunctions",
+            "allowed are 256",
+        ),
         ({"dependencies": [{"pypi": {"package": "x"}}, {"apt": {}}]}, "dependencies[1]", "apt dependencies"),
         ({"dependencies": [{"objectType": "shell", "script": ""}]}, "dependencies[0]", "shell dependencies"),
     ),
@@ -314,12 +332,11 @@ def test_all_problems_of_a_context_are_told_at_once() -> None:
         "modelVersion",
         "operations.step.timeoutSeconds",
     ]
-    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "./b"}, "workerImage": "x"}
+    unserved = {"version": "V9", "language": "julia", "mappedFiles": {"a": "./b"}}
     assert [path for path, _ in context_problems(unserved)] == [
         "version",
         "language",
         "mappedFiles.a",
-        "workerImage",
     ]
     assert context_problems({"version": "v2", "unknown": 1}) == []
 

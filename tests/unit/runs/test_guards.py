@@ -7,7 +7,7 @@ import pytest
 from protocol.entities import Actor, Role
 from worker.channel import pack, unpack
 from worker.errors import RequestError
-from worker.runs.contexts import context_problems, model_context, override_context
+from worker.runs.contexts import context_problems, model_context
 from worker.runs.guards import (
     MAX_GUARDS,
     Access,
@@ -24,6 +24,7 @@ from worker.runs.guards import (
 from worker.runs.history import OutcomeStatus
 from worker.runs.lifecycle import Run
 from worker.runs.naming import MAX_DEPTH, names_of
+from worker.runs.overrides import override_context
 from worker.runs.patterns import MAX_PATTERN_CHARACTERS, checked
 from worker.runs.stimuli import (
     Append,

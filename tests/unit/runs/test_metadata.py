@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from protocol.entities import PopMetadata
 from protocol.errors import ErrorCode
-from protocol.messages import PopMetadata
 from worker.errors import RequestError
 from worker.runs.metadata import metadata_edit
 

@@ -27,6 +27,7 @@ from worker.supervisor.host import HostServices, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.models import ModelCatalog
+from worker.supervisor.providers import Providers
 from worker.supervisor.slots import Slots
 from worker.telemetry import make_logger
 from worker.waiting import awaited
@@ -60,6 +61,7 @@ class PlayedRun:
             released=lambda _host, _lost: self._released.set(),
             announcer=Announcer(settings),
             progress=lambda *_: None,
+            providers=Providers(),
         )
         self.host = RunHost(self._incarnation(ModelCatalog(model_root)), services)
 
@@ -82,7 +84,7 @@ class PlayedRun:
         async def same() -> RunRecord:
             return record
 
-        async def commit(row: RunRecord, _records: Any, _at_us: int) -> RunRecord:
+        async def commit(row: RunRecord, _records: Any, _answers: bytes | None) -> RunRecord:
             return row
 
         return Incarnation(

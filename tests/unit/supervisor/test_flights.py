@@ -466,6 +466,25 @@ def test_a_refusal_to_take_a_request_at_once_is_its_answer() -> None:
     play(scenario())
 
 
+def test_a_bug_behind_the_taking_of_a_request_gives_one_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scenario() -> None:
+        desk = Desk()
+        taken: list[Callable[[Come], None]] = []
+
+        def at_once(_flight: Flight, done: Callable[[Come], None]) -> bool:
+            taken.append(done)
+            raise ZeroDivisionError
+
+        desk.at_once = at_once
+        assert error_of(await desk.ask(call()))[0] == "INTERNAL_ERROR"
+        taken[0](lambda: {"result": 1})
+        assert len(desk.flights) == 0
+        await desk.flights.join()
+
+    play(scenario())
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_a_request_handed_back_at_once_goes_the_long_way_to_the_same_answer() -> None:
     async def scenario() -> None:
         desk = Desk()

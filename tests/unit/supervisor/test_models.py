@@ -402,9 +402,9 @@ def test_a_requests_context_is_laid_over_the_file(root: Path, find: Callable[[st
 @pytest.mark.parametrize(
     ("file", "override", "source"),
     (
-        ('{"mappedFiles": {"a": "b"}}', None, "savings/model.ctx2"),
-        ('{"mappedFiles": {"a": "b"}}', {"language": "python3"}, "savings/model.ctx2"),
-        ("{}", {"mappedFiles": {"a": "b"}}, "model_context"),
+        ('{"mappedFiles": {"a": "../b"}}', None, "savings/model.ctx2"),
+        ('{"mappedFiles": {"a": "../b"}}', {"language": "python3"}, "savings/model.ctx2"),
+        ("{}", {"mappedFiles": {"a": "../b"}}, "model_context"),
     ),
 )
 def test_a_context_is_refused_naming_where_it_comes_from(

@@ -10,7 +10,7 @@ and says on standard error what a worker would do:
 | subscribe, publish | one handler per event; publish calls it | the same; the worker publishes the life-cycle events |
 | log, scribble | tells level and message, whatever the level | a log line, if the level reaches minimumLogLevel |
 | actor | a participant, ``local`` | who asks |
-| callback | raises CallbackError | the same |
+| callback | raises CallbackError | asks the function's provider, and gives its result |
 | register_custom_encoder | shows in what ``record`` tells | encodes results, variables and records |
 | register_custom_decoder | kept, never called | assigns variables that are set |
 
@@ -59,7 +59,11 @@ class Actor(TypedDict):
 
 
 class CallbackError(RuntimeError):
-    """An external function was called, and none can be reached."""
+    """An external function gave no result; ``code`` says why, in the words of the worker or of who answered."""
+
+    def __init__(self, message: str, code: str = "NOT_POSSIBLE") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 _records: Final[dict[str, Any]] = {}
@@ -110,11 +114,11 @@ def callback(name: str, arguments: object = None) -> Any:
     """Call an external function.
 
     Raises:
-        CallbackError: always: no external function can be reached.
+        CallbackError: always here; in a run, where nobody answers, or with an error.
     """
     raise CallbackError(
-        f"callback {name!r} ({_shown(arguments)}): external functions are not served, here or by the worker; "
-        "return what the caller should pass on, or record it"
+        f"callback {name!r} ({_shown(arguments)}): nobody is asked here; in a run the provider that the context's "
+        "externalFunctions name is"
     )
 
 

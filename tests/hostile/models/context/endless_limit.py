@@ -1,0 +1,7 @@
+# /// attack
+# rows = []
+# lives = true
+# when = "create"
+# code = "INVALID_CONTEXT"
+# context = "{\"version\": \"V2\", \"inceptionGracePeriodSeconds\": 1e999}"
+# ///

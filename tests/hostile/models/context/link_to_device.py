@@ -1,0 +1,7 @@
+# /// attack
+# rows = []
+# lives = true
+# when = "create"
+# code = "INVALID_CONTEXT"
+# context_link = "/dev/zero"
+# ///

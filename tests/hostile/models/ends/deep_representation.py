@@ -1,0 +1,19 @@
+# /// attack
+# lives = false
+# rows = [63]
+# code = "PROCESS_EXITED"
+# says = "SIGSEGV"
+# ///
+
+import sys
+
+from hostile import add, spoil, state
+
+
+def attack(world):
+    spoil()
+    sys.setrecursionlimit(2**31 - 1)
+    value = []
+    for _ in range(200_000):
+        value = [value]
+    return len(repr(value))

@@ -1,0 +1,9 @@
+# /// attack
+# rows = []
+# lives = true
+# when = "create"
+# ///
+
+import model
+
+from hostile import add, spoil, state

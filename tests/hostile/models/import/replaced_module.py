@@ -1,0 +1,11 @@
+# /// attack
+# rows = []
+# lives = true
+# when = "create"
+# ///
+
+import sys
+
+from hostile import add, spoil, state
+
+sys.modules[__name__] = None
