@@ -8,7 +8,6 @@ the worker is killed and started anew::
             ...
 """
 
-import asyncio
 from collections import deque
 from typing import Any, Final, Self
 
@@ -17,6 +16,7 @@ import zmq
 from protocol.client import AsyncClient
 from protocol.errors import ProtocolError
 from protocol.events import Event, decode_event, topic
+from protocol.subscription import Subscription
 
 PAGE_EVENTS: Final = 1000
 
@@ -55,7 +55,7 @@ class RunEvents:
         self._ready: deque[Event] = deque()
         self._behind = True
         self._has_read = False
-        self._socket: _Subscription | None = None
+        self._socket: Subscription | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -77,7 +77,7 @@ class RunEvents:
     async def _go_on(self) -> None:
         if self._socket is None:
             self._socket = await self._subscribe()
-        for body in self._socket.take():
+        for _, body in self._socket.take():
             self._hear(body)
         if self._ready:
             return
@@ -86,13 +86,13 @@ class RunEvents:
         if self._behind:
             await self._read()
 
-    async def _subscribe(self) -> "_Subscription":
+    async def _subscribe(self) -> Subscription:
         """Before the first reading: what happens after it is heard."""
         endpoint = self._endpoint
         if endpoint is None:
             status = await self._client.worker_status()
             endpoint = status["events"]["endpoint"] or ""
-        return _Subscription(endpoint, topic(self.run_key), self._context)
+        return Subscription(endpoint, topic(self.run_key), self._context)
 
     def _hear(self, body: bytes) -> None:
         try:
@@ -133,54 +133,3 @@ class RunEvents:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-class _Subscription:
-    """A SUB socket in an event loop; an empty endpoint is one on which nothing is heard."""
-
-    def __init__(self, endpoint: str, subject: str, context: zmq.Context[zmq.Socket[bytes]] | None) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
-        self._owns_context = context is None
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
-        self._heard = asyncio.Event()
-        self._fd = int(self._socket.getsockopt(zmq.FD))
-        try:
-            self._socket.subscribe(subject)
-            if endpoint:
-                self._socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            self._release()
-            raise ValueError(f"endpoint {endpoint!r}: {error.strerror}") from error
-        self._loop.add_reader(self._fd, self._heard.set)
-
-    def take(self) -> list[bytes]:
-        """The bodies that have arrived; taking all of them re-arms the descriptor, which is edge-triggered."""
-        self._heard.clear()
-        bodies: list[bytes] = []
-        while True:
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return bodies
-            bodies.append(frames[-1])
-
-    async def wait(self, seconds: float) -> bool:
-        """Whether something may have arrived within ``seconds``."""
-        try:
-            await asyncio.wait_for(self._heard.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
-
-    def close(self) -> None:
-        self._loop.remove_reader(self._fd)
-        self._release()
-
-    def _release(self) -> None:
-        self._socket.close()
-        if self._owns_context:
-            self._context.term()

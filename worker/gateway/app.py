@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -16,6 +16,8 @@ from starlette.types import ASGIApp
 
 from protocol.client import AsyncClient
 from worker.gateway import routes_runs, routes_state, routes_worlds
+from worker.gateway.bell import Bell
+from worker.gateway.channels import Channels
 from worker.gateway.desk import Desk
 from worker.gateway.door import Door
 from worker.gateway.endpoints import Endpoint
@@ -37,30 +39,38 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 PROJECT: Final = "/api/v3/{account}/{project}"
 PROXY: Final = "/proxy/{proxy_account}/{proxy_project}"
 _LOOPBACK_ORIGIN: Final = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
-_HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "X-Forio-Confirmation", "traceparent")
+_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-Forio-Confirmation",
+    "traceparent",
+)
 
 
-def make_app(settings: GatewaySettings, client: AsyncClient, log: Logger) -> ASGIApp:
-    """The application. While it runs it watches the worker; ``client`` stays the caller's to close.
+def make_app(settings: GatewaySettings, client: AsyncClient, bell: Bell, log: Logger) -> ASGIApp:
+    """The application. While it runs it watches the worker and its events; ``client`` stays the caller's to close.
 
     Raises:
         KeyFolderError: the keys of tokens cannot be read.
     """
     link = Link(client, log)
     desk = Desk(settings, link, make_reader(settings))
+    channels = Channels(settings, bell)
     # A trailing slash is another path: no redirect.
-    project = Router(project_routes(desk), redirect_slashes=False)
+    project = Router([*channels.routes(desk), *project_routes(desk)], redirect_slashes=False)
     app = Starlette(
-        routes=[*root_routes(desk), Mount(PROJECT, project), Mount(PROXY + PROJECT, project)],
+        routes=[*root_routes(desk, channels), Mount(PROJECT, project), Mount(PROXY + PROJECT, project)],
         middleware=[_cors(settings)],
         exception_handlers={Fault: _fault, HTTPException: _of_starlette, Exception: _internal},
-        lifespan=_watching(link),
+        lifespan=_watching(link.watch, bell.watch),
     )
     app.router.redirect_slashes = False
     return Door(app, settings, log)
 
 
-def root_routes(desk: Desk) -> list[BaseRoute]:
+def root_routes(desk: Desk, channels: Channels) -> list[BaseRoute]:
     """What is the gateway's own, beside the API: add routes here (a page, assets, metrics)."""
 
     async def livez(_request: Request) -> Response:
@@ -70,7 +80,11 @@ def root_routes(desk: Desk) -> list[BaseRoute]:
         ready = desk.link.ready
         return answer({"ready": ready, "worker": desk.link.reachable}, 200 if ready else 503)
 
-    return [Route("/livez", livez), Route("/readyz", readyz), *document_routes(ENDPOINTS)]
+    return [
+        Route("/livez", livez),
+        Route("/readyz", readyz),
+        *document_routes((*ENDPOINTS, *channels.endpoints)),
+    ]
 
 
 def project_routes(desk: Desk) -> list[BaseRoute]:
@@ -93,16 +107,16 @@ def _cors(settings: GatewaySettings) -> Middleware:
     )
 
 
-def _watching(link: Link) -> Any:
+def _watching(*watches: Callable[[], Coroutine[Any, Any, None]]) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        watch = asyncio.create_task(link.watch())
+        tasks = [asyncio.create_task(watch()) for watch in watches]
         try:
             yield
         finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     return lifespan
 

@@ -103,7 +103,7 @@ class Endpoint:
     """One row of the API: where it is, who may ask, what is read and what comes back.
 
     ``path`` is below ``/api/v3/{account}/{project}``, in Starlette's spelling. ``body`` None: none is read.
-    ``result`` names what comes back in the OpenAPI document: a schema's name, or "any", or "none" for 204.
+    ``result`` names what comes back in the OpenAPI document: a schema's name, or "any", or "none" for 204, or "stream".
     """
 
     name: str

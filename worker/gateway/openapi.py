@@ -123,6 +123,9 @@ def _operation(one: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     }
     if one.result == "none":
         operation["responses"]["204"] = {"description": "Done"}
+    elif one.result == "stream":
+        stream = {"text/event-stream": {"schema": {"type": "string"}}}
+        operation["responses"]["200"] = {"description": "Messages, without end", "content": stream}
     else:
         operation["responses"]["200"] = _response("The answer", _RESULTS[one.result])
     if one.body is not None:

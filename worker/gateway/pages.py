@@ -84,7 +84,10 @@ def _reference(holder: dict[str, Any]) -> str:
     content = holder.get("content")
     if content is None:
         return ""
-    schema = content["application/json"]["schema"]
+    (kind, media), *_ = content.items()
+    if kind != "application/json":
+        return f"<code>{escape(kind)}</code>"
+    schema = media["schema"]
     name = str(schema.get("$ref", "")).rpartition("/")[2]
     return (
         f'<a href="#{escape(name)}">{escape(name)}</a>' if name else f"<code>{escape(_brief(schema))}</code>"

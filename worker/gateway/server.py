@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+from sse_starlette.sse import AppStatus
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from protocol.client import AsyncClient
 from protocol.keys import read_key_pair, read_public_key
 from worker.gateway.app import make_app
+from worker.gateway.bell import Bell
 from worker.gateway.link import RETRIED
 from worker.gateway.settings import GatewaySettings
 from worker.telemetry import Logger
@@ -36,10 +39,43 @@ class ListenError(Exception):
     """The address cannot be listened on."""
 
 
+class _ReaderBoundProtocol(HttpToolsProtocol):
+    """HTTP as uvicorn speaks it; a connection whose other side reads nothing of what waits for it is cut."""
+
+    unread_seconds: float
+    _reader_timer: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._judge_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_judging()
+
+    def _judge_reader(self, waiting_bytes: int | None = None) -> None:
+        """Cut who reads nothing of what waits; the transport would keep it without end."""
+        now_bytes = self.transport.get_write_buffer_size()
+        if waiting_bytes is not None and now_bytes >= waiting_bytes:
+            self.transport.abort()
+            return
+        self._reader_timer = self.loop.call_later(self.unread_seconds, self._judge_reader, now_bytes)
+
+    def _stop_judging(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_judging()
+        super().connection_lost(exc)
+
+
 def bounded_protocol(settings: GatewaySettings) -> type[HttpToolsProtocol]:
     """HTTP as uvicorn speaks it; a head too slow or too large, or a connection too many, is turned away."""
 
-    class BoundedProtocol(HttpToolsProtocol):
+    class BoundedProtocol(_ReaderBoundProtocol):
+        unread_seconds = settings.unread_seconds
         _head_timer: asyncio.TimerHandle | None = None
         _head_bytes = 0
 
@@ -116,6 +152,8 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
+        # Streams never end by themselves.
+        AppStatus.should_exit = True
 
 
 async def run_gateway(settings: GatewaySettings, log: Logger) -> None:
@@ -128,16 +166,21 @@ async def run_gateway(settings: GatewaySettings, log: Logger) -> None:
     """
     # Its warnings are of clients that speak no HTTP: they are answered, and nothing to log.
     logging.getLogger("uvicorn").addHandler(_Lines(log))
-    client = AsyncClient(settings.endpoint, retried=RETRIED, **_keys(settings))
+    keys = _keys(settings)
+    client = AsyncClient(settings.endpoint, retried=RETRIED, **keys)
     try:
-        server = _Server(_config(settings, make_app(settings, client, log)))
-        try:
-            await server.serve()
-        except SystemExit as error:
-            # uvicorn's way to say that it cannot listen.
-            raise ListenError(f"cannot listen on {settings.listen}") from error
+        with contextlib.closing(Bell(settings.events, **keys)) as bell:
+            await _serve(settings, make_app(settings, client, bell, log))
     finally:
         await client.close()
+
+
+async def _serve(settings: GatewaySettings, app: ASGIApp) -> None:
+    try:
+        await _Server(_config(settings, app)).serve()
+    except SystemExit as error:
+        # uvicorn's way to say that it cannot listen.
+        raise ListenError(f"cannot listen on {settings.listen}") from error
 
 
 def _config(settings: GatewaySettings, app: Any) -> uvicorn.Config:

@@ -42,6 +42,13 @@ class GatewaySettings(SourcedSettings):
     max_requests: Positive = 2000
     max_connections: Positive = 4000
     drain_seconds: Positive = 30
+    unread_seconds: Seconds = 20.0
+
+    # Streams
+    max_channels: Positive = 500
+    max_channel_runs: Annotated[int, Field(ge=1, le=500)] = 200
+    channel_heartbeat_seconds: Seconds = 15.0
+    channel_seconds: Seconds = 900.0
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"

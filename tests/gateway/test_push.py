@@ -1,0 +1,542 @@
+"""Push: a gateway's streams lose nothing and repeat nothing, whatever becomes of connection, worker and reader."""
+
+import concurrent.futures
+import contextlib
+import json
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+import pytest
+
+MISSING = "0" * 36
+PLAYER = "dev:PARTICIPANT:ada"
+OTHER = "dev:PARTICIPANT:eve"
+OPEN = {"readLock": "PARTICIPANT", "writeLock": "PARTICIPANT"}
+LIVE_ACTIONS = 20
+VALUE = "x" * 60_000
+
+
+@dataclass(frozen=True)
+class Message:
+    """One block of a stream that is not a bare comment."""
+
+    id: str
+    event: str
+    data: Any
+
+
+class Stream:
+    """One connection to a stream, read as an EventSource reads it."""
+
+    def __init__(
+        self, api: Any, path: str, last_id: str | None = None, token: str | None = "dev", **query: Any
+    ) -> None:
+        self._exits = contextlib.ExitStack()
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        if last_id is not None:
+            headers["Last-Event-ID"] = last_id
+        streamed = api.root.stream("GET", api.base + path, headers=headers, params=query or None)
+        self.response: httpx.Response = self._exits.enter_context(streamed)
+        self.last_id = last_id
+        self.comments = 0
+        self._lines = self.response.iter_lines()
+        if self.response.status_code == 200:
+            # Where it begins comes before anything happens.
+            block = self._block()
+            assert "data" not in block
+            assert block["retry"] == "1000"
+            self.last_id = block["id"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    def _block(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for line in self._lines:
+            if not line and found:
+                return found
+            if line.startswith(":"):
+                self.comments += 1
+            elif line:
+                name, _, value = line.partition(": ")
+                found[name] = value
+        raise EOFError
+
+    def rest(self, heartbeats: int) -> None:
+        """Nothing but heartbeats."""
+        until = self.comments + heartbeats
+        while self.comments < until:
+            line = next(self._lines)
+            assert not line or line.startswith(":")
+            self.comments += bool(line)
+
+    def next(self) -> Message:
+        while True:
+            block = self._block()
+            self.last_id = block.get("id", self.last_id)
+            if "data" in block:
+                return Message(str(self.last_id), block.get("event", "message"), json.loads(block["data"]))
+
+    def take(self, count: int) -> list[Message]:
+        return [self.next() for _ in range(count)]
+
+
+def channel(run_key: str) -> str:
+    return f"/run/{run_key}/channel"
+
+
+def told(messages: list[Message]) -> list[tuple[str, str]]:
+    return [(one.id, one.data["type"]) for one in messages]
+
+
+@pytest.fixture(scope="module")
+def start_pair(make_daemon: Any, make_gateway: Any, models: Any) -> Callable[..., Any]:
+    """``start_pair(**env)``: a gateway that hears its worker, or the module's one; both."""
+
+    def start(daemon: Any, **env: str) -> Any:
+        return make_gateway(
+            daemon.endpoint,
+            arguments=("--listen", "127.0.0.1:0", "--events", daemon.events),
+            env={f"MODEL_WORKER_GATEWAY_{name.upper()}": value for name, value in env.items()},
+        )
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def gateway(start_pair: Any, daemon: Any) -> Any:
+    """The gateway of this module; it hears the worker's events."""
+    return start_pair(daemon)
+
+
+def play(api: Any, run_key: str) -> None:
+    """A scenario of some twenty events, of every kind."""
+    run = f"/run/operation/{run_key}"
+    for number in range(5):
+        api.result("POST", run, {"name": "add", "arguments": [number]})
+    api.result("PATCH", f"/run/variable/{run_key}", {"hidden": 6, "guarded": 7})
+    api.result("PATCH", f"/run/meta/{run_key}", {"set": {"a": 1, "b": [2]}})
+    assert api.fault("POST", run, {"name": "fail", "arguments": ["oh"]}) == (422, "MODEL_ERROR")
+    api.result("POST", f"/run/rewind/{run_key}", {"rewindCount": 2})
+    api.done("DELETE", f"/run/{run_key}")
+    api.result("POST", f"/run/restore/{run_key}", {})
+    for number in range(6):
+        api.result("POST", run, {"name": "add", "arguments": [number]})
+    api.result("PATCH", f"/run/{run_key}", {"closed": True})
+
+
+@pytest.fixture(scope="module")
+def played(api: Any) -> str:
+    """A run behind which the scenario lies."""
+    run_key: str = api.create("played", permit=OPEN)
+    play(api, run_key)
+    return run_key
+
+
+@pytest.fixture(scope="module")
+def whole(api: Any, played: str) -> list[Message]:
+    """All messages of the scenario, by one connection."""
+    with Stream(api, channel(played), "0") as stream:
+        return stream.take(16)
+
+
+def test_messages_are_those_of_epicenters_run_channel(api: Any) -> None:
+    run_key = api.create("shapes", permit=OPEN, executionContext={"presets": {"creator": "ada"}})
+    with Stream(api, channel(run_key), "0", token=PLAYER) as stream:
+        assert stream.response.headers["content-type"].startswith("text/event-stream")
+        created = stream.next()
+        run = created.data["content"].pop("run")
+        assert (run["runKey"], run["modelFile"], run["permit"]) == (run_key, "counter.py", OPEN)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", created.data.pop("date"))
+        address = {"boundary": "GROUP", "category": "RUN", "key": "shapes"}
+        assert created.data.pop("sender")["type"] in ("USER", "RUN")
+        assert created.data == {
+            "type": "RUN",
+            "address": address,
+            "content": {"objectType": "run", "runKey": run_key, "ignition": "created"},
+        }
+        body = {"name": "add", "arguments": [3], "objectType": "execute"}
+        api.result("POST", f"/run/operation/{run_key}", body, token=PLAYER)
+        api.result("PATCH", f"/run/variable/{run_key}", {"hidden": {"a": [1]}}, token=PLAYER)
+        api.result("PATCH", f"/run/meta/{run_key}", {"set": {"k": "v"}, "push": {"list": 1}}, token=PLAYER)
+        state, variable, meta = stream.take(3)
+    assert {**state.data, "date": ""} == {
+        "date": "",
+        "type": "STATE",
+        "address": address,
+        "sender": {"type": "USER", "key": "ada"},
+        "content": {
+            "objectType": "state",
+            "runKey": run_key,
+            "actions": [{"objectType": "execute", "name": "add", "arguments": [3]}],
+        },
+    }
+    assert variable.data["content"]["actions"] == [
+        {"objectType": "set", "name": "hidden", "value": {"a": [1]}}
+    ]
+    assert {**meta.data, "date": ""} == {
+        "date": "",
+        "type": "META",
+        "address": address,
+        "sender": {"type": "RUN", "key": run_key},
+        "content": {"objectType": "meta", "runKey": run_key, "result": {"k": "v", "list": [1]}},
+    }
+
+
+def test_a_rewind_is_told_as_a_state_without_actions(whole: list[Message]) -> None:
+    kinds = [(one.data["type"], len(one.data["content"].get("actions", "."))) for one in whole]
+    assert (
+        kinds
+        == [("RUN", 1)]
+        + [("STATE", 1)] * 5
+        + [("STATE", 2), ("META", 1), ("STATE", 1), ("STATE", 0)]
+        + [("STATE", 1)] * 6
+    )
+
+
+def test_without_an_id_a_stream_begins_now(api: Any, played: str) -> None:
+    run_key = api.create("now")
+    api.result("POST", f"/run/operation/{run_key}", {"name": "add"})
+    with Stream(api, channel(run_key)) as stream:
+        assert stream.last_id == "2"
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add"})
+        assert told([stream.next()]) == [("3", "STATE")]
+
+
+def test_a_connection_killed_at_any_message_is_resumed_without_loss_or_repetition(
+    api: Any, played: str, whole: list[Message]
+) -> None:
+    for count in range(len(whole) + 1):
+        with Stream(api, channel(played), "0") as before:
+            seen = before.take(count)
+        with Stream(api, channel(played), before.last_id) as after:
+            assert seen + after.take(len(whole) - count) == whole
+
+
+def test_a_stream_that_dies_with_every_message_while_things_happen_loses_none(api: Any) -> None:
+    run_key = api.create("dying")
+
+    def act() -> None:
+        for number in range(LIVE_ACTIONS):
+            api.result("POST", f"/run/operation/{run_key}", {"name": "add", "arguments": [number]})
+
+    seen: list[Message] = []
+    last_id = "1"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        acting = pool.submit(act)
+        while len(seen) < LIVE_ACTIONS:
+            with Stream(api, channel(run_key), last_id) as stream:
+                seen.append(stream.next())
+                last_id = str(stream.last_id)
+        acting.result(60)
+    assert told(seen) == [(str(number), "STATE") for number in range(2, LIVE_ACTIONS + 2)]
+    arguments = [one.data["content"]["actions"][0]["arguments"] for one in seen]
+    assert arguments == [[number] for number in range(LIVE_ACTIONS)]
+
+
+def test_a_query_parameter_resumes_and_the_header_goes_before_it(api: Any, played: str, whole: Any) -> None:
+    with Stream(api, channel(played), lastEventId="3") as stream:
+        assert stream.next() == whole[3]
+    with Stream(api, channel(played), "5", lastEventId="3") as stream:
+        assert stream.next() == whole[5]
+
+
+def test_streams_outlive_a_kill_of_the_worker(
+    make_daemon: Any, models: Any, start_pair: Any, connect_api: Any, wait_until: Any
+) -> None:
+    daemon = make_daemon(models)
+    api = connect_api(start_pair(daemon, channel_heartbeat_seconds="0.2").url)
+    run_key = api.create("kill")
+    path = "/channel/GROUP/kill/run"
+    with Stream(api, channel(run_key)) as stream, Stream(api, path) as scope:
+        for number in range(6):
+            api.result("POST", f"/run/operation/{run_key}", {"name": "add", "arguments": [number]})
+            if number % 2:
+                daemon.kill()
+                daemon.starts -= 1  # with the same endpoints
+                daemon.start()
+                wait_until(lambda: api.root.get("/readyz").status_code == 200, within=30)
+        numbers = [
+            [one.data["content"]["actions"][0]["arguments"][0] for one in reader.take(6)]
+            for reader in (stream, scope)
+        ]
+    assert numbers == [list(range(6))] * 2
+
+
+def test_an_open_stream_waits_for_a_worker_that_is_away(
+    make_daemon: Any, models: Any, start_pair: Any, connect_api: Any, wait_until: Any
+) -> None:
+    daemon = make_daemon(models)
+    api = connect_api(start_pair(daemon, channel_heartbeat_seconds="0.5").url)
+    run_key = api.create("away")
+    with Stream(api, channel(run_key)) as stream:
+        daemon.kill()
+        # For longer than a stream goes without looking by itself.
+        stream.rest(14)
+        assert api.fault("GET", channel(run_key)) == (503, "WORKER_UNREACHABLE")
+        daemon.starts -= 1
+        daemon.start()
+        wait_until(lambda: api.root.get("/readyz").status_code == 200, within=30)
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add"})
+        assert stream.next().data["content"]["actions"][0]["name"] == "add"
+
+
+def test_a_reader_that_reads_nothing_is_cut_and_others_go_on(
+    daemon: Any, start_pair: Any, connect_api: Any, wait_until: Any
+) -> None:
+    gateway = start_pair(daemon, unread_seconds="0.5")
+    api = connect_api(gateway.url)
+    run_key = api.create("slow")
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.socket() as slow, Stream(api, channel(run_key)) as stream:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(60)
+        slow.connect((host, int(port)))
+        head = (
+            f"GET {api.base}{channel(run_key)} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer dev\r\n\r\n"
+        )
+        slow.sendall(head.encode())
+        received = b""
+        while b"id: 1\r\n" not in received:
+            received += slow.recv(4096)
+        cut: list[Any] = []
+        count = 0
+        while not cut:
+            api.result("PATCH", f"/run/meta/{run_key}", {"set": {"text": VALUE, "number": count}})
+            assert stream.next().data["content"]["result"]["number"] == count
+            count += 1
+            cut = [line for line in gateway.logged() if line.get("endpoint") == "runChannel"]
+        with contextlib.suppress(ConnectionResetError):
+            while part := slow.recv(1 << 20):
+                received += part
+    last_id = re.findall(rb"id: (\d+)\r\ndata: [^\r\n]+\r\n\r\n", received)[-1].decode()
+    missing = count + 1 - int(last_id)
+    assert missing > 0
+    with Stream(api, channel(run_key), last_id) as resumed:
+        numbers = [one.data["content"]["result"]["number"] for one in resumed.take(missing)]
+    assert numbers == list(range(count - missing, count))
+
+
+def test_what_no_ring_told_of_is_found_out(daemon: Any, make_gateway: Any, connect_api: Any) -> None:
+    gateway = make_gateway(daemon.endpoint, arguments=("--listen", "127.0.0.1:0", "--events", ""))
+    api = connect_api(gateway.url)
+    run_key = api.create("quiet")
+    with Stream(api, channel(run_key)) as stream:
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add"})
+        assert stream.next().id == "2"
+
+
+def test_an_endpoint_for_events_that_is_none_is_said(daemon: Any, make_gateway: Any) -> None:
+    with pytest.raises(AssertionError, match="endpoint 'nowhere'"):
+        make_gateway(daemon.endpoint, arguments=("--listen", "127.0.0.1:0", "--events", "nowhere"))
+
+
+def test_heartbeats_come_while_nothing_happens(daemon: Any, start_pair: Any, connect_api: Any) -> None:
+    api = connect_api(start_pair(daemon, channel_heartbeat_seconds="0.1").url)
+    run_key = api.create("heart")
+    with Stream(api, channel(run_key)) as stream, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(stream.next)
+        while stream.comments < 3:
+            with contextlib.suppress(TimeoutError):
+                waiting.result(0.05)
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add"})
+        assert waiting.result(60).id == "2"
+
+
+def test_a_stream_ends_when_its_time_is_over(daemon: Any, start_pair: Any, connect_api: Any) -> None:
+    api = connect_api(start_pair(daemon, channel_seconds="0.2").url)
+    with Stream(api, channel(api.create("ends"))) as stream, pytest.raises(EOFError):
+        stream.next()
+
+
+def test_streams_end_with_their_gateway(daemon: Any, start_pair: Any, connect_api: Any) -> None:
+    gateway = start_pair(daemon, drain_seconds="60")
+    api = connect_api(gateway.url)
+    with Stream(api, channel(api.create("stop"))) as stream:
+        assert gateway.stop() == 0
+        with pytest.raises(EOFError):
+            stream.next()
+
+
+def test_streams_too_many_are_told_so_and_places_come_back(
+    daemon: Any, start_pair: Any, connect_api: Any, wait_until: Any
+) -> None:
+    api = connect_api(start_pair(daemon, max_channels="1").url)
+    run_key = api.create("many")
+    with Stream(api, channel(run_key)):
+        assert api.fault("GET", channel(run_key)) == (503, "GATEWAY_BUSY")
+        assert api.result("GET", f"/run/{run_key}")["runKey"] == run_key
+    # What was refused takes no place either.
+    assert api.fault("GET", channel(run_key), lastEventId="x")[0] in (400, 503)
+
+    def opens() -> bool:
+        with Stream(api, channel(run_key)) as stream:
+            return stream.response.status_code == 200
+
+    wait_until(opens)
+
+
+@pytest.mark.parametrize(
+    "last_id", ("x", "-1", "1.5", " ", "", "0x1", "1\u0661".encode().decode("latin-1"), "9" * 30, "99")
+)
+def test_an_id_that_is_none_is_refused(api: Any, played: str, last_id: str) -> None:
+    assert api.fault("GET", channel(played), lastEventId=last_id) == (400, "INVALID_EVENT_ID")
+
+
+@pytest.mark.parametrize("last_id", ("x", "7", "AAAA", "AAAAAIA", "é", ""))
+def test_an_id_that_the_stream_of_a_scope_never_sent_is_refused(api: Any, last_id: str) -> None:
+    assert api.fault("GET", "/channel/GROUP/played/run", lastEventId=last_id) == (400, "INVALID_EVENT_ID")
+
+
+def test_an_id_of_another_scope_is_refused(api: Any, played: str) -> None:
+    with Stream(api, "/channel/GROUP/played/run") as stream:
+        last_id = str(stream.last_id)
+    assert api.fault("GET", "/channel/GROUP/other/run", lastEventId=last_id) == (400, "INVALID_EVENT_ID")
+
+
+def test_an_id_in_the_header_is_judged_alike_and_the_fault_says_what_to_do(api: Any, played: str) -> None:
+    response = api.ask("GET", channel(played), headers={"Last-Event-ID": "nonsense"})
+    assert (response.status_code, response.json()["information"]["code"]) == (400, "INVALID_EVENT_ID")
+    assert "'nonsense'" in response.json()["message"]
+    assert "leave it out to begin now" in response.json()["message"]
+
+
+def test_asking_for_the_head_of_a_stream_opens_none(api: Any, played: str) -> None:
+    response = api.root.head(api.base + channel(played), headers={"Authorization": "Bearer dev"})
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"].startswith("text/event-stream")
+
+
+def test_who_may_not_read_a_run_gets_no_stream_of_it(api: Any) -> None:
+    run_key = api.create("locked", token=PLAYER)
+    assert api.fault("GET", channel(run_key), token=OTHER) == (403, "PERMIT_VIOLATION")
+    assert api.fault("GET", channel(MISSING), token=PLAYER) == (404, "RUN_NOT_FOUND")
+    assert api.fault("GET", channel(run_key), token=None)[0] == 401
+    with Stream(api, "/channel/GROUP/locked/run", "0", token=PLAYER) as own:
+        assert own.next().data["content"]["runKey"] == run_key
+    mine = api.create("locked", token=OTHER)
+    with Stream(api, "/channel/GROUP/locked/run", "0", token=OTHER) as stream:
+        assert stream.next().data["content"]["runKey"] == mine
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add"}, token=PLAYER)
+        api.result("POST", f"/run/operation/{mine}", {"name": "add"}, token=OTHER)
+        assert stream.next().data["content"]["runKey"] == mine
+
+
+def test_a_stream_ends_with_a_fault_when_its_reader_is_locked_out(api: Any) -> None:
+    run_key = api.create("lock", permit=OPEN)
+    with Stream(api, channel(run_key), token=PLAYER) as stream:
+        api.result("PATCH", f"/run/{run_key}", {"permit": {"readLock": "AUTHOR"}})
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add"})
+        message = stream.next()
+        assert (message.event, message.data["information"]["code"]) == ("fault", "PERMIT_VIOLATION")
+        with pytest.raises(EOFError):
+            stream.next()
+
+
+@pytest.mark.parametrize("path", (channel("{run_key}"), "/channel/GROUP/guards/run"))
+def test_a_value_that_a_guard_hides_is_not_pushed(api: Any, path: str) -> None:
+    run_key = api.create("guards", permit=OPEN)
+    path = path.format(run_key=run_key)
+    with Stream(api, path, token=OTHER) as stream, Stream(api, path) as author:
+        api.result("PATCH", f"/run/variable/{run_key}", {"guarded": "secret", "hidden": 1})
+        actions: list[dict[str, Any]] = [
+            {"objectType": "set", "name": "guarded"},
+            {"objectType": "set", "name": "hidden", "value": 1},
+        ]
+        content = stream.next().data["content"]
+        assert content["actions"] == actions
+        assert content["guarded"] == ["actions[0].value"]
+        assert author.next().data["content"]["actions"] == [{**actions[0], "value": "secret"}, actions[1]]
+
+
+def test_what_is_too_large_is_named(api: Any) -> None:
+    run_key, large = api.create("large"), "x" * 70_000
+    with Stream(api, channel(run_key)) as stream:
+        api.result("PATCH", f"/run/variable/{run_key}", {"hidden": large})
+        api.result("PATCH", f"/run/meta/{run_key}", {"set": {"small": 1, "large": large}})
+        state, meta = (one.data["content"] for one in stream.take(2))
+    assert (state["actions"], state["omitted"]) == (
+        [{"objectType": "set", "name": "hidden"}],
+        ["actions[0].value"],
+    )
+    assert (meta["result"], meta["omitted"]) == ({"small": 1}, ["result.large"])
+
+
+def test_a_browser_gives_its_token_in_the_query(api: Any) -> None:
+    run_key = api.create("token", token=PLAYER)
+    with Stream(api, channel(run_key), "0", token=None, access_token=PLAYER) as stream:
+        assert stream.next().data["type"] == "RUN"
+    assert api.fault("GET", channel(run_key), token=None, access_token=OTHER)[0] == 403
+    twice = api.fault("GET", channel(run_key), token=PLAYER, access_token=PLAYER)
+    assert twice == (400, "INCOMPREHENSIBLE_REQUEST")
+    assert api.fault("GET", f"/run/{run_key}", access_token=PLAYER, token=None)[0] in (400, 401)
+
+
+def per_run(messages: list[Message]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for one in messages:
+        content = one.data["content"]
+        found.setdefault(content["runKey"], []).append(
+            [action["arguments"] for action in content["actions"]]
+            if "actions" in content
+            else one.data["type"]
+        )
+    return found
+
+
+def test_the_stream_of_a_scope_killed_at_any_message_loses_none_and_repeats_none(api: Any) -> None:
+    path, other = "/channel/GROUP/scoped/run", api.create("elsewhere")
+    first = api.create("scoped")
+
+    def act(run_key: str, number: int) -> None:
+        api.result("POST", f"/run/operation/{run_key}", {"name": "add", "arguments": [number]})
+
+    with Stream(api, path) as stream:
+        last_id = str(stream.last_id)
+    act(first, 1)
+    act(other, 1)
+    second = api.create("scoped")
+    for number in range(2, 6):
+        act(first, number)
+        act(second, number)
+    count = 10
+    for cut in range(count + 1):
+        with Stream(api, path, last_id) as before:
+            seen = before.take(cut)
+        with Stream(api, path, before.last_id) as after:
+            seen += after.take(count - cut)
+            act(other, 2)
+            third = api.create("scoped")
+            assert after.next().data["content"]["runKey"] == third
+        found = per_run([one for one in seen if one.data["content"]["runKey"] in (first, second)])
+        assert found[first] == [[[number]] for number in range(1, 6)]
+        assert found[second] == ["RUN"] + [[[number]] for number in range(2, 6)]
+        count += 1
+
+
+def test_a_run_that_is_created_while_a_scope_is_followed_is_told_of(api: Any) -> None:
+    with Stream(api, "/channel/GROUP/fresh/run") as stream:
+        run_key = api.create("fresh")
+        message = stream.next()
+        assert (message.data["type"], message.data["content"]["runKey"]) == ("RUN", run_key)
+        assert message.data["address"] == {"boundary": "GROUP", "category": "RUN", "key": "fresh"}
+
+
+def test_a_scope_with_too_many_runs_is_refused_by_name(
+    daemon: Any, start_pair: Any, connect_api: Any
+) -> None:
+    api = connect_api(start_pair(daemon, max_channel_runs="1").url)
+    api.create("wide")
+    with Stream(api, "/channel/GROUP/wide/run") as stream:
+        api.create("wide")
+        message = stream.next()
+        assert (message.event, message.data["information"]["code"]) == ("fault", "CHANNEL_TOO_WIDE")
+    assert api.fault("GET", "/channel/GROUP/wide/run") == (400, "CHANNEL_TOO_WIDE")
+    assert api.fault("GET", "/channel/PLANET/wide/run")[0] == 400
