@@ -151,7 +151,11 @@ BUGS: Final = (
         (
             Edit(_RUNTIME, f"finally:\n        {_REMOVED}", "finally:\n        pass"),
             Edit(_RUNTIME, f"if _lock(lock):\n            {_REMOVED}", "if _lock(lock):\n            pass"),
-            Edit(_RUNTIME, f"remove_stale_socket(path)\n    {_REMOVED}", "remove_stale_socket(path)"),
+            Edit(
+                _RUNTIME,
+                f"_is_own_folder(folder):\n            {_REMOVED}",
+                "_is_own_folder(folder):\n            pass",
+            ),
         ),
         ("tests/fault/test_daemon_kill.py",),
     ),
