@@ -22,6 +22,8 @@ SECRET = b"s" * 64
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
 ISSUER, AUDIENCE = "https://issuer", "gateway"
+HOURS = 24 * 3600.0
+"""Tokens are made when the tests are collected, and read when their turn comes."""
 CLAIMS = {"sub": "ada", "role": "FACILITATOR", "iss": ISSUER, "aud": AUDIENCE}
 
 
@@ -46,7 +48,7 @@ def reader(folder: Path) -> TokenReader:
 
 
 def signed(key: Any = SECRET, algorithm: str | None = "HS256", kid: str | None = "hs", **changes: Any) -> str:
-    claims = {**CLAIMS, "exp": time.time() + 60, **changes}
+    claims = {**CLAIMS, "exp": time.time() + HOURS, **changes}
     claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, key, algorithm, headers=None if kid is None else {"kid": kid})
 
@@ -98,7 +100,7 @@ PUBLIC = RSA_KEY.public_key().public_bytes(
 
 def confused() -> str:
     """Signed with the public key of RS256 as if it were a secret of HS256."""
-    parts = ({"alg": "HS256", "kid": "rs"}, {**CLAIMS, "exp": time.time() + 60})
+    parts = ({"alg": "HS256", "kid": "rs"}, {**CLAIMS, "exp": time.time() + HOURS})
     text = ".".join(encoded(json.dumps(part).encode()) for part in parts)
     return f"{text}.{encoded(hmac.digest(PUBLIC, text.encode(), 'sha256'))}"
 
@@ -124,7 +126,7 @@ def confused() -> str:
         signed(user_key="u" * 200),
         signed(projects="acme/demo"),
         signed(group_exp="soon"),
-        signed(nbf=time.time() + 60),
+        signed(nbf=time.time() + HOURS),
         "a.b.c",
         "x",
     ),
