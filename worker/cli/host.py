@@ -6,22 +6,15 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from worker.policy import LAYERS, READABLE, WRITABLE_DEVICE, Layer, Part
-from worker.process.isolation import Isolation, SandboxLevel, can_expose, choose_isolation
+from worker.process.isolation import Identity, Isolation, SandboxLevel, can_expose, choose_isolation
 from worker.process.sandbox import REFUSED, ProbeReport, probe
 from worker.process.zygote import ZygoteConfig
-
-IN_LEVEL: Final[Mapping[Part, tuple[SandboxLevel, ...]]] = {
-    Part.ALWAYS: tuple(SandboxLevel),
-    Part.WALLS: (SandboxLevel.STRICT, SandboxLevel.STRICT_JAIL, SandboxLevel.STRICT_NOQUOTA),
-    Part.SCRATCH: (SandboxLevel.STRICT, SandboxLevel.STRICT_JAIL),
-    Part.JAIL: (SandboxLevel.STRICT_JAIL,),
-}
 
 
 def examine(models: Path) -> dict[SandboxLevel, ProbeReport]:
@@ -79,7 +72,11 @@ def show(reports: Mapping[SandboxLevel, ProbeReport], console: Console) -> None:
 
 
 def _levels(layer: Layer) -> list[str]:
-    return [level.value for level in IN_LEVEL[layer.part]]
+    """Where a layer is there, which no identity changes."""
+    isolations = [Isolation(level, Identity.NONE) for level in SandboxLevel]
+    return [
+        one.level.value for one in isolations if layer.part is Part.ALWAYS or getattr(one, layer.part.value)
+    ]
 
 
 def _level_table(reports: Mapping[SandboxLevel, ProbeReport]) -> Table:
