@@ -59,7 +59,8 @@ def estimate(anonymous_bytes: int, parents_bytes: int, faulted_bytes: int) -> in
     """Private memory of a forked process from what everybody may read.
 
     It is what its anonymous memory has grown by since the fork (``parents_bytes``: its parent's), and what it
-    has copied of its parent's, for which it faulted once per page; never more than it has at all.
+    has copied of its parent's, for which it faulted once per page; never more than it has at all. Too low by
+    what its parent has written since, as a page that the parent copied is the child's alone: a zygote rests.
     """
     grown = max(0, anonymous_bytes - parents_bytes)
     return min(anonymous_bytes, grown + min(parents_bytes, faulted_bytes))
