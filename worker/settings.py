@@ -177,6 +177,7 @@ class Settings(SourcedSettings):
     session_timeout_seconds: Seconds = 1800.0
     operation_timeout_seconds: Seconds = 60.0
     inception_grace_seconds: Seconds = 30.0
+    schema_seconds: Seconds = 1.0
     drain_grace_seconds: Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)] = 30.0
     archive: Literal["recorded", "all"] = "recorded"
 
