@@ -207,6 +207,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cycles", type=int, default=300, help="cycles of create, call, evict that must leave nothing over"
     )
+    parser.addoption(
+        "--epicenter-client",
+        type=Path,
+        help="a bundle for Node of Epicenter's own JavaScript client, to drive it against a gateway",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -435,3 +435,22 @@ def test_headers_tell_where_an_answer_came_from_and_what_the_worker_warns_of(api
     response = api.ask("POST", f"/run/restore/{run_key}", {"modelContext": context})
     assert response.headers["x-served-from"] == "restored"
     assert 10 < len(json.loads(response.headers["x-warnings"])) < 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    (
+        ("POST", "/world/group"),
+        ("POST", "/world/group/episode"),
+        ("GET", "/world/persona"),
+        ("PUT", "/world/persona/group/key"),
+        ("GET", "/world/assignment"),
+        ("GET", "/world/assignment/for/group"),
+        ("DELETE", "/world/assignment/group"),
+        ("POST", "/world/selfassign/group"),
+        ("GET", "/consensus/world/name"),
+        ("POST", "/consensus/close/world/name/stage"),
+    ),
+)
+def test_what_is_not_held_is_not_answered_as_if_there_were_none(api: Any, method: str, path: str) -> None:
+    assert api.fault(method, path, {} if method in ("POST", "PUT") else None) == (501, "NOT_SERVED")

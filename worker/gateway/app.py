@@ -93,7 +93,8 @@ def project_routes(desk: Desk) -> list[BaseRoute]:
     Most are rows of ``ENDPOINTS``. What does not answer one question once, as a stream, is a ``Route`` put in front of
     them, whose function begins with ``ask = await desk.admit(request, endpoint)`` and asks by ``ask.reply``.
     """
-    return [Route(one.path, desk.serving(one), methods=[one.method], name=one.name) for one in ENDPOINTS]
+    served = [Route(one.path, desk.serving(one), methods=[one.method], name=one.name) for one in ENDPOINTS]
+    return [*routes_worlds.UNSERVED_FIRST, *served, *routes_worlds.UNSERVED_LAST]
 
 
 def _cors(settings: GatewaySettings) -> Middleware:
@@ -101,7 +102,7 @@ def _cors(settings: GatewaySettings) -> Middleware:
         CORSMiddleware,
         allow_origins=settings.allow_origins,
         allow_origin_regex=_LOOPBACK_ORIGIN if settings.auth == "development" else None,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=list(_HEADERS),
         expose_headers=["Retry-After", "X-Request-Id", "X-Served-From", "X-Warnings"],
     )

@@ -3,6 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
 from protocol.entities import Role
 from worker.gateway import bodies
 from worker.gateway.endpoints import NO_CONTENT, Ask, Endpoint, NoContent
@@ -123,6 +127,31 @@ async def consensus(ask: Ask) -> Any:
         "barriers are not kept here; perform the actions on the world's run with POST /run/action",
     )
 
+
+async def unserved(request: Request) -> Response:
+    """Refused by name: nothing that is not held is answered as if there were none of it."""
+    raise not_served(
+        f"{request.method} {request.url.path}",
+        "a worker holds of a world only its run, which POST /run/world/{worldKey} makes; names, personae, "
+        "assignments and barriers are the application's",
+    )
+
+
+_ANY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+UNSERVED_FIRST: Final = tuple(
+    Route(path, unserved, methods=_ANY)
+    for word in ("persona", "assignment", "selfassign")
+    for path in (f"/world/{word}", f"/world/{word}/{{rest:path}}")
+)
+"""In front of endpoints with a key in the place of these words."""
+
+UNSERVED_LAST: Final = (
+    Route("/world/{group}", unserved, methods=["POST"]),
+    Route("/world/{group}/{episode}", unserved, methods=["POST"]),
+    Route("/consensus/{rest:path}", unserved, methods=_ANY),
+)
+"""Behind all endpoints."""
 
 _P, _F = Role.PARTICIPANT, Role.FACILITATOR
 
