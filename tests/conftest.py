@@ -20,6 +20,9 @@ import zmq
 
 from protocol.client import Client
 
+# Hundreds of workers are started, and each would compile the whole project anew where nothing compiled is kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 REPOSITORY = Path(__file__).parents[1]
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
