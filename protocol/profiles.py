@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from protocol.actions import Action
 from protocol.entities import Entity, Key, RunKey, RunStatus, Scope
 from protocol.envelope import NewRun, Request, RunRequest
+from protocol.vocabularies import Words
 
 RUN_ID: Final = r"^[0-9A-Za-z_.-]{4,128}$"
 """A run id that a caller chose; 36 letters and digits would be a run key, and are refused."""
@@ -50,11 +51,15 @@ class AttachedFunction(Entity):
 
 
 class StatusTarget(Entity):
-    """Who is told of a status: a function that a provider serves, an operation of a handler model, or a web address."""
+    """Who is told of a status: a function that a provider serves, an operation of a handler model, or a web address.
+
+    ``words``: what statuses are called there (``worker`` unless given); what has the same word is no change.
+    """
 
     function: AttachedFunction | None = None
     webhook: Annotated[str, Field(min_length=8, max_length=2048)] | None = None
     statuses: Annotated[list[Status], Field(min_length=1, max_length=6)] | None = None
+    words: Words | None = None
 
     @model_validator(mode="after")
     def _one_of(self) -> "StatusTarget":
