@@ -103,6 +103,11 @@ class Exchange:
         """Whether the body is to be sent, as soon as the connection takes it."""
         return now >= self._due_at
 
+    @property
+    def times_sent(self) -> int:
+        """How often the transport took the body."""
+        return self._sent
+
     def sent(self, now: float) -> None:
         """The transport took the body."""
         self._sent += 1

@@ -259,11 +259,23 @@ class AsyncClient(_Worker):
         self._flights: dict[str, _Flight] = {}
         self._due: dict[str, _Flight] = {}
         """Those to be sent as soon as the connection takes them."""
+        self._repetitions = 0
+        self._losses = 0
 
     @property
     def in_flight(self) -> int:
         """Requests that a task waits for."""
         return len(self._flights)
+
+    @property
+    def repetitions(self) -> int:
+        """How often a request was sent again, since the client was made."""
+        return self._repetitions
+
+    @property
+    def connection_losses(self) -> int:
+        """How often a connection to the worker ended, since the client was made."""
+        return self._losses
 
     async def request(self, type_: str, /, **fields: Any) -> Reply:
         """As ``Client.request``."""
@@ -333,6 +345,7 @@ class AsyncClient(_Worker):
                 return
 
     def _connection_lost(self, now: float) -> None:
+        self._losses += 1
         for flight in self._flights.values():
             flight.connection_lost(now)
             flight.arm(flight.wake_at(now), self._wake)
@@ -342,6 +355,7 @@ class AsyncClient(_Worker):
             if not self._link.send(flight.body):
                 return
             del self._due[request_id]
+            self._repetitions += flight.times_sent > 0
             flight.sent(now)
             flight.arm(flight.wake_at(now), self._wake)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -53,6 +54,20 @@ def _listed(value: Any) -> Any:
 
 Positive = Annotated[int, BeforeValidator(_number), Field(gt=0)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+
+
+def _watched_at(address: str, info: ValidationInfo) -> str:
+    if address and not is_loopback(host_and_port(address)[0]) and not info.data.get("metrics_open"):
+        raise ValueError(
+            f"{address} is not a loopback address: whoever reaches it reads there how the daemon does. Bind "
+            "127.0.0.1 or [::1], or allow it with metrics_open = true"
+        )
+    return address
+
+
+MetricsAddress = Annotated[str, AfterValidator(_watched_at)]
+"""Where metrics are read; other than loopback where the setting ``metrics_open`` before it allows that."""
+
 Strings = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 
 
@@ -225,7 +240,7 @@ class Settings(SourcedSettings):
 
     # Metrics
     metrics_open: bool = False
-    metrics: str = ""
+    metrics: MetricsAddress = ""
 
     # Projects
     projects: dict[ProjectName, ProjectSettings] = {}
@@ -255,16 +270,6 @@ class Settings(SourcedSettings):
         if endpoint:
             check_endpoint(endpoint, curve=bool(info.data.get("curve_clients")))
         return endpoint
-
-    @field_validator("metrics")
-    @classmethod
-    def _metrics_address(cls, address: str, info: ValidationInfo) -> str:
-        if address and not is_loopback(host_and_port(address)[0]) and not info.data.get("metrics_open"):
-            raise ValueError(
-                f"{address} is not a loopback address: whoever reaches it reads there how the worker does. Bind "
-                "127.0.0.1 or [::1], or allow it with metrics_open = true"
-            )
-        return address
 
     @field_validator("projects", mode="before")
     @classmethod

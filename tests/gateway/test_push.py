@@ -291,7 +291,7 @@ def test_an_open_stream_waits_for_a_worker_that_is_away(
 def test_a_reader_that_reads_nothing_is_cut_and_others_go_on(
     daemon: Any, start_pair: Any, connect_api: Any, wait_until: Any
 ) -> None:
-    gateway = start_pair(daemon, unread_seconds="0.5")
+    gateway = start_pair(daemon, unread_seconds="0.5", metrics="127.0.0.1:0")
     api = connect_api(gateway.url)
     run_key = api.create("slow")
     host, port = gateway.url.removeprefix("http://").split(":")
@@ -316,6 +316,9 @@ def test_a_reader_that_reads_nothing_is_cut_and_others_go_on(
         with contextlib.suppress(ConnectionResetError):
             while part := slow.recv(1 << 20):
                 received += part
+    (url,) = [line["url"] for line in gateway.logged() if line["event"] == "metrics served"]
+    told = 'model_worker_gateway_turned_away_total{bound="unread_seconds"} 1.0'
+    assert told in httpx.get(url, timeout=30).text
     last_id = re.findall(rb"id: (\d+)\r\ndata: [^\r\n]+\r\n\r\n", received)[-1].decode()
     missing = count + 1 - int(last_id)
     assert missing > 0

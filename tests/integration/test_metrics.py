@@ -19,8 +19,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from protocol.errors import ErrorCode
+from tests.shipped import queries
+from worker.exposition.http_server import CONNECTIONS
 from worker.settings import Settings
-from worker.supervisor.http_server import CONNECTIONS
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "config"
@@ -379,15 +380,14 @@ def known(daemon: Any, peer: Any, counter_model: str) -> Figures:
 
 @pytest.mark.parametrize("name", ("grafana.json", "prometheus-alerts.yml"))
 def test_every_series_that_a_shipped_file_queries_exists(known: Figures, name: str) -> None:
-    asked = queried((CONFIG / name).read_text())
+    asked = queried(queries(name, of_gateways=False))
     assert len(asked) > 5
     assert asked - {series for series, _ in known} == set()
 
 
 def test_the_dashboard_shows_every_metric(known: Figures) -> None:
-    shown = {
-        re.sub(r"_(bucket|count|sum)$", "", name) for name in queried((CONFIG / "grafana.json").read_text())
-    }
+    board = queries("grafana.json", of_gateways=False)
+    shown = {re.sub(r"_(bucket|count|sum)$", "", name) for name in queried(board)}
     there = {re.sub(r"_(bucket|count|sum)$", "", name) for name, _ in known if name.startswith(P)}
     assert there - shown == set()
 
@@ -395,7 +395,7 @@ def test_the_dashboard_shows_every_metric(known: Figures) -> None:
 def test_labels_in_shipped_queries_exist(known: Figures) -> None:
     words = {label for _, labels in known for label, _ in labels} | {"job", "instance"}
     for name in ("grafana.json", "prometheus-alerts.yml"):
-        text = (CONFIG / name).read_text()
+        text = queries(name, of_gateways=False)
         grouped = {word for group in re.findall(r"\bby \(([^)]*)\)", text) for word in group.split(", ")}
         chosen = set(re.findall(r"[{,](\w+)(?:=~|!=|=)\\?\"", text))
         assert grouped | chosen, name

@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
-from protocol.client import AsyncClient
 from worker.gateway import routes_runs, routes_state, routes_worlds
 from worker.gateway.bell import Bell
 from worker.gateway.channels import Channels
@@ -23,6 +22,7 @@ from worker.gateway.door import Door
 from worker.gateway.endpoints import Endpoint
 from worker.gateway.faults import Fault, answer
 from worker.gateway.link import Link
+from worker.gateway.meters import Meters
 from worker.gateway.pages import document_routes
 from worker.gateway.readers import make_reader
 from worker.gateway.settings import GatewaySettings
@@ -49,15 +49,14 @@ _HEADERS: Final = (
 )
 
 
-def make_app(settings: GatewaySettings, client: AsyncClient, bell: Bell, log: Logger) -> ASGIApp:
-    """The application. While it runs it watches the worker and its events; ``client`` stays the caller's to close.
+def make_app(settings: GatewaySettings, link: Link, bell: Bell, meters: Meters, log: Logger) -> ASGIApp:
+    """The application. While it runs it watches the worker and its events, and counts in ``meters``.
 
     Raises:
         KeyFolderError: the keys of tokens cannot be read.
     """
-    link = Link(client, log)
     desk = Desk(settings, link, make_reader(settings))
-    channels = Channels(settings, bell)
+    channels = Channels(settings, bell, meters)
     # A trailing slash is another path: no redirect.
     project = Router([*channels.routes(desk), *project_routes(desk)], redirect_slashes=False)
     app = Starlette(
@@ -67,7 +66,7 @@ def make_app(settings: GatewaySettings, client: AsyncClient, bell: Bell, log: Lo
         lifespan=_watching(link.watch, bell.watch),
     )
     app.router.redirect_slashes = False
-    return Door(app, settings, log)
+    return Door(app, settings, meters, log)
 
 
 def root_routes(desk: Desk, channels: Channels) -> list[BaseRoute]:

@@ -20,6 +20,7 @@ from worker.gateway.desk import Desk
 from worker.gateway.endpoints import Ask, Endpoint
 from worker.gateway.faults import Fault, busy, incomprehensible
 from worker.gateway.feeds import Feed, RunFeed, ScopeFeed
+from worker.gateway.meters import Bound, Meters
 from worker.gateway.settings import GatewaySettings
 
 READS_AT_ONCE: Final = 16
@@ -38,11 +39,11 @@ class ChannelQuery(Query):
 class Channels:
     """All streams of this gateway. ``bell`` tells them when to ask the worker."""
 
-    def __init__(self, settings: GatewaySettings, bell: Bell) -> None:
+    def __init__(self, settings: GatewaySettings, bell: Bell, meters: Meters) -> None:
         self._settings = settings
         self._bell = bell
+        self._meters = meters
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
-        self._open = 0
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -74,30 +75,31 @@ class Channels:
                 place.enter_context(self._place())
                 feed: Feed = await endpoint.handler(ask)
                 begin = await feed.open(last_id)
-                return _Stream(_events(feed, begin), self._settings, place.pop_all())
+                return _Stream(self._events(feed, begin), self._settings, place.pop_all())
 
         return serve
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[None]:
-        if self._open >= self._settings.max_channels:
+        if self._meters.channels >= self._settings.max_channels:
+            self._meters.turned_away[Bound.CHANNELS] += 1
             raise busy("GATEWAY_BUSY", f"max_channels ({self._settings.max_channels}) are open")
-        self._open += 1
+        self._meters.channels += 1
         try:
             yield
         finally:
-            self._open -= 1
+            self._meters.channels -= 1
 
-
-async def _events(feed: Feed, begin: str) -> AsyncIterator[ServerSentEvent]:
-    """The id of the beginning, then what comes; with a fault the stream is over."""
-    yield ServerSentEvent(id=begin, retry=_RECONNECT_MILLISECONDS)
-    try:
-        async with contextlib.aclosing(feed.items()) as items:
-            async for id_, message in items:
-                yield ServerSentEvent(None if message is None else to_json(message).decode(), id=id_)
-    except Fault as fault:
-        yield ServerSentEvent(to_json(fault.body()).decode(), event="fault")
+    async def _events(self, feed: Feed, begin: str) -> AsyncIterator[ServerSentEvent]:
+        """The id of the beginning, then what comes; with a fault the stream is over."""
+        yield ServerSentEvent(id=begin, retry=_RECONNECT_MILLISECONDS)
+        try:
+            async with contextlib.aclosing(feed.items()) as items:
+                async for id_, message in items:
+                    self._meters.channel_messages += message is not None
+                    yield ServerSentEvent(None if message is None else to_json(message).decode(), id=id_)
+        except Fault as fault:
+            yield ServerSentEvent(to_json(fault.body()).decode(), event="fault")
 
 
 class _Stream(EventSourceResponse):

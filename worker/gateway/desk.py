@@ -54,6 +54,8 @@ class Desk:
         Raises:
             Fault: 401, 400, 404, 408, 413, 415 or 503; nothing happened.
         """
+        visit = visit_of(request.scope)
+        visit.endpoint = endpoint
         path = {name: unquote(part) for name, part in request.path_params.items()}
         caller = self.caller(request)
         account, project = _place(path)
@@ -62,7 +64,7 @@ class Desk:
         query = _query(request, endpoint.query)
         body = await self._body(request, endpoint.body)
         request_id = _request_id(request, caller, (account, project, endpoint.name))
-        visit_of(request.scope).note(endpoint.name, request_id, path.get("runKey"), caller.role)
+        visit.note(request_id, path.get("runKey"), caller.role)
         return Ask(
             link=self.link,
             caller=caller,

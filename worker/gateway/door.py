@@ -8,7 +8,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol.entities import Role
+from worker.gateway.endpoints import Endpoint
 from worker.gateway.faults import Fault, busy
+from worker.gateway.meters import Bound, Meters
 from worker.gateway.settings import GatewaySettings
 from worker.settings import is_loopback
 from worker.telemetry import Logger
@@ -26,11 +28,12 @@ class Visit:
     facts: dict[str, Any] = field(default_factory=dict)
     status: int = 0
     request_id: str | None = None
+    endpoint: Endpoint | None = None
 
-    def note(self, endpoint: str, request_id: str, run_key: str | None, role: Role) -> None:
+    def note(self, request_id: str, run_key: str | None, role: Role) -> None:
         """What the request turned out to be."""
         self.request_id = request_id
-        self.facts = {"endpoint": endpoint, "request_id": request_id, "role": role.value}
+        self.facts = {"request_id": request_id, "role": role.value}
         if run_key is not None:
             self.facts["run_key"] = run_key
 
@@ -44,11 +47,11 @@ def visit_of(scope: Scope) -> Visit:
 class Door:
     """The outermost part of the application. Paths go in undecoded, so that an escaped slash separates nothing."""
 
-    def __init__(self, app: ASGIApp, settings: GatewaySettings, log: Logger) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings, meters: Meters, log: Logger) -> None:
         self._app = app
         self._settings = settings
+        self._meters = meters
         self._log = log
-        self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the application's start and end."""
@@ -65,18 +68,20 @@ class Door:
                     MutableHeaders(scope=message)["X-Request-Id"] = visit.request_id
             await send(message)
 
-        self._inside += 1
+        self._meters.under_way += 1
         try:
             refusal = self._refusal(inner)
             await (self._app if refusal is None else refusal.response())(inner, receive, sending)
         except Exception:  # noqa: BLE001 - the request boundary: 500 was answered, the others go on
+            self._meters.bugs += 1
             self._log.exception("internal error", **visit.facts)
         finally:
-            self._inside -= 1
+            self._meters.under_way -= 1
             self._tell(inner, visit)
 
     def _refusal(self, scope: Scope) -> Fault | None:
-        if self._inside > self._settings.max_requests:
+        if self._meters.under_way > self._settings.max_requests:
+            self._meters.turned_away[Bound.REQUESTS] += 1
             return busy("GATEWAY_BUSY", f"max_requests ({self._settings.max_requests}) are being served")
         host = Headers(scope=scope).get("host", "")
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
@@ -86,10 +91,16 @@ class Door:
         return None
 
     def _tell(self, scope: Scope, visit: Visit) -> None:
-        if not self._settings.access_log or scope["path"] in _QUIET:
-            return
-        milliseconds = round(1000 * (time.perf_counter() - visit.began), 2)
-        facts = visit.facts or {"path": scope["path"][:200]}
-        self._log.info(
-            "request", method=scope["method"], status=visit.status, milliseconds=milliseconds, **facts
-        )
+        seconds = time.perf_counter() - visit.began
+        endpoint, method = visit.endpoint, scope["method"]
+        if endpoint is None:
+            self._meters.answered("", method, visit.status, None)
+            facts = {"path": scope["path"][:200], **visit.facts}
+        else:
+            is_stream = endpoint.result == "stream"
+            self._meters.answered(endpoint.path, method, visit.status, None if is_stream else seconds)
+            facts = {"endpoint": endpoint.name, **visit.facts}
+        if self._settings.access_log and scope["path"] not in _QUIET:
+            self._log.info(
+                "request", method=method, status=visit.status, milliseconds=round(1000 * seconds, 2), **facts
+            )

@@ -1,6 +1,7 @@
 """The way to the worker: one client for all requests, and a watch on whether anybody is there."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from protocol.client import AsyncClient
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import Reply
 from worker.gateway.faults import Fault, of_worker, unreachable
+from worker.gateway.meters import Meters
 from worker.telemetry import Logger
 
 RETRIED: Final = frozenset({ErrorCode.FENCED, ErrorCode.OUTCOME_UNKNOWN})
@@ -24,8 +26,9 @@ _PINGS_PER_STATUS: Final = 10
 class Link:
     """Asks the worker, and knows by pings whether it answers. The client stays its maker's."""
 
-    def __init__(self, client: AsyncClient, log: Logger) -> None:
+    def __init__(self, client: AsyncClient, meters: Meters, log: Logger) -> None:
         self._client = client
+        self._meters = meters
         self._log = log
         self._known = asyncio.Event()
         self._reachable = False
@@ -39,6 +42,16 @@ class Link:
 
     def _is_reachable(self) -> bool:
         return self._reachable
+
+    @property
+    def connection_losses(self) -> int:
+        """How often the connection to the worker ended."""
+        return self._client.connection_losses
+
+    @property
+    def repetitions(self) -> int:
+        """How often a request was sent to the worker again."""
+        return self._client.repetitions
 
     @property
     def ready(self) -> bool:
@@ -68,6 +81,7 @@ class Link:
                 reply = await self._client.request(type_, timeout_seconds=_PATIENCE_SECONDS)
             except ProtocolError as error:
                 self._reachable = False
+                self._meters.worker_losses += was
                 if was or not self._known.is_set():
                     self._log.warning("worker unreachable", endpoint=self._client.endpoint, code=error.code)
             else:
@@ -98,6 +112,7 @@ class Link:
                 {"Retry-After": "1"},
             )
         self._under_way.add(request_id)
+        began, code = time.perf_counter(), "OK"
         try:
             return await self._client.request(
                 type_,
@@ -107,10 +122,15 @@ class Link:
                 **fields,
             )
         except ProtocolError as error:
+            code = error.code.value
             if error.code is ErrorCode.DEADLINE_EXCEEDED and not self._is_reachable():
                 fault = unreachable(self._client.endpoint)
                 fault.information |= {"applied": error.information.get("applied", "unknown")}
                 raise fault from error
             raise of_worker(error) from error
+        except asyncio.CancelledError:
+            code = "GIVEN_UP"
+            raise
         finally:
+            self._meters.worker_answered(type_, code, time.perf_counter() - began)
             self._under_way.discard(request_id)

@@ -18,7 +18,8 @@ from protocol.client import AsyncClient
 from protocol.keys import read_key_pair, read_public_key
 from worker.gateway.app import make_app
 from worker.gateway.bell import Bell
-from worker.gateway.link import RETRIED
+from worker.gateway.link import RETRIED, Link
+from worker.gateway.meters import Bound, Meters
 from worker.gateway.settings import GatewaySettings
 from worker.telemetry import Logger
 
@@ -43,6 +44,7 @@ class _ReaderBoundProtocol(HttpToolsProtocol):
     """HTTP as uvicorn speaks it; a connection whose other side reads nothing of what waits for it is cut."""
 
     unread_seconds: float
+    meters: Meters
     _reader_timer: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
@@ -57,6 +59,7 @@ class _ReaderBoundProtocol(HttpToolsProtocol):
         """Cut who reads nothing of what waits; the transport would keep it without end."""
         now_bytes = self.transport.get_write_buffer_size()
         if waiting_bytes is not None and now_bytes >= waiting_bytes:
+            self.meters.turned_away[Bound.UNREAD_SECONDS] += 1
             self.transport.abort()
             return
         self._reader_timer = self.loop.call_later(self.unread_seconds, self._judge_reader, now_bytes)
@@ -71,17 +74,20 @@ class _ReaderBoundProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
 
-def bounded_protocol(settings: GatewaySettings) -> type[HttpToolsProtocol]:
+def bounded_protocol(settings: GatewaySettings, counted: Meters) -> type[HttpToolsProtocol]:
     """HTTP as uvicorn speaks it; a head too slow or too large, or a connection too many, is turned away."""
 
     class BoundedProtocol(_ReaderBoundProtocol):
         unread_seconds = settings.unread_seconds
+        meters = counted
         _head_timer: asyncio.TimerHandle | None = None
         _head_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            self.meters.connections += 1
             if len(self.connections) > settings.max_connections:
+                self.meters.turned_away[Bound.CONNECTIONS] += 1
                 transport.write(_BUSY % (len(_BUSY_BODY), _BUSY_BODY))
                 transport.close()
             else:
@@ -92,6 +98,7 @@ def bounded_protocol(settings: GatewaySettings) -> type[HttpToolsProtocol]:
             if self._head_timer is not None:
                 self._head_bytes += len(data)
                 if self._head_bytes > MAX_HEAD_BYTES:
+                    self.meters.turned_away[Bound.HEAD_BYTES] += 1
                     self.transport.write(_TOO_LARGE)
                     self.transport.close()
 
@@ -105,12 +112,17 @@ def bounded_protocol(settings: GatewaySettings) -> type[HttpToolsProtocol]:
             super().on_headers_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            self.meters.connections -= 1
             self._head_came()
             super().connection_lost(exc)
 
         def _await_head(self) -> None:
-            self._head_timer = self.loop.call_later(settings.head_seconds, self.transport.close)
+            self._head_timer = self.loop.call_later(settings.head_seconds, self._give_up_head)
             self._head_bytes = 0
+
+        def _give_up_head(self) -> None:
+            self.meters.turned_away[Bound.HEAD_SECONDS] += 1
+            self.transport.close()
 
         def _head_came(self) -> None:
             if self._head_timer is not None:
@@ -160,7 +172,7 @@ async def run_gateway(settings: GatewaySettings, log: Logger) -> None:
     """Serve until SIGTERM; prints one line ``ready URL`` when requests are accepted.
 
     Raises:
-        ListenError: the address is taken, or is none.
+        ListenError: the address, or that of metrics, is taken, or is none.
         KeyFileError, KeyFolderError: keys of the worker or of tokens cannot be read.
         ValueError: the worker's endpoint is none.
     """
@@ -168,27 +180,47 @@ async def run_gateway(settings: GatewaySettings, log: Logger) -> None:
     logging.getLogger("uvicorn").addHandler(_Lines(log))
     keys = _keys(settings)
     client = AsyncClient(settings.endpoint, retried=RETRIED, **keys)
-    try:
-        with contextlib.closing(Bell(settings.events, **keys)) as bell:
-            await _serve(settings, make_app(settings, client, bell, log))
-    finally:
-        await client.close()
+    meters = Meters()
+    link = Link(client, meters, log)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(client.close)
+        bell = stack.enter_context(contextlib.closing(Bell(settings.events, **keys)))
+        app = make_app(settings, link, bell, meters, log)
+        if settings.metrics:
+            await _export(stack, settings, meters, link, log)
+        await _serve(_config(settings, app, meters), settings.listen)
 
 
-async def _serve(settings: GatewaySettings, app: ASGIApp) -> None:
+async def _export(
+    stack: contextlib.AsyncExitStack, settings: GatewaySettings, meters: Meters, link: Link, log: Logger
+) -> None:
+    """Serve metrics until ``stack`` ends."""
+    # Here, not above: who does not want them pays nothing.
+    from worker.exposition.exporter import exporter  # noqa: PLC0415 - as said
+    from worker.exposition.http_server import AddressError  # noqa: PLC0415 - as said
+    from worker.gateway.families import WatchedGateway  # noqa: PLC0415 - as said
+
+    served = exporter(WatchedGateway(settings, meters, link), settings.metrics)
     try:
-        await _Server(_config(settings, app)).serve()
+        log.info("metrics served", url=await stack.enter_async_context(served))
+    except AddressError as error:
+        raise ListenError(str(error)) from error
+
+
+async def _serve(config: uvicorn.Config, listen: str) -> None:
+    try:
+        await _Server(config).serve()
     except SystemExit as error:
         # uvicorn's way to say that it cannot listen.
-        raise ListenError(f"cannot listen on {settings.listen}") from error
+        raise ListenError(f"cannot listen on {listen}") from error
 
 
-def _config(settings: GatewaySettings, app: Any) -> uvicorn.Config:
+def _config(settings: GatewaySettings, app: ASGIApp, meters: Meters) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=bounded_protocol(settings),
+        http=bounded_protocol(settings, meters),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -8,7 +8,15 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from worker.settings import Positive, Seconds, SourcedSettings, Strings, host_and_port, is_loopback
+from worker.settings import (
+    MetricsAddress,
+    Positive,
+    Seconds,
+    SourcedSettings,
+    Strings,
+    host_and_port,
+    is_loopback,
+)
 
 ENV_PREFIX: Final = "MODEL_WORKER_GATEWAY_"
 
@@ -54,6 +62,10 @@ class GatewaySettings(SourcedSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     access_log: bool = True
+
+    # Metrics
+    metrics_open: bool = False
+    metrics: MetricsAddress = ""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

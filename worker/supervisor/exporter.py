@@ -1,123 +1,47 @@
-"""Metrics and health over HTTP, from threads of its own. Imported only where they are on.
+"""What a worker shows of itself to who watches it. Imported only where metrics are on."""
 
-A thread asks the loop for the figures, which takes it as long as a ``worker_status``, and writes them out by
-itself. Where the loop does not answer in time, the answer is 503: that is what such a probe is for.
-"""
-
-import asyncio
-import concurrent.futures
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
-from prometheus_client.exposition import make_wsgi_app
-from prometheus_client.registry import Collector
 
-from worker.settings import host_and_port
+from worker.exposition.exporter import LOOP_SECONDS, Ask
+from worker.exposition.exporter import exporter as exposed
+from worker.exposition.http_server import AddressError
 from worker.supervisor.families import families
 from worker.supervisor.figures import Sources
-from worker.supervisor.http_server import App, StartResponse, serving
-
-T = TypeVar("T")
-LOOP_SECONDS: Final = 5.0
-"""How long the loop may take to answer a probe or a scrape."""
+from worker.supervisor.router import BindError
 
 
-class _Scrape(Collector):
-    """Gathers everything anew whenever it is asked."""
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A scrape takes the loop as long as a ``worker_status``."""
 
-    def __init__(self, sources: Sources, ask: "_Ask") -> None:
-        self._sources = sources
-        self._ask = ask
+    sources: Sources
 
-    def collect(self) -> Iterable[Metric]:
-        """All metrics.
+    def scrape(self, ask: Ask) -> Iterable[Metric]:
+        """All metrics; the disk is looked at by this thread."""
+        disk = self.sources.disk()
+        return families(ask(self.sources.gather(time.monotonic(), disk)))
 
-        Raises:
-            TimeoutError: the loop does not answer.
-        """
-        disk = self._sources.disk()
-        return list(families(self._ask(self._sources.gather(time.monotonic(), disk))))
-
-
-class _Ask:
-    """Has the loop do something, from another thread."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, within_seconds: float) -> None:
-        self._loop = loop
-        self._within_seconds = within_seconds
-
-    def __call__(self, what: "Coroutine[Any, Any, T]") -> T:
-        """What came of it.
-
-        Raises:
-            TimeoutError: the loop does not answer, or has ended.
-        """
-        try:
-            future = asyncio.run_coroutine_threadsafe(what, self._loop)
-        except RuntimeError:  # it is closed
-            what.close()
-            raise TimeoutError from None
-        try:
-            return future.result(self._within_seconds)
-        except concurrent.futures.CancelledError:
-            raise TimeoutError from None
-        finally:
-            future.cancel()
-
-
-def _application(sources: Sources, loop_seconds: float) -> App:
-    ask = _Ask(asyncio.get_running_loop(), loop_seconds)
-    registry = CollectorRegistry()
-    registry.register(_Scrape(sources, ask))
-    ProcessCollector(registry=registry)
-    metrics: App = make_wsgi_app(registry)
-
-    def ready() -> str:
-        hindrance = ask(sources.hindrance())
-        return f"503 Service Unavailable: {hindrance}" if hindrance else "200 OK: ready"
-
-    def live() -> str:
-        ask(asyncio.sleep(0))
-        return "200 OK: alive"
-
-    probes = {"/livez": live, "/readyz": ready}
-
-    def app(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        try:
-            if path == "/metrics":
-                return metrics(environ, start)
-            if path in probes and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-                return _plain(probes[path](), start)
-        except TimeoutError:
-            return _plain("503 Service Unavailable: the worker's loop does not answer", start)
-        if path in probes:
-            return _plain("405 Method Not Allowed: use GET", start)
-        return _plain("404 Not Found: there are /metrics, /livez and /readyz", start)
-
-    return app
-
-
-def _plain(answer: str, start: StartResponse) -> Iterable[bytes]:
-    """``answer``: the status line, a colon, the text."""
-    status, _, text = answer.partition(": ")
-    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
-    return [f"{text}\n".encode()]
+    async def hindrance(self) -> str:
+        """As the sources say."""
+        return await self.sources.hindrance()
 
 
 @contextlib.asynccontextmanager
 async def exporter(sources: Sources, *, loop_seconds: float = LOOP_SECONDS) -> AsyncIterator[str]:
-    """Serve ``/metrics``, ``/livez`` and ``/readyz`` while inside; gives the URL of the first.
-
-    Where the loop does not answer within ``loop_seconds``, the answer is 503.
+    """Serve the worker's metrics and health while inside; gives the URL of the metrics.
 
     Raises:
         BindError: the address cannot be had.
     """
-    host, port = host_and_port(sources.settings.metrics)
-    async with serving(_application(sources, loop_seconds), host, port) as address:
-        yield f"http://{address}/metrics"
+    async with contextlib.AsyncExitStack() as stack:
+        served = exposed(_Worker(sources), sources.settings.metrics, loop_seconds=loop_seconds)
+        try:
+            url = await stack.enter_async_context(served)
+        except AddressError as error:
+            raise BindError(str(error)) from error
+        yield url

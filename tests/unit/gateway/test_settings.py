@@ -53,6 +53,7 @@ def test_development_listens_on_loopback_addresses_only(listen: str) -> None:
         ({"auth": "tokens"}, "token_keys, token_issuer and token_audience"),
         ({"key": "k"}, "given together"),
         ({"max_requests": 0}, "max_requests"),
+        ({"metrics": "0.0.0.0:9465"}, "metrics_open = true"),
         ({"colour": 1}, "no such setting"),
     ),
 )

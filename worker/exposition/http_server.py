@@ -11,14 +11,17 @@ from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from worker.supervisor.router import BindError
-
 CLIENT_SECONDS: Final = 10.0
 """How long a connection may be silent."""
 CONNECTIONS: Final = 16
 """Served at once, each by a thread; others are turned away."""
 POLL_SECONDS: Final = 0.1
 """How soon the server notes that it shall end."""
+
+
+class AddressError(Exception):
+    """The address of metrics cannot be had."""
+
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 App = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -72,13 +75,13 @@ async def serving(app: App, host: str, port: int) -> AsyncIterator[str]:
     """Serve ``app`` while inside; gives the address that is bound, of port 0 the one that was free.
 
     Raises:
-        BindError: the address cannot be had.
+        AddressError: the address cannot be had.
     """
     try:
         server = _Server(host, port)
     except OSError as error:
-        raise BindError(
-            f"cannot bind {host} port {port} for metrics: {error.strerror or error}. Is another worker running there? "
+        raise AddressError(
+            f"cannot bind {host} port {port} for metrics: {error.strerror or error}. Is another one running there? "
             'Choose another address (setting metrics), or "" for none'
         ) from error
     server.set_app(app)
