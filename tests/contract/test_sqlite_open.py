@@ -67,7 +67,7 @@ def test_the_migrations_of_an_empty_file_make_the_schema(tmp_path: Path) -> None
 
         assert schema(files.writer) == schema(plain)
     tables = {name for kind, name, _ in schema(files.writer) if kind == "table"}
-    assert tables == {"run", "entry", "event", "request", "variable", "metadata", "binding"}
+    assert tables == {"run", "entry", "event", "request", "variable", "metadata", "binding", "profile", "tag"}
     assert files.writer.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
     assert [step.version for step in migrations()] == list(range(1, len(migrations()) + 1))
     files.close()

@@ -17,8 +17,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from protocol.entities import RunStatus
 from protocol.events import EventKind
 from worker.runs.history import NEVER, LogEntry, Replayable
+from worker.runs.profile import RunProfile, StatusChange, Usage
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
 from worker.waiting import Done
@@ -70,7 +72,8 @@ class Append:
     """Entries to add behind ``head_seq``, with all that must become durable with them.
 
     ``records``: archive values (msgpack bytes) by name, overwriting. ``at_us`` becomes the run's
-    ``last_operated_us`` and ``last_modified_us``.
+    ``last_operated_us`` and ``last_modified_us``. ``changes`` of the run's status apply in order; ``usage`` is added
+    to what its actions took.
     """
 
     run_key: str
@@ -81,6 +84,8 @@ class Append:
     records: Mapping[str, bytes] = field(default_factory=dict)
     request: StoredRequest | None = None
     events: tuple[NewEvent, ...] = ()
+    changes: tuple[StatusChange, ...] = ()
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class Binding:
 class Creation:
     """A new run: its row (``seq`` = last entry), history, archive, metadata, events and the request it answers.
 
-    ``binding``: what the run is bound to from its first moment.
+    ``binding``: what the run is bound to from its first moment. ``profile``: None for a run that says nothing of
+    itself (``default_profile``). A run whose profile's status is ``created`` may have no entries yet.
     """
 
     run: RunRecord
@@ -105,6 +111,7 @@ class Creation:
     request: StoredRequest | None = None
     events: tuple[NewEvent, ...] = ()
     binding: Binding | None = None
+    profile: RunProfile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,7 @@ class FoundRun:
     run: RunRecord
     variables: Mapping[str, bytes] = field(default_factory=dict)
     metadata: Mapping[str, bytes] = field(default_factory=dict)
+    status: RunStatus = RunStatus.READY
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +224,7 @@ class RunDirectory(Protocol):
     async def create(self, creation: Creation) -> None:
         """Add a run; durable when it returns.
 
-        Raises FencedError where its binding has another run by now.
+        Raises FencedError where its binding, or the id of its profile, has another run by now.
         """
 
     async def get(self, run_key: str) -> RunRecord | None:
@@ -303,7 +311,49 @@ class Archive(Protocol):
         """
 
 
-class Store(ActionLog, EventLog, RunDirectory, Bindings, Archive, Protocol):
+class Profiles(Protocol):
+    """What makes runs findable, and their durable status. Every run has a profile."""
+
+    async def read_profile(self, run_key: str) -> RunProfile | None:
+        """The profile of a run, or None."""
+
+    async def find_run_id(self, project: str, run_id: str) -> str | None:
+        """The key of the run that has an id in a project, or None."""
+
+    async def update_profile(
+        self,
+        run_key: str,
+        edit: Callable[[RunProfile], RunProfile],
+        request: StoredRequest | None = None,
+        render: Callable[[RunProfile], bytes] | None = None,
+        tell: Callable[[RunProfile, RunProfile], Sequence[NewEvent]] | None = None,
+        *,
+        at_us: int,
+    ) -> RunProfile:
+        """Change a profile atomically; its status, ids and project must stay.
+
+        ``edit``, ``request``, ``render`` and ``tell`` as for ``RunDirectory.update``. ``at_us`` becomes the run's
+        ``last_modified_us``.
+        """
+
+    async def change_status(self, run_key: str, *changes: StatusChange) -> RunProfile:
+        """Change the status of a run, in order; durable when it returns, and told with it.
+
+        The last ``at_us`` becomes the run's ``last_modified_us``. Raises RUN_NOT_FOUND; IllegalStatusError where a
+        change may not follow, and then none was made.
+        """
+
+    async def unfinished(self) -> list[str]:
+        """The keys of runs that are created, starting or executing, oldest first."""
+
+    async def take_expired(self, at_us: int, limit: int) -> list[str]:
+        """The keys of at most ``limit`` runs that nothing changed for their ``ttl_seconds``, the first to end first.
+
+        ``expires_us`` of a run that something changed meanwhile moves.
+        """
+
+
+class Store(ActionLog, EventLog, RunDirectory, Bindings, Archive, Profiles, Protocol):
     """All ports over one transaction domain."""
 
     @property

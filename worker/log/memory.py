@@ -5,21 +5,19 @@ Rows and metadata are copied on the way in and out, as a database would.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
-from worker.channel import pack, unpack
-from worker.errors import DuplicateRequestError, WorkerError
+from worker.channel import pack
+from worker.errors import WorkerError
 from worker.log import rules
 from worker.log.base import (
     Append,
     Binding,
     Creation,
     EventListener,
-    FoundRun,
     NewEvent,
     Rewind,
     RunPage,
@@ -27,32 +25,24 @@ from worker.log.base import (
     StoredRequest,
 )
 from worker.log.memory_bindings import MemoryBindings
+from worker.log.memory_profiles import MemoryProfiles
+from worker.log.memory_query import MemoryRun, chosen, packed, search, unpacked
+from worker.log.memory_requests import MemoryRequests, outcomes_among
 from worker.log.rows import numbered
-from worker.runs.comparison import Comparable, comparable_of
 from worker.runs.history import NEVER, LogEntry, Replayable, replayable
-from worker.runs.query import RunQuery, Subject, holds, sort_runs
+from worker.runs.profile import RunProfile, StatusChange, Usage, used
+from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
 from worker.waiting import Done
-
-
-@dataclass(slots=True)
-class _Run:
-    """All there is about one run; ``entries[i].seq == i + 1``, ``events[i].event == i + 1``, metadata values are msgpack."""
-
-    record: RunRecord
-    entries: list[LogEntry]
-    variables: dict[str, bytes]
-    metadata: dict[str, bytes] = field(default_factory=dict)
-    events: list[StoredEvent] = field(default_factory=list)
 
 
 class MemoryStore:
     """Implements ``Store``; its writes are as durable as the process."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, _Run] = {}
-        self._requests: dict[str, dict[str, StoredRequest]] = {}
-        self._request_ids: dict[str, set[str]] = {}
+        self._runs: dict[str, MemoryRun] = {}
+        self._requests = MemoryRequests()
+        self._profiles = MemoryProfiles()
         self._bindings = MemoryBindings(self._counts)
         self._closed = False
         self._listener: EventListener | None = None
@@ -121,20 +111,22 @@ class MemoryStore:
     def _append(self, append: Append) -> None:
         rules.check_append(append)
         run = self._owned(append)
-        self._refuse_duplicate(append.request)
+        self._requests.refuse_duplicate(append.request)
+        profile, events = self._profiles.turned(append.run_key, append.changes)
         run.entries.extend(append.entries)
         run.variables.update(append.records)
-        self._advance(run, append.head_seq + len(append.entries), append.at_us)
-        self._store_request(append.request)
-        self._add_events(run, append.events)
+        self._advance(run, append.head_seq + len(append.entries), append.at_us, append.usage)
+        self._requests.store(append.request)
+        self._profiles.put(profile)
+        self._add_events(run, (*append.events, *events))
 
     async def rewind(self, rewind: Rewind) -> None:
         """Take back a tail."""
         rules.check_rewind(rewind)
         run = self._owned(rewind)
-        self._refuse_duplicate(rewind.request)
+        self._requests.refuse_duplicate(rewind.request)
         if rewind.marker is None:
-            self._keep_answers(rewind.run_key, rewind.to_seq)
+            self._requests.keep_answers(rewind.run_key, rewind.to_seq, run.entries)
             del run.entries[rewind.to_seq :]
         else:
             run.entries[rewind.to_seq :] = [
@@ -144,7 +136,7 @@ class MemoryStore:
             run.entries += (rewind.marker, *rewind.kept)
         run.variables = dict(rewind.records)
         self._advance(run, len(run.entries), rewind.at_us)
-        self._store_request(rewind.request)
+        self._requests.store(rewind.request)
         self._add_events(run, rewind.events)
 
     async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
@@ -170,34 +162,37 @@ class MemoryStore:
     def find_request(self, request_id: str) -> list[StoredRequest]:
         """What is recorded under a request id, ordered by run key."""
         self._refuse_closed()
-        found = self._requests.get(request_id, {})
-        return [found[run_key] for run_key in sorted(found)]
+        return self._requests.find(request_id)
 
     async def read_outcomes(self, request: StoredRequest) -> list[tuple[str, bytes, bytes]]:
         """The answer of an action request, as it is stored now."""
         self._refuse_closed()
-        stored = self._requests.get(request.request_id, {}).get(request.run_key, request)
+        stored = self._requests.current(request)
         if stored.result is not None:
             return rules.unpack_outcomes(stored, stored.result)
-        return self._entry_outcomes(stored)
+        run = self._runs.get(stored.run_key)
+        return [] if run is None else outcomes_among(run.entries, stored)
 
     async def create(self, creation: Creation) -> None:
         """Add a run."""
         rules.check_creation(creation)
         self._refuse_closed()
-        self._refuse_duplicate(creation.request)
+        self._requests.refuse_duplicate(creation.request)
         run_key = creation.run.run_key
         if run_key in self._runs:
             raise rules.run_exists(run_key)
+        profile = rules.profile_of(creation)
+        self._profiles.refuse_taken(profile)
         self._bindings.refuse_bound(creation.binding)
-        self._runs[run_key] = _Run(
+        self._runs[run_key] = MemoryRun(
             deepcopy(creation.run),
             list(creation.entries),
             dict(creation.records),
-            _packed(creation.metadata),
+            packed(creation.metadata),
         )
+        self._profiles.add(profile)
         self._bindings.bind(creation.binding, run_key)
-        self._store_request(creation.request)
+        self._requests.store(creation.request)
         self._add_events(self._runs[run_key], creation.events)
 
     async def get(self, run_key: str) -> RunRecord | None:
@@ -222,7 +217,7 @@ class MemoryStore:
     ) -> RunRecord:
         """Change attributes; ``edit``, ``render`` and ``tell`` run on the caller's thread."""
         run = self._existing(run_key)
-        self._refuse_duplicate(request)
+        self._requests.refuse_duplicate(request)
         old = run.record
         new = edit(deepcopy(old))
         rules.check_edit(old, new)
@@ -230,9 +225,63 @@ class MemoryStore:
             request = replace(request, result=render(new))
         events = () if tell is None else tell(old, new)
         run.record = deepcopy(new)
-        self._store_request(request)
+        self._requests.store(request)
         self._add_events(run, events)
         return new
+
+    async def read_profile(self, run_key: str) -> RunProfile | None:
+        """The profile of a run, or None."""
+        self._refuse_closed()
+        return self._profiles.get(run_key)
+
+    async def find_run_id(self, project: str, run_id: str) -> str | None:
+        """The key of the run that has an id in a project, or None."""
+        self._refuse_closed()
+        return self._profiles.find(project, run_id)
+
+    async def update_profile(
+        self,
+        run_key: str,
+        edit: Callable[[RunProfile], RunProfile],
+        request: StoredRequest | None = None,
+        render: Callable[[RunProfile], bytes] | None = None,
+        tell: Callable[[RunProfile, RunProfile], Sequence[NewEvent]] | None = None,
+        *,
+        at_us: int,
+    ) -> RunProfile:
+        """Change a profile; ``edit``, ``render`` and ``tell`` run on the caller's thread."""
+        run = self._existing(run_key)
+        self._requests.refuse_duplicate(request)
+        old, new = self._profiles.edited(run_key, edit)
+        if request is not None:
+            request = replace(request, result=pack(None) if render is None else render(new))
+        events = () if tell is None else tell(old, new)
+        self._profiles.put(new)
+        run.record = replace(run.record, last_modified_us=at_us)
+        self._requests.store(request)
+        self._add_events(run, events)
+        return new
+
+    async def change_status(self, run_key: str, *changes: StatusChange) -> RunProfile:
+        """Change the status of a run, in order."""
+        run = self._existing(run_key)
+        profile, events = self._profiles.turned(run_key, changes)
+        self._profiles.put(profile)
+        run.record = replace(run.record, last_modified_us=changes[-1].at_us)
+        self._add_events(run, events)
+        return profile
+
+    async def unfinished(self) -> list[str]:
+        """The keys of runs that are created, starting or executing, oldest first."""
+        self._refuse_closed()
+        return self._profiles.unfinished()
+
+    async def take_expired(self, at_us: int, limit: int) -> list[str]:
+        """The keys of runs whose time is over."""
+        self._refuse_closed()
+        return self._profiles.take_expired(
+            at_us, limit, lambda run_key: self._runs[run_key].record.last_modified_us
+        )
 
     async def bound_run(self, binding: Binding) -> str | None:
         """The key of the run that is bound, or None."""
@@ -254,8 +303,8 @@ class MemoryStore:
     async def unbind(self, binding: Binding, request: StoredRequest | None = None) -> None:
         """Bind nothing."""
         self._refuse_closed()
-        self._refuse_duplicate(request)
-        self._store_request(request)
+        self._requests.refuse_duplicate(request)
+        self._requests.store(request)
         self._bindings.unbind(binding)
 
     def _counts(self, run_key: str) -> bool:
@@ -267,11 +316,8 @@ class MemoryStore:
         self._refuse_closed()
         self._runs.pop(run_key, None)
         self._bindings.removed(run_key)
-        for request_id in self._request_ids.pop(run_key, ()):
-            found = self._requests[request_id]
-            del found[run_key]
-            if not found:
-                del self._requests[request_id]
+        self._profiles.removed(run_key)
+        self._requests.removed(run_key)
 
     async def count(self) -> int:
         """How many runs there are."""
@@ -281,31 +327,19 @@ class MemoryStore:
     async def query(self, query: RunQuery) -> RunPage:
         """The runs that match: each is looked at."""
         self._refuse_closed()
-        runs = (run for run in self._runs.values() if run.record.project == query.project)
-        matching = [run.record for run in runs if holds(query.where, _subject(run))]
-        page = sort_runs(matching, query.sort)[query.first : query.first + query.count]
-        found = (self._found(record.run_key, query) for record in page)
-        return RunPage(len(matching), tuple(rules.page_within_bytes(found, query.max_bytes)))
-
-    def _found(self, run_key: str, query: RunQuery) -> FoundRun:
-        run = self._runs[run_key]
-        return FoundRun(
-            deepcopy(run.record),
-            _chosen(run.variables, query.variables or ()),
-            _chosen(run.metadata, query.metadata or ()),
-        )
+        return search(self._runs.values(), query, self._profiles.status_of)
 
     async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
         """Recorded values by name."""
         self._refuse_closed()
         run = self._runs.get(run_key)
-        return _chosen(run.variables, names) if run is not None else {}
+        return chosen(run.variables, names) if run is not None else {}
 
     async def read_metadata(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, Any]:
         """Metadata by name."""
         self._refuse_closed()
         run = self._runs.get(run_key)
-        return _unpacked(_chosen(run.metadata, names)) if run is not None else {}
+        return unpacked(chosen(run.metadata, names)) if run is not None else {}
 
     async def update_metadata(
         self,
@@ -318,12 +352,12 @@ class MemoryStore:
     ) -> dict[str, Any]:
         """Change metadata; ``edit`` and ``tell`` run on the caller's thread."""
         run = self._existing(run_key)
-        self._refuse_duplicate(request)
-        changed = edit(_unpacked(run.metadata))
-        run.metadata.update(_packed(changed))
+        self._requests.refuse_duplicate(request)
+        changed = edit(unpacked(run.metadata))
+        run.metadata.update(packed(changed))
         run.record = replace(run.record, last_modified_us=at_us)
         if request is not None:
-            self._store_request(replace(request, result=pack(changed)))
+            self._requests.store(replace(request, result=pack(changed)))
         self._add_events(run, () if tell is None else tell(changed))
         return changed
 
@@ -331,69 +365,26 @@ class MemoryStore:
         if self._closed:
             raise rules.closed()
 
-    def _existing(self, run_key: str) -> _Run:
+    def _existing(self, run_key: str) -> MemoryRun:
         self._refuse_closed()
         run = self._runs.get(run_key)
         if run is None:
             raise rules.run_not_found(run_key)
         return run
 
-    def _owned(self, write: Append | Rewind) -> _Run:
+    def _owned(self, write: Append | Rewind) -> MemoryRun:
         run = self._existing(write.run_key)
         if (run.record.epoch, run.record.seq) != (write.epoch, write.head_seq):
             raise rules.fenced(write, current_epoch=run.record.epoch, current_seq=run.record.seq)
         return run
 
-    def _add_events(self, run: _Run, events: Sequence[NewEvent]) -> None:
+    def _add_events(self, run: MemoryRun, events: Sequence[NewEvent]) -> None:
         stored = numbered(run.record.run_key, events, len(run.events) + len(events))
         run.events.extend(stored)
         if self._listener is not None:
             for event in stored:
                 self._listener(event)
 
-    def _advance(self, run: _Run, seq: int, at_us: int) -> None:
-        run.record = replace(run.record, seq=seq, last_operated_us=at_us, last_modified_us=at_us)
-
-    def _refuse_duplicate(self, request: StoredRequest | None) -> None:
-        if request is not None and request.run_key in self._requests.get(request.request_id, {}):
-            raise DuplicateRequestError(request.request_id, request.run_key)
-
-    def _store_request(self, request: StoredRequest | None) -> None:
-        if request is not None:
-            self._requests.setdefault(request.request_id, {})[request.run_key] = request
-            self._request_ids.setdefault(request.run_key, set()).add(request.request_id)
-
-    def _keep_answers(self, run_key: str, to_seq: int) -> None:
-        """Store the answers of requests whose entries are about to be deleted."""
-        for request_id in self._request_ids.get(run_key, ()):
-            request = self._requests[request_id][run_key]
-            if request.last_seq > to_seq and request.result is None:
-                result = rules.pack_outcomes(self._entry_outcomes(request))
-                self._requests[request_id][run_key] = replace(request, result=result)
-
-    def _entry_outcomes(self, request: StoredRequest) -> rules.Outcomes:
-        run = self._runs.get(request.run_key)
-        if run is None:
-            return []
-        return rules.outcomes_of(run.entries[max(request.first_seq, 1) - 1 : request.last_seq])
-
-
-def _subject(run: _Run) -> Subject:
-    def value(values: dict[str, bytes], name: str) -> Comparable:
-        return comparable_of(values[name]) if name in values else None
-
-    return Subject(run.record, partial(value, run.variables), partial(value, run.metadata))
-
-
-def _chosen(values: Mapping[str, bytes], names: Sequence[str] | None) -> dict[str, bytes]:
-    if names is None:
-        return dict(values)
-    return {name: values[name] for name in names if name in values}
-
-
-def _packed(values: Mapping[str, Any]) -> dict[str, bytes]:
-    return {name: pack(value) for name, value in values.items()}
-
-
-def _unpacked(values: Mapping[str, bytes]) -> dict[str, Any]:
-    return {name: unpack(value) for name, value in values.items()}
+    def _advance(self, run: MemoryRun, seq: int, at_us: int, usage: Usage | None = None) -> None:
+        row = run.record if usage is None else used(run.record, usage)
+        run.record = replace(row, seq=seq, last_operated_us=at_us, last_modified_us=at_us)

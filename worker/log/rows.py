@@ -9,17 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from protocol.entities import RunStatus
 from protocol.events import EventKind
 from worker.log.base import NewEvent, StoredEvent, StoredRequest
 from worker.runs.comparison import Opaque, comparable_of, instant_ms
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
+from worker.runs.profile import RunProfile
 from worker.runs.record import RunRecord
 
+PROFILE_FIELDS: Final = tuple(field.name for field in fields(RunProfile))
 RUN_FIELDS: Final = tuple(field.name for field in fields(RunRecord))
 SCOPE_COLUMNS: Final = ("scope_boundary", "scope_key", "user_key")
 """Derived from ``scope`` at every write, for queries only."""
 ADDRESS_COLUMNS: Final = ("group_name", "episode_name")
 """Derived from ``address``, as these."""
+RUN_COLUMNS: Final = (*RUN_FIELDS, *SCOPE_COLUMNS, *ADDRESS_COLUMNS)
 
 FALSE: Final = b"\0"
 TRUE: Final = b"\1"
@@ -27,16 +31,32 @@ OPAQUE_VALUE: Final = b"\2"
 
 _MAPS: Final = ("scope", "permit", "execution_context", "address", "user")
 _FLAGS: Final = ("marked", "hidden", "closed", "allow_channel", "ephemeral", "perpetual")
+_PROFILE_JSON: Final = (
+    *(
+        "error",
+        "source",
+        "tags",
+        "evaluation",
+        "attached_functions",
+        "on_status_change",
+        "parameters",
+        "result",
+    ),
+    *("result_errors", "result_schema", "context", "course"),
+)
+_PROFILE_FLAGS: Final = ("test", "interactive", "reasoning_traces", "call_summarization")
+_STATUS_NAMES: Final = {status.value: status for status in RunStatus}
+_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _KINDS: Final = {kind.value: kind for kind in EntryKind}
 _STATUSES: Final = {status.value: status for status in OutcomeStatus}
 
 
 def run_to_row(run: RunRecord) -> dict[str, Any]:
-    """The row of a run by column, ``SCOPE_COLUMNS`` and ``ADDRESS_COLUMNS`` included."""
+    """The row of a run by ``RUN_COLUMNS``."""
     row = {name: getattr(run, name) for name in RUN_FIELDS}
     for name in _MAPS:
         if row[name] is not None:
-            row[name] = json.dumps(row[name], ensure_ascii=False, separators=(",", ":"))
+            row[name] = _TO_JSON.encode(row[name])
     for name in SCOPE_COLUMNS:
         row[name] = run.scope.get(name)
     for name in ADDRESS_COLUMNS:
@@ -53,6 +73,31 @@ def run_from_row(row: Mapping[str, Any] | sqlite3.Row) -> RunRecord:
     for name in _FLAGS:
         values[name] = bool(values[name])
     return RunRecord(**values)
+
+
+def profile_to_row(profile: RunProfile) -> dict[str, Any]:
+    """The row of a profile by column."""
+    row: dict[str, Any] = {name: getattr(profile, name) for name in PROFILE_FIELDS}
+    for name in _PROFILE_JSON:
+        if row[name] is not None:
+            row[name] = _TO_JSON.encode(row[name])
+    row["status"] = profile.status.value
+    return row
+
+
+def profile_from_row(row: Mapping[str, Any] | sqlite3.Row) -> RunProfile:
+    """A profile from some of its columns by name; those that are missing have their defaults."""
+    values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - a Row gives its values
+    for name in _PROFILE_JSON:
+        if values.get(name) is not None:
+            values[name] = json.loads(values[name])
+    for name in _PROFILE_FLAGS:
+        if name in values:
+            values[name] = bool(values[name])
+    if "tags" in values:
+        values["tags"] = tuple(values["tags"])
+    values["status"] = _STATUS_NAMES[values["status"]]
+    return RunProfile(**values)
 
 
 def entry_to_row(run_key: str, entry: LogEntry) -> tuple[Any, ...]:

@@ -7,17 +7,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from protocol.errors import ErrorCode
+from protocol.events import EventKind
 from worker.channel import pack, unpack
 from worker.errors import FencedError, LogUnavailableError, RequestError
-from worker.log.base import Append, Binding, Creation, FoundRun, Rewind, StoredRequest
+from worker.log.base import Append, Binding, Creation, FoundRun, NewEvent, Rewind, StoredRequest
 from worker.runs.history import LogEntry
+from worker.runs.profile import RunProfile, StatusChange, default_profile
 from worker.runs.record import RunRecord
 
 Outcomes = list[tuple[str, bytes, bytes]]
 """``(status, action, outcome)`` of the entries that answer a request, in order."""
 
-IMMUTABLE = ("run_key", "seq", "epoch", "seed", "project")
+IMMUTABLE = (
+    *("run_key", "seq", "epoch", "seed", "project"),
+    *("wall_us", "cpu_us", "peak_rss_bytes", "actions"),
+)
 """What an edit of a run's row must leave as it is: history and fencing have their own writes, the rest never changes."""
+
+IMMUTABLE_PROFILE = ("run_key", "project", "run_id", "request_digest", "status", "status_seq")
+"""What an edit of a profile must leave as it is; the status has its own write."""
 
 
 def check_append(append: Append) -> None:
@@ -83,6 +91,33 @@ def check_edit(old: RunRecord, new: RunRecord) -> None:
             raise ValueError(f"run {old.run_key}: an edit may not change {name}")
 
 
+def check_profile_edit(old: RunProfile, new: RunProfile) -> None:
+    """An edit keeps what identifies the run, and its status."""
+    for name in IMMUTABLE_PROFILE:
+        if getattr(old, name) != getattr(new, name):
+            raise ValueError(f"run {old.run_key}: an edit of its profile may not change {name}")
+
+
+def profile_of(creation: Creation) -> RunProfile:
+    """The profile of a new run: that which is given, else the defaults."""
+    profile, run = creation.profile, creation.run
+    if profile is None:
+        return default_profile(run)
+    if (profile.run_key, profile.project) != (run.run_key, run.project):
+        raise ValueError(f"run {run.run_key} with the profile of {profile.run_key}")
+    return profile
+
+
+def status_events(old: RunProfile, new: RunProfile, change: StatusChange) -> tuple[NewEvent, ...]:
+    """What tells of a change of status, where the run or the change wants it told."""
+    if not (change.tell or new.tells_status):
+        return ()
+    body = {"from": old.status.value, "to": new.status.value, "status_seq": new.status_seq}
+    if change.reason is not None:
+        body["reason"] = change.reason
+    return (NewEvent(EventKind.STATUS, change.at_us, pack(body)),)
+
+
 def run_not_found(run_key: str) -> RequestError:
     """The answer where a run is named that the directory does not have."""
     return RequestError(ErrorCode.RUN_NOT_FOUND, f"run {run_key} does not exist", run_key=run_key)
@@ -114,6 +149,16 @@ def already_bound(binding: Binding, run_key: str) -> FencedError:
         run_key=run_key,
         project=binding.project,
         world_key=binding.world_key,
+    )
+
+
+def run_id_taken(profile: RunProfile, run_key: str) -> FencedError:
+    """The refusal of a new run whose id another one got first."""
+    return FencedError(
+        f"run id {profile.run_id} of project {profile.project!r} is that of run {run_key} already",
+        run_key=run_key,
+        project=profile.project,
+        run_id=profile.run_id,
     )
 
 

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from worker.errors import LogUnavailableError, WorkerError
-from worker.log import rules, sqlite_bindings, sqlite_query, sqlite_reads, sqlite_writes
+from worker.log import (
+    rules,
+    sqlite_bindings,
+    sqlite_profiles,
+    sqlite_query,
+    sqlite_reads,
+    sqlite_writes,
+)
 from worker.log.base import (
     Append,
     Binding,
@@ -32,6 +39,7 @@ from worker.log.sqlite_files import OnCheck, StoreFiles, open_files
 from worker.log.sqlite_writer import GroupWriter
 from worker.metering import Histogram
 from worker.runs.history import NEVER, LogEntry, Replayable
+from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
 from worker.telemetry import Logger
@@ -195,6 +203,53 @@ class SqliteStore:
         )
         run: RunRecord = await self._writer.submit(apply)
         return run
+
+    async def read_profile(self, run_key: str) -> RunProfile | None:
+        """The profile of a run, or None."""
+        return await self._read(lambda db: sqlite_profiles.read_profile(db, run_key))
+
+    async def find_run_id(self, project: str, run_id: str) -> str | None:
+        """The key of the run that has an id in a project, or None."""
+        return await self._read(lambda db: sqlite_profiles.find_run_id(db, project, run_id))
+
+    async def update_profile(
+        self,
+        run_key: str,
+        edit: Callable[[RunProfile], RunProfile],
+        request: StoredRequest | None = None,
+        render: Callable[[RunProfile], bytes] | None = None,
+        tell: Callable[[RunProfile, RunProfile], Sequence[NewEvent]] | None = None,
+        *,
+        at_us: int,
+    ) -> RunProfile:
+        """Change a profile; ``edit``, ``render`` and ``tell`` run on the writer's thread."""
+        apply = partial(
+            sqlite_writes.update_profile,
+            run_key=run_key,
+            edit=edit,
+            request=request,
+            render=render,
+            tell=tell,
+            at_us=at_us,
+        )
+        profile: RunProfile = await self._writer.submit(apply)
+        return profile
+
+    async def change_status(self, run_key: str, *changes: StatusChange) -> RunProfile:
+        """Change the status of a run, in order; durable when it returns."""
+        apply = partial(sqlite_writes.change_status, run_key=run_key, changes=changes)
+        profile: RunProfile = await self._writer.submit(apply)
+        return profile
+
+    async def unfinished(self) -> list[str]:
+        """The keys of runs that are created, starting or executing, oldest first."""
+        return await self._read(sqlite_profiles.unfinished)
+
+    async def take_expired(self, at_us: int, limit: int) -> list[str]:
+        """The keys of runs whose time is over."""
+        apply = partial(sqlite_profiles.take_expired, at_us=at_us, limit=limit)
+        found: list[str] = await self._writer.submit(apply)
+        return found
 
     async def bound_run(self, binding: Binding) -> str | None:
         """The key of the run that is bound, or None."""

@@ -18,6 +18,7 @@ from worker.log.folder_lock import FolderLock
 from worker.log.rows import at_ms_of, scalar_of
 from worker.log.sqlite_bulk import STATEMENTS
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors
+from worker.runs.profile import default_name
 
 DATABASE_FILE: Final = "worker.db"
 LOCK_FILE: Final = "worker.lock"
@@ -63,6 +64,7 @@ def migrate(db: sqlite3.Connection, steps: Sequence[Migration]) -> None:
     """
     db.create_function("scalar_of", 1, scalar_of, deterministic=True)
     db.create_function("at_ms_of", 1, at_ms_of, deterministic=True)
+    db.create_function("default_name", 2, default_name, deterministic=True)
     current = _pragma(db, "user_version")
     for step in steps:
         if step.version > current:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from protocol.entities import RunStatus
 from worker.log import rules
 from worker.log.base import FoundRun, RunPage
 from worker.log.rows import FALSE, TRUE, run_from_row
@@ -122,17 +123,22 @@ def _rows(db: sqlite3.Connection, sql: str, values: list[Any]) -> list[sqlite3.R
     return cursor.execute(sql, values).fetchall()
 
 
-def _run(db: sqlite3.Connection, rowid: int) -> RunRecord:
-    (row,) = _rows(db, "SELECT * FROM run WHERE rowid = ?", [rowid])
-    return run_from_row(row)
+def _run(db: sqlite3.Connection, rowid: int) -> tuple[RunRecord, RunStatus]:
+    (row,) = _rows(
+        db, "SELECT run.*, profile.status FROM run JOIN profile USING (run_key) WHERE run.rowid = ?", [rowid]
+    )
+    return run_from_row(row), RunStatus(row["status"])
 
 
-def _with_values(db: sqlite3.Connection, query: RunQuery, runs: Iterable[RunRecord]) -> Iterator[FoundRun]:
-    for run in runs:
+def _with_values(
+    db: sqlite3.Connection, query: RunQuery, runs: Iterable[tuple[RunRecord, RunStatus]]
+) -> Iterator[FoundRun]:
+    for run, status in runs:
         yield FoundRun(
             run,
             _values(db, Source.VARIABLE, run.run_key, query.variables),
             _values(db, Source.METADATA, run.run_key, query.metadata),
+            status,
         )
 
 

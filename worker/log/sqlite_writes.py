@@ -14,23 +14,38 @@ from worker.channel import pack
 from worker.errors import DuplicateRequestError
 from worker.log import rules
 from worker.log.base import Append, Binding, Creation, NewEvent, Rewind, StoredEvent, StoredRequest
-from worker.log.rows import entry_to_row, event_to_row, numbered, request_to_row, run_to_row, value_to_row
+from worker.log.rows import (
+    RUN_COLUMNS,
+    entry_to_row,
+    event_to_row,
+    numbered,
+    request_to_row,
+    run_to_row,
+    value_to_row,
+)
 from worker.log.sqlite_bindings import bind_new, rebind
 from worker.log.sqlite_bindings import unbind as unbind_run
 from worker.log.sqlite_bulk import BulkStatement
+from worker.log.sqlite_profiles import change_status as apply_changes
+from worker.log.sqlite_profiles import insert_profile, read_profile
+from worker.log.sqlite_profiles import update_profile as edit_profile
 from worker.log.sqlite_reads import entry_outcomes, first_run, get_run, read_metadata
 from worker.runs.history import LogEntry
+from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.record import RunRecord
 
-# Columns of moved: run_key, epoch, head_seq, seq, at_us, number of events.
+# Columns of moved: run_key, epoch, head_seq, seq, at_us, number of events, then what Usage has.
 _ADVANCE = BulkStatement(
     "UPDATE run SET seq = moved.column4, last_operated_us = moved.column5, last_modified_us = moved.column5,"
-    " event = run.event + moved.column6 FROM (VALUES {rows}) AS moved"
+    " event = run.event + moved.column6, wall_us = run.wall_us + moved.column7, cpu_us = run.cpu_us + moved.column8,"
+    " peak_rss_bytes = max(run.peak_rss_bytes, moved.column9), actions = run.actions + moved.column10"
+    " FROM (VALUES {rows}) AS moved"
     " WHERE run.run_key = moved.column1 AND run.epoch = moved.column2 AND run.seq = moved.column3",
-    columns=6,
+    columns=10,
 )
 _ADVANCE_ONE: Final = (
-    "UPDATE run SET seq = ?, last_operated_us = ?, last_modified_us = ?, event = event + ?"
+    "UPDATE run SET seq = ?, last_operated_us = ?, last_modified_us = ?, event = event + ?,"
+    " wall_us = wall_us + ?, cpu_us = cpu_us + ?, peak_rss_bytes = max(peak_rss_bytes, ?), actions = actions + ?"
     " WHERE run_key = ? AND epoch = ? AND seq = ? RETURNING event"
 )
 # One row whatever their number: each row that a statement returns gives the interpreter lock away.
@@ -61,25 +76,12 @@ _WRITE_METADATA = BulkStatement(
     columns=5,
 )
 _INSERT_RUN: Final = (
-    "INSERT INTO run (run_key, seq, epoch, last_operated_us, last_modified_us, created_us, seed, model_file,"
-    " model_language, model_version, model_fingerprint, morphology, scope_boundary, scope_key, user_key,"
-    " tracking_key, marked, hidden, closed, allow_channel, ephemeral, perpetual, grammar, cloned_from,"
-    " compare_after_seq, scope, permit, execution_context, address, user, group_name,"
-    " episode_name, project) VALUES (:run_key, :seq, :epoch, :last_operated_us,"
-    " :last_modified_us, :created_us, :seed, :model_file, :model_language, :model_version, :model_fingerprint,"
-    " :morphology, :scope_boundary, :scope_key, :user_key, :tracking_key, :marked, :hidden, :closed,"
-    " :allow_channel, :ephemeral, :perpetual, :grammar, :cloned_from, :compare_after_seq, :scope, :permit, :execution_context,"
-    " :address, :user, :group_name, :episode_name, :project) ON CONFLICT DO NOTHING"
+    f"INSERT INTO run ({', '.join(RUN_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in RUN_COLUMNS)})"  # noqa: S608 - of our own texts
+    " ON CONFLICT DO NOTHING"
 )
 _UPDATE_RUN: Final = (
-    "UPDATE run SET last_operated_us = :last_operated_us, last_modified_us = :last_modified_us,"
-    " created_us = :created_us, model_file = :model_file, model_language = :model_language,"
-    " model_version = :model_version, model_fingerprint = :model_fingerprint, morphology = :morphology,"
-    " scope_boundary = :scope_boundary, scope_key = :scope_key, user_key = :user_key,"
-    " tracking_key = :tracking_key, marked = :marked, hidden = :hidden, closed = :closed,"
-    " allow_channel = :allow_channel, ephemeral = :ephemeral, perpetual = :perpetual, grammar = :grammar,"
-    " cloned_from = :cloned_from, compare_after_seq = :compare_after_seq, scope = :scope, permit = :permit, execution_context = :execution_context,"
-    " address = :address, user = :user, group_name = :group_name, episode_name = :episode_name WHERE run_key = :run_key"
+    f"UPDATE run SET {', '.join(f'{name} = :{name}' for name in RUN_COLUMNS if name not in rules.IMMUTABLE)}"  # noqa: S608 - of our own texts
+    " WHERE run_key = :run_key"
 )
 
 
@@ -105,6 +107,7 @@ def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> list[Writte
         (
             *(item.run_key, item.epoch, item.head_seq, item.head_seq + len(item.entries), item.at_us),
             len(item.events),
+            *_usage_row(item),
         )
         for item in appends
     ]
@@ -119,7 +122,7 @@ def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> list[Writte
     last = _event_heads(db, [item.run_key for item in appends if item.events])
     events = [numbered(item.run_key, item.events, last.get(item.run_key, 0)) for item in appends]
     _insert_events(db, [event for group in events for event in group])
-    return [Written(None, group) for group in events]
+    return [Written(None, (*group, *_changed(db, item))) for item, group in zip(appends, events, strict=True)]
 
 
 def append(db: sqlite3.Connection, append: Append) -> Written:
@@ -132,7 +135,7 @@ def append(db: sqlite3.Connection, append: Append) -> Written:
     _write_variables(db, run_key, append.records)
     events = numbered(run_key, append.events, last)
     _insert_events(db, events)
-    return Written(None, events)
+    return Written(None, (*events, *_changed(db, append)))
 
 
 def rewind(db: sqlite3.Connection, rewind: Rewind) -> Written:
@@ -165,6 +168,7 @@ def create(db: sqlite3.Connection, creation: Creation) -> Written:
         _insert_request(db, creation.request)
     if db.execute(_INSERT_RUN, run_to_row(creation.run)).rowcount != 1:
         raise rules.run_exists(run_key)
+    insert_profile(db, rules.profile_of(creation))
     if creation.binding is not None:
         bind_new(db, creation.binding, run_key)
     _insert_entries(db, run_key, creation.entries)
@@ -264,6 +268,52 @@ def update_metadata(
     return add_events(db, run_key, () if tell is None else tell(changed), changed)
 
 
+def update_profile(
+    db: sqlite3.Connection,
+    run_key: str,
+    *,
+    edit: Callable[[RunProfile], RunProfile],
+    request: StoredRequest | None,
+    render: Callable[[RunProfile], bytes] | None,
+    tell: Callable[[RunProfile, RunProfile], Sequence[NewEvent]] | None,
+    at_us: int,
+) -> Written:
+    """Replace a profile by its edited form."""
+    if request is not None:
+        _refuse_duplicate(db, request)
+    old, new, stored = edit_profile(db, run_key, edit=edit, request=request, render=render)
+    _touch_run(db, run_key, at_us)
+    if stored is not None:
+        _insert_request(db, stored)
+    return add_events(db, run_key, () if tell is None else tell(old, new), new)
+
+
+def change_status(db: sqlite3.Connection, run_key: str, changes: Sequence[StatusChange]) -> Written:
+    """Change the status of a run; gives the profile as it then is."""
+    events = apply_changes(db, run_key, changes)
+    _touch_run(db, run_key, changes[-1].at_us)
+    return add_events(db, run_key, events, read_profile(db, run_key))
+
+
+def _changed(db: sqlite3.Connection, append: Append) -> tuple[StoredEvent, ...]:
+    """The changes of status that an append makes durable; few have any."""
+    if not append.changes:
+        return ()
+    events = apply_changes(db, append.run_key, append.changes)
+    return add_events(db, append.run_key, events).events
+
+
+def _touch_run(db: sqlite3.Connection, run_key: str, at_us: int) -> None:
+    db.execute("UPDATE run SET last_modified_us = ? WHERE run_key = ?", (at_us, run_key))
+
+
+def _usage_row(append: Append) -> tuple[int, int, int, int]:
+    usage = append.usage
+    return (
+        (0, 0, 0, 0) if usage is None else (usage.wall_us, usage.cpu_us, usage.peak_rss_bytes, usage.actions)
+    )
+
+
 def remove(db: sqlite3.Connection, run_key: str) -> None:
     """Delete a run; what refers to it goes with it."""
     db.execute("DELETE FROM run WHERE run_key = ?", (run_key,))
@@ -272,9 +322,13 @@ def remove(db: sqlite3.Connection, run_key: str) -> None:
 
 def _advance(db: sqlite3.Connection, write: Append | Rewind, seq: int) -> int:
     """Move the head, if epoch and head are what the writer believes; gives the number of the last event."""
-    count = len(write.events)
+    usage = _usage_row(write) if isinstance(write, Append) else (0, 0, 0, 0)
     moved = db.execute(
-        _ADVANCE_ONE, (seq, write.at_us, write.at_us, count, write.run_key, write.epoch, write.head_seq)
+        _ADVANCE_ONE,
+        (
+            *(seq, write.at_us, write.at_us, len(write.events), *usage),
+            *(write.run_key, write.epoch, write.head_seq),
+        ),
     ).fetchall()
     if moved:
         return int(moved[0][0])

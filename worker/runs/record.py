@@ -11,7 +11,8 @@ class RunRecord:
     Times are microseconds since 1970. ``seq`` is the head of the history, ``epoch`` the fencing token of its
     current host, ``seed`` the seed of its random streams (non-negative, below 2**63). Outcomes of entries up to
     ``compare_after_seq`` were recorded under another execution context; a replay need not repeat them.
-    ``project`` is ``account/project``, "" for the default project; it never changes.
+    ``project`` is ``account/project``, "" for the default project; it never changes. The last four tell what the
+    run's actions took, in microseconds and bytes, and how many were recorded.
     """
 
     run_key: str
@@ -42,3 +43,7 @@ class RunRecord:
     cloned_from: str | None = None
     compare_after_seq: int = 0
     project: str = ""
+    wall_us: int = 0
+    cpu_us: int = 0
+    peak_rss_bytes: int = 0
+    actions: int = 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgpack
 
+from protocol.entities import RunStatus
 from protocol.errors import ErrorCode
 from protocol.messages import CopyRequest, CreateRun, RestoreRun, RewindRun
 from worker.channel import pack
@@ -14,6 +15,7 @@ from worker.errors import RequestError
 from worker.log.base import Binding, Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.assembly import filters_of, left_by, plan_assembly
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
+from worker.runs.profile import default_profile
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
@@ -28,7 +30,14 @@ from worker.supervisor.guarding import guard_presets
 from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelSource
-from worker.supervisor.records import boot_entry, cloned_record, new_record, rewind_entry
+from worker.supervisor.records import (
+    boot_entry,
+    cloned_profile,
+    cloned_record,
+    new_record,
+    rewind_entry,
+)
+from worker.supervisor.shadows import copy_into_memory
 from worker.supervisor.table import Stores
 from worker.supervisor.views import run_view
 
@@ -79,6 +88,7 @@ class Births:
                     self._answered(stored, born),
                     self._created(born),
                     binding,
+                    default_profile(born, environment=self.environments.name_of(contexts.model)),
                 )
             )
             return born
@@ -242,6 +252,7 @@ class Births:
         entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
         at_seq = len(entries)
         metadata = await source_store.read_metadata(source.run_key)
+        profile = await source_store.read_profile(source.run_key)
         record = cloned_record(source, request, execution, at_seq, ephemeral=ephemeral)
         if excluded:  # what its outcomes depended on is not there any more
             record = replace(record, compare_after_seq=at_seq)
@@ -264,6 +275,7 @@ class Births:
                     *(row, history, records, metadata),
                     self._answered(stored, row),
                     self._created(row),
+                    profile=cloned_profile(profile, row, request.actor),
                 )
             )
             return row
@@ -330,7 +342,7 @@ class Births:
 
         async def begin() -> RunRecord:
             if shadow:
-                await self._shadow(record)
+                await copy_into_memory(self.stores, record)
             return await store.claim(record.run_key)
 
         def history() -> AsyncIterator[Sequence[Replayable]]:
@@ -374,18 +386,6 @@ class Births:
     ) -> Contexts:
         return judge_contexts(model, override, execution, self.settings, self.sandbox)
 
-    async def _shadow(self, record: RunRecord) -> None:
-        """Copy a durable run into memory, where this incarnation may do what it likes."""
-        durable, key = self.stores.durable, record.run_key
-        entries = tuple([entry async for page in pages(durable, key, record.seq) for entry in page])
-        records = await durable.read_variables(key)
-        metadata = await durable.read_metadata(key)
-        await self.stores.ephemeral.remove(key)
-        await self.stores.ephemeral.create(
-            Creation(replace(record, ephemeral=True), entries, records, metadata)
-        )
-        self.stores.mark_ephemeral(key, shadow=True)
-
     def _created(self, record: RunRecord) -> tuple[NewEvent, ...]:
         return self.announcer.created(record, self._view(record))
 
@@ -397,4 +397,4 @@ class Births:
         return pack(self._view(record))
 
     def _view(self, record: RunRecord) -> dict[str, Any]:
-        return run_view(record, None, live=True, sandbox=self.sandbox)
+        return run_view(record, RunStatus.READY, live=True, sandbox=self.sandbox)

@@ -21,6 +21,7 @@ from worker.errors import ModelError, RequestError, WorkerError
 from worker.process.environment import Environment, EnvironmentFolder, environment_key, installed_packages
 from worker.process.installer import Installation, InstallError, install
 from worker.runs.contexts import ModelContext
+from worker.runs.profile import DEFAULT_ENVIRONMENT
 from worker.runs.requirements import Requirement
 from worker.settings import NamedEnvironment, Settings
 from worker.supervisor.flights import Flight
@@ -111,13 +112,28 @@ class Environments:
             raise _invalid(source, "workerImage", reason)
         if asked and self._settings.dependency_sources == "installed":
             raise _invalid(source, "dependencies", self._missing(asked))
-        requirements = sorted({str(one) for one in (*asked, *self._listed.get(image or "", ()))})
-        wanted = _Wanted(
+        return await self._built(self._wanted(context), flight)
+
+    def name_of(self, context: ModelContext) -> str:
+        """What people call the environment of a model with this context: the name that operators gave it, else its key.
+
+        It need not be there, nor be possible.
+        """
+        if context.workerImage is not None:
+            return context.workerImage
+        if self._of_own(context.requirements) is not None:
+            return DEFAULT_ENVIRONMENT
+        return self._wanted(context).key
+
+    def _wanted(self, context: ModelContext) -> _Wanted:
+        asked = context.requirements
+        listed = self._listed.get(context.workerImage or "", ())
+        requirements = sorted({str(one) for one in (*asked, *listed)})
+        return _Wanted(
             key=environment_key(requirements, self._sources),
             requirements=tuple(requirements),
             preloads=self._settings.preload_dependencies or not asked,
         )
-        return await self._built(wanted, flight)
 
     def abandon(self, error: WorkerError) -> None:
         """End the builds, and with ``error`` whoever waits for one or asks for one from now on."""

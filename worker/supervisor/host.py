@@ -319,14 +319,12 @@ class RunHost:
         self._step_watch.begin(step, handle.pid)
 
     def _append(self, work: s.Work) -> None:
-        append = self.head.append_of(work, self.teller)
+        append = self.head.append_of(work, self.teller, self._services.memory.of(self.run_key))
 
         def ended(error: Exception | None) -> None:
             if error is None:
                 self.head.move(append)
-                self._written(None)
-            else:
-                self._written(mishaps.unrecorded(error))
+            self._written(None if error is None else mishaps.unrecorded(error))
 
         self.incarnation.store.submit(append, ended)
 
@@ -342,6 +340,7 @@ class RunHost:
                 outcome = answers.judge_outcome(
                     *message[2:], at_us=self._step_at_us, max_result_bytes=limit, answers=told
                 )
+                self.head.use(*self._step_watch.taken())
                 self._end_step()
                 self._feed(s.Performed(outcome))
             case ["fault", _, "memory", _]:

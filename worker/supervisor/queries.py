@@ -18,7 +18,6 @@ from worker.runs.filters import parse_filter, parse_sort
 from worker.runs.guards import Access, Guard, asker_of, judge
 from worker.runs.permits import opened_by, standing
 from worker.runs.query import Every, Node, Not, RunQuery, Some, Source, Test
-from worker.runs.record import RunRecord
 from worker.settings import Settings
 
 MAX_PAGE: Final = 200
@@ -30,7 +29,7 @@ PAGE_SHARE: Final = 2
 async def runs_page(
     store: Store,
     request: QueryRuns,
-    view: Callable[[RunRecord], dict[str, Any]],
+    view: Callable[[FoundRun], dict[str, Any]],
     guards: Callable[[str], Sequence[Guard]],
     settings: Settings,
 ) -> dict[str, Any]:
@@ -151,8 +150,8 @@ def _every(*nodes: Node) -> Every:
     )
 
 
-def _shown(found: FoundRun, query: RunQuery, view: Callable[[RunRecord], dict[str, Any]]) -> dict[str, Any]:
-    shown = view(found.run)
+def _shown(found: FoundRun, query: RunQuery, view: Callable[[FoundRun], dict[str, Any]]) -> dict[str, Any]:
+    shown = view(found)
     if query.variables is not None:
         shown["variables"] = _values(query.variables, found.variables)
     if query.metadata is not None:

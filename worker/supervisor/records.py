@@ -4,7 +4,7 @@ import secrets
 from dataclasses import replace
 from typing import Any, Final
 
-from protocol.entities import Scope, ScopeBoundary
+from protocol.entities import Actor, Scope, ScopeBoundary
 from protocol.errors import ErrorCode
 from protocol.messages import CopyRequest, CreateRun, MigrateRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import outcome_digest, pack
@@ -15,6 +15,7 @@ from worker.runs.contexts import ModelContext
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
 from worker.runs.identity import run_key
 from worker.runs.permits import default_permit
+from worker.runs.profile import RunProfile, default_profile
 from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor.models import ModelSource
@@ -117,6 +118,31 @@ def cloned_record(
         epoch=1,
         cloned_from=source.run_key,
         compare_after_seq=at_seq if recast else min(source.compare_after_seq, at_seq),
+        wall_us=0,
+        cpu_us=0,
+        peak_rss_bytes=0,
+        actions=0,
+    )
+
+
+def cloned_profile(source: RunProfile | None, clone: RunRecord, actor: Actor | None) -> RunProfile:
+    """The profile of a clone: what the source was told to be, nothing of what became of it, and nobody is told."""
+    who = None if actor is None else actor.user_key
+    if source is None:
+        return default_profile(clone, created_by=who)
+    return default_profile(
+        clone,
+        environment=source.environment,
+        created_by=who,
+        tags=source.tags,
+        context=source.context,
+        attached_functions=source.attached_functions,
+        result_schema=source.result_schema,
+        result_mode=source.result_mode,
+        interactive=source.interactive,
+        reasoning_traces=source.reasoning_traces,
+        call_summarization=source.call_summarization,
+        test=source.test,
     )
 
 
@@ -191,4 +217,8 @@ def live_record(live: RunRecord, row: RunRecord) -> RunRecord:
         epoch=live.epoch,
         last_operated_us=live.last_operated_us,
         last_modified_us=max(live.last_modified_us, row.last_modified_us),
+        wall_us=live.wall_us,
+        cpu_us=live.cpu_us,
+        peak_rss_bytes=live.peak_rss_bytes,
+        actions=live.actions,
     )

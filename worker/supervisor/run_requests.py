@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from protocol.entities import RunStatus
 from protocol.messages import CopyRequest, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import pack
 from worker.errors import WorkerError
@@ -17,7 +18,7 @@ from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.records import live_record, updated_record
 from worker.supervisor.table import never_came_up
-from worker.supervisor.views import run_view
+from worker.supervisor.views import run_view, shown_status
 from worker.telemetry import Logger
 
 WholeRunRequest = CreateRun | GetRun | RestoreRun | RewindRun | CopyRequest
@@ -38,10 +39,13 @@ class RunRequests:
         self._sandbox = sandbox
         self._log = log
 
-    def view(self, record: RunRecord, host: RunHost | None) -> dict[str, Any]:
-        """The run as its clients see it; ``host`` where it has one."""
+    def view(
+        self, record: RunRecord, host: RunHost | None, stored: RunStatus = RunStatus.READY
+    ) -> dict[str, Any]:
+        """The run as its clients see it; ``host`` where it has one, ``stored``: the status of its profile."""
         live = host is not None and host.live
-        return run_view(record, None if host is None else host.run.state, live=live, sandbox=self._sandbox)
+        status = shown_status(None if host is None else host.run.state, stored)
+        return run_view(record, status, live=live, sandbox=self._sandbox)
 
     def _shown(
         self, host: RunHost, served_from: str, warnings: Sequence[dict[str, Any]] = ()
@@ -66,7 +70,7 @@ class RunRequests:
     async def get(self, request: GetRun) -> dict[str, Any]:
         """The run's record."""
         host, record = await self._access.locate(request, request.run_key)
-        return {"result": self.view(record, host)}
+        return {"result": self.view(record, host, await self._stores.status_of(request.run_key))}
 
     async def create(
         self, flight: Flight, request: CreateRun, binding: Binding | None = None
@@ -185,13 +189,15 @@ class RunRequests:
             await self._stores.of(run_key).check()
             await self._end(flight, run_key)
         host, _ = await self._access.locate(flight.request, run_key)
+        of_profile = await self._stores.status_of(run_key)
         state, live = (None, False) if host is None else (host.run.state, host.live)
+        status = shown_status(state, of_profile)
 
         def edit(current: RunRecord) -> RunRecord:
             return updated_record(current, request)
 
         def view(row: RunRecord) -> dict[str, Any]:
-            return run_view(row, state, live=live, sandbox=self._sandbox)
+            return run_view(row, status, live=live, sandbox=self._sandbox)
 
         def tell(old: RunRecord, new: RunRecord) -> tuple[NewEvent, ...]:
             return self._announcer.closed(old, new, request.request_id)
@@ -217,10 +223,11 @@ class RunRequests:
             RequestError: RUN_NOT_FOUND, PERMIT_VIOLATION; RUN_CLOSED where it is closed or hidden by now.
         """
         host, _ = await self._access.locate(flight.request, run_key)
-        row = await self.answered_with(flight, run_key, lambda row: self.view(row, host))
+        status = await self._stores.status_of(run_key)
+        row = await self.answered_with(flight, run_key, lambda row: self.view(row, host, status))
         live = host is not None and host.live
         run = {"run_key": run_key, "served_from": "memory" if live else "archive", "seq": row.seq}
-        return Served(self.view(row, host), run).body()
+        return Served(self.view(row, host, status), run).body()
 
     async def answered_with(
         self, flight: Flight, run_key: str, view: Callable[[RunRecord], dict[str, Any]]

@@ -31,19 +31,31 @@ class StepWatch:
         self._step: Step | None = None
         self._clock = 0
         self._began = 0.0
+        self._sent = 0.0
         self._deadline = Alarm(self._timed_out)
         self._processor = Alarm(self._look)
 
     def begin(self, step: Step, pid: int) -> None:
         """A step was sent to the process, which may have ended by it already."""
         self._step = step
+        self._sent = time.monotonic()
         self._deadline.set(step.timeout_seconds)
-        earliest = self._limits.action_cpu_seconds / CORES
-        if earliest < step.timeout_seconds:
-            self._clock = processor_clock(pid)
-            with contextlib.suppress(OSError):  # it has ended already, which is told by itself
-                self._began = time.clock_gettime(self._clock)
+        self._clock = processor_clock(pid)
+        with contextlib.suppress(OSError):  # it has ended already, which is told by itself
+            self._began = time.clock_gettime(self._clock)
+            earliest = self._limits.action_cpu_seconds / CORES
+            if earliest < step.timeout_seconds:
                 self._processor.set(earliest)
+
+    def taken(self) -> tuple[int, int]:
+        """Time and processor time, in microseconds, that the step under way took; none where it only reads."""
+        if self._step is None or not self._step.may_call:
+            return 0, 0
+        wall_us = int((time.monotonic() - self._sent) * 1_000_000)
+        try:
+            return wall_us, int((time.clock_gettime(self._clock) - self._began) * 1_000_000)
+        except OSError:  # it has ended
+            return wall_us, 0
 
     def end(self) -> None:
         """The step is over."""

@@ -45,8 +45,8 @@ from protocol.sharing import (
 )
 from worker import VERSION
 from worker.errors import InternalError, WorkerError
+from worker.log.base import FoundRun
 from worker.process.pool import ZygotePool
-from worker.runs.record import RunRecord
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess, StateRequest, check_ritual
 from worker.supervisor.catalogs import not_served
@@ -291,8 +291,8 @@ class Supervisor:
         return {"result": {"evicted": evicted}}
 
     async def _query(self, request: QueryRuns) -> dict[str, Any]:
-        def view(row: RunRecord) -> dict[str, Any]:
-            return self._runs.view(row, self._table.get(row.run_key))
+        def view(found: FoundRun) -> dict[str, Any]:
+            return self._runs.view(found.run, self._table.get(found.run.run_key), found.status)
 
         guards = partial(guards_in_file, self._births.catalogs.of(request.project_name))
         return await runs_page(self._stores.durable, request, view, guards, self._settings)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from protocol.entities import RunStatus
 from protocol.errors import ErrorCode
 from worker.errors import CapacityError, RequestError, WorkerError
 from worker.log.base import Binding, EventListener, Store, StoredEvent
@@ -86,6 +87,11 @@ class Stores:
         if record is None:
             raise not_found(run_key)
         return record
+
+    async def status_of(self, run_key: str) -> RunStatus:
+        """The durable status of a run."""
+        profile = await self.of(run_key).read_profile(run_key)
+        return RunStatus.READY if profile is None else profile.status
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,15 +20,20 @@ _STATUS: Final = {
 }
 
 
-def status_of(state: ProcessState | None) -> RunStatus:
-    """What a run does, for people; None is a run that is not in memory."""
-    return RunStatus.READY if state is None else _STATUS.get(state, RunStatus.READY)
+def status_of(state: ProcessState) -> RunStatus:
+    """What a run in memory does, for people."""
+    return _STATUS.get(state, RunStatus.READY)
 
 
-def run_view(
-    record: RunRecord, state: ProcessState | None, *, live: bool, sandbox: str | None
-) -> dict[str, Any]:
-    """The Run of the wire contract; absent optionals are left out. ``state`` is None for an archived run."""
+def shown_status(state: ProcessState | None, stored: RunStatus) -> RunStatus:
+    """The status of a run by its process, where it has one that does something, else by its profile."""
+    if state is not None and (doing := status_of(state)) is not RunStatus.READY:
+        return doing
+    return stored
+
+
+def run_view(record: RunRecord, status: RunStatus, *, live: bool, sandbox: str | None) -> dict[str, Any]:
+    """The Run of the wire contract; absent optionals are left out."""
     where = RunState.CLOSED if record.closed else RunState.ACTIVE if live else RunState.INACTIVE
     view: dict[str, Any] = {
         "run_key": record.run_key,
@@ -55,7 +60,7 @@ def run_view(
         "address": record.address,
         "user": record.user,
         "run_state": where.value,
-        "status": status_of(state).value,
+        "status": status.value,
         "live": live,
         "seq": record.seq,
         "sandbox": sandbox if live else None,

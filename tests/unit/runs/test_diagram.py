@@ -6,6 +6,7 @@ import pytest
 
 from worker.runs.lifecycle import state_diagram
 from worker.runs.rituals import ritual_table
+from worker.runs.status import status_diagram
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,6 +24,7 @@ def generated_block(page: str, name: str) -> str:
     ("page", "name", "generated"),
     (
         ("worker/README.md", "states", state_diagram()),
+        ("worker/README.md", "statuses", status_diagram()),
         ("README.md", "rituals", ritual_table()),
     ),
 )
