@@ -7,7 +7,9 @@ import nothing but the standard library and msgpack, because the run process imp
 Supervisor to run process (``n`` counts requests from 1, each answered exactly once and in order)::
 
     ["boot", spec]                                   once, first; spec is a BootSpec map
-    ["perform", n, at_us, actor, action, inert]      action: canonical action bytes, actor: msgpack bytes or None
+    ["perform", n, at_us, actor, action, inert, seq] action: canonical action bytes, actor: msgpack bytes or None, with
+                                                     the approval of the action, where there is one; seq: of the
+                                                     entry that will record it, 0 if none does
     ["read", n, names, ignorable]                    names: list of variable references
     ["introspect", n]                                what the model offers; nothing of the run changes
     ["replay", n, entries]                           entries: list of [seq, at_us, actor, action, answers]; answers as
@@ -44,7 +46,10 @@ Run process to supervisor::
 ``at_us`` is microseconds since 1970, UTC. A warning is ``{"code": str, "path": str}``; one of code CALLS_DIFFER in
 "booted" says that a model called otherwise while it was loaded again. ``answers`` of a boot or an action are None, or
 msgpack bytes of a list of [name, arguments, status, value], as in "call" and "answer", in order.
-In the spec of "boot", ``archive`` is None or ``{"default": bool, "variables": {name: bool}}``: which variables are
+An outcome of code PENDING_APPROVAL says that the action asks for approval: what it did is to be taken back.
+In the spec of "boot", ``context`` is None or msgpack bytes of what the model finds in every call, ``attached`` lists
+names with a leading underscore that are operations all the same, and ``judged`` has results told (NOT_JSON) that hold
+what JSON has not. ``archive`` is None or ``{"default": bool, "variables": {name: bool}}``: which variables are
 recorded without the model doing it. What these came to is among the records of "booted", "outcome" and "settled".
 """
 

@@ -88,16 +88,25 @@ class Child:
             "event": "onInitialized",
             "scratch": None,
             "archive": None,
+            "context": None,
+            "attached": [],
+            "judged": False,
         }
         self.send("boot", {**spec, **changes})
         return self.receive()
 
     def perform(
-        self, action: dict[str, Any], *, at_us: int = AT_US, actor: Any = None, inert: bool = False
+        self,
+        action: dict[str, Any],
+        *,
+        at_us: int = AT_US,
+        actor: Any = None,
+        inert: bool = False,
+        seq: int = 0,
     ) -> Outcome:
         self.n += 1
         packed_actor = None if actor is None else pack(actor)
-        self.send("perform", self.n, at_us, packed_actor, pack(action), inert)
+        self.send("perform", self.n, at_us, packed_actor, pack(action), inert, seq)
         return self.outcome()
 
     def outcome(self) -> Outcome:
@@ -490,7 +499,7 @@ def test_whatever_an_operation_raises_is_its_outcome(
 def test_memory_filled_object_by_object_is_a_fault(spawn: Callable[..., Child]) -> None:
     child = booted(spawn, MODELS / "child_hostile")
     action = pack({"kind": "execute", "name": "fill_memory", "arguments": []})
-    child.send("perform", 1, AT_US, None, action, False)
+    child.send("perform", 1, AT_US, None, action, False, 0)
 
     assert child.receive()[:3] == ["fault", 1, "memory"]
     assert child.process.poll() is None
@@ -501,7 +510,7 @@ def test_memory_filled_object_by_object_is_a_fault(spawn: Callable[..., Child]) 
 def test_memory_exhausted_is_a_fault(child: Child) -> None:
     child.n += 1
     child.send(
-        "perform", child.n, AT_US, None, pack({"kind": "execute", "name": "eat", "arguments": []}), False
+        "perform", child.n, AT_US, None, pack({"kind": "execute", "name": "eat", "arguments": []}), False, 0
     )
     assert child.receive()[:3] == ["fault", child.n, "memory"]
 
@@ -586,7 +595,7 @@ def test_a_callback_waits_for_the_answer_of_the_host(child: Child) -> None:
         (3, ["error", pack({"code": "C", "message": "no"})], ("error", "callback raised CallbackError: ")),
     ):
         child.n += 1
-        child.send("perform", child.n, AT_US, None, pack(CALL_BACK), False)
+        child.send("perform", child.n, AT_US, None, pack(CALL_BACK), False, 0)
         assert child.receive() == ["call", number, "leaderboard", pack([{}])]
         child.send("answer", number, *answer)
         outcome = child.outcome()
@@ -609,12 +618,12 @@ def test_a_replayed_callback_is_answered_from_the_history(spawn: Callable[..., C
         "it made 1 calls of external functions, recorded are 2",
     ]
     child.settle(None)
-    child.send("perform", child.n + 1, AT_US, None, pack(CALL_BACK), False)
+    child.send("perform", child.n + 1, AT_US, None, pack(CALL_BACK), False, 0)
     assert child.receive()[0] == "call"
 
 
 def test_another_frame_than_the_answer_ends_a_process_that_waits(child: Child) -> None:
-    child.send("perform", 1, AT_US, None, pack(CALL_BACK), False)
+    child.send("perform", 1, AT_US, None, pack(CALL_BACK), False, 0)
     assert child.receive()[0] == "call"
     child.send("answer", 2, "completed", pack(1))
     with pytest.raises(EOFError, match="1"):
@@ -622,7 +631,7 @@ def test_another_frame_than_the_answer_ends_a_process_that_waits(child: Child) -
 
 
 def test_a_process_that_waits_for_an_answer_ends_with_its_peer(child: Child) -> None:
-    child.send("perform", 1, AT_US, None, pack(CALL_BACK), False)
+    child.send("perform", 1, AT_US, None, pack(CALL_BACK), False, 0)
     assert child.receive()[0] == "call"
     child.channel.close()
     assert child.exit_status() == 98
@@ -817,7 +826,7 @@ def test_lying_values_and_errors_are_outcomes(spawn: Callable[..., Child]) -> No
         pack_frame([]),
         pack_frame(["dance", 1]),
         pack_frame(["perform", 1]),
-        pack_frame(["perform", 1, 2, None, b"\xc1", False]),
+        pack_frame(["perform", 1, 2, None, b"\xc1", False, 0]),
     ),
 )
 def test_a_broken_peer_ends_the_process(child: Child, frame: bytes) -> None:

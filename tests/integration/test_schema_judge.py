@@ -134,8 +134,16 @@ def test_the_dialect_is_the_one_that_the_schema_names(court: Court) -> None:
     assert [bool(found) for found in court.of_values(exclusive, 1, 2)] == [True, False]
 
 
-def test_a_schema_that_refers_to_itself_without_end_is_a_finding(court: Court) -> None:
-    assert court.of_values({"$ref": "#"}, 1) == [[Finding("", "the schema refers to itself without end")]]
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    (
+        ({"$ref": "#"}, "all of it: the schema refers to itself without end"),
+        ({"properties": {"a": {"type": 1}}}, "/properties/a/type: 1 is not valid"),
+    ),
+)
+def test_nothing_is_judged_by_what_is_no_schema(court: Court, schema: Any, reason: str) -> None:
+    with pytest.raises(NotJudgedError, match=f"the schema itself is wrong: {reason}"):
+        court.of_values(schema, 1)
 
 
 def test_a_pattern_that_takes_for_ever_is_given_up_while_others_are_judged() -> None:

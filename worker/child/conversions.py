@@ -45,7 +45,10 @@ def too_large(path: str, size: int, allowed: int) -> RefusedError:
 
 
 class Conversion:
-    """One value on its way to a JSON value: where we are in it, and how much room is left, in bytes."""
+    """One value on its way to a JSON value: where we are in it, and how much room is left, in bytes.
+
+    ``is_altered``: something in it is nothing that JSON has, a set or a number that is not finite.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Conversion:
         self._path: list[Step] = []
         self._open: set[int] = set()
         self._in_custom = False
+        self.is_altered = False
 
     def convert(self, value: Any) -> Any:
         """The JSON value; raises RefusedError, or whatever the model's own code raises."""
@@ -111,6 +115,7 @@ class Conversion:
 
     def warn(self, code: str) -> None:
         """Note that the value here was changed."""
+        self.is_altered = True
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings.append({"code": code, "path": self.path()})
 
@@ -155,6 +160,7 @@ class Conversion:
 
     def ordered(self, value: Any, items: Iterable[Any], length: int) -> list[Any]:
         """A list from a set, in an order that does not depend on hashes."""
+        self.is_altered = True
         result = self.sequence(value, items, length)
         kinds = {type(item) for item in result}
         if kinds <= {int, float} or kinds == {str}:

@@ -55,12 +55,13 @@ _NONE_TYPE: Final = type(None)
 class Encoder:
     """Encodes values of one run; ``warnings`` collects what was changed on the way, until it is drained.
 
-    ``max_bytes`` bounds each encoded value.
+    ``max_bytes`` bounds each encoded value. ``is_altered``: the last one encoded held what JSON has not.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.warnings: list[dict[str, str]] = []
         self.max_bytes = max_bytes
+        self.is_altered = False
         self._custom: dict[type, Callable[[Any], str]] = {}
         self._plain = PLAIN
         self._packer = _new_packer(use_bin_type=True)
@@ -91,6 +92,7 @@ class Encoder:
                 in bytes; or ``allowed`` values).
             BaseException: what the model's own code raised while it was asked for its parts.
         """
+        self.is_altered = False
         packed = self._pack_plain(value) if type(value) in self._plain else None
         if packed is None:
             packed = self.pack(self.convert(value, root))
@@ -103,7 +105,9 @@ class Encoder:
     def convert(self, value: Any, root: str) -> Any:
         """The JSON value for any value; raises as ``encode``."""
         conversion = Conversion(root, self.max_bytes, self.warnings, self._custom_for, self._packer.pack)
-        return conversion.convert(value)
+        converted = conversion.convert(value)
+        self.is_altered = conversion.is_altered
+        return converted
 
     def drain_warnings(self) -> list[dict[str, str]]:
         """The warnings since the last call."""

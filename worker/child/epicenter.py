@@ -11,6 +11,8 @@ Epicenter``) give the same functions:
 | log(level, message), scribble | one log line, if the level reaches the minimum; an unknown level is INFO |
 | callback(name, arguments) | calls an external function and waits for its result; see ``callbacks`` |
 | actor() | a new dict of who asks; the five keys of an actor are always there |
+| run() | an immutable view of the run and of the call at hand; see ``run_view`` |
+| require_approval(reason) | goes on if the call was approved, else raises ApprovalRequired, which has it wait |
 | register_custom_encoder(type, fn) | ``fn(value)`` returns JSON text; see ``encoding`` |
 | register_custom_decoder(type, fn) | ``fn(name, variable, text, mode)`` assigns a value; mode: set or restore |
 
@@ -22,20 +24,17 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
-import msgpack
-
 from worker.channel import RECORD_NAME_CHARACTERS
 from worker.child.callbacks import CallbackError, Callbacks
 from worker.child.encoding import Encoder
 from worker.child.failures import RefusedError
 from worker.child.isolation import BUILTINS
 from worker.child.output import Output
+from worker.child.run_view import ApprovalRequired, Told
 
 __builtins__ = BUILTINS
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
-ACTOR_KEYS: Final = ("pseudonym_key", "group_key", "group_mandate", "world_key", "world_role")
-_unpack: Final = msgpack.unpackb
 _length: Final = str.__len__
 
 
@@ -46,7 +45,7 @@ class Bridge:
     """
 
     def __init__(self, encoder: Encoder, output: Output) -> None:
-        self.actor_bytes: bytes | None = None
+        self.told = Told()
         self.callbacks = Callbacks(encoder, output)
         self._encoder = encoder
         self._output = output
@@ -151,13 +150,6 @@ class Bridge:
         if _rank(name) >= self._minimum:
             self._output.log(name, str(message))
 
-    def actor(self) -> dict[str, Any]:
-        """Who asks, as the host recorded it."""
-        actor: dict[str, Any] = dict.fromkeys(ACTOR_KEYS)
-        if self.actor_bytes is not None:
-            actor.update(_unpack(self.actor_bytes, raw=False, strict_map_key=False) or {})
-        return actor
-
     def register_custom_encoder(self, kind: type, function: Callable[[Any], str]) -> None:
         """Let a function encode values of a class.
 
@@ -182,7 +174,9 @@ def functions(bridge: Bridge) -> dict[str, Callable[..., Any]]:
         "log": bridge.log,
         "scribble": bridge.log,
         "callback": bridge.callbacks.call,
-        "actor": bridge.actor,
+        "actor": bridge.told.actor,
+        "run": bridge.told.run,
+        "require_approval": bridge.told.require_approval,
         "register_custom_encoder": bridge.register_custom_encoder,
         "register_custom_decoder": bridge.register_custom_decoder,
     }
@@ -195,7 +189,9 @@ def publish_module(bridge: Bridge) -> None:
     epicenter = type("Epicenter", (), {"__module__": "epicenter", **methods})
     for name in ("epicenter", "Epicenter"):
         module = ModuleType(name)
-        vars(module).update(offered, Epicenter=epicenter, CallbackError=CallbackError)
+        vars(module).update(
+            offered, Epicenter=epicenter, CallbackError=CallbackError, ApprovalRequired=ApprovalRequired
+        )
         sys.modules[name] = module
 
 

@@ -9,7 +9,7 @@ MemoryError, which leaves a process that can hardly go on: it is raised to the c
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from worker.child.archivist import Archivist
+from worker.child.conversions import MAX_WARNINGS
 from worker.child.determinism import Clock, Randomness
 from worker.child.encoding import PLAIN, Encoder, json_text
 from worker.child.epicenter import Bridge
@@ -34,13 +35,18 @@ from worker.child.failures import (
 from worker.child.introspection import introspect
 from worker.child.isolation import BUILTINS
 from worker.child.references import Variables, close_matches, is_function
+from worker.child.run_view import ApprovalRequired
 
 __builtins__ = BUILTINS
 
 COMPLETED: Final = "completed"
 ERROR: Final = "error"
-UNRECORDED: Final = ("UNKNOWN_OPERATION", "UNKNOWN_VARIABLE")
+PENDING_APPROVAL: Final = "PENDING_APPROVAL"
+UNRECORDED: Final = ("UNKNOWN_OPERATION", "UNKNOWN_VARIABLE", PENDING_APPROVAL)
 """Outcomes that leave no trace in the history, nor in the archive."""
+NOT_JSON: Final = "NOT_JSON"
+"""Warning of a result that JSON has no value for, but only something like it."""
+REASON_BYTES: Final = 1000
 NIL: Final = b"\xc0"
 _unpack: Final = msgpack.unpackb
 _modules: Final = sys.modules
@@ -59,7 +65,11 @@ _NOTHING: Final = Outcome(COMPLETED, NIL)
 
 
 class Executor:
-    """Applies actions to one module; ``folder`` is where its own code lives."""
+    """Applies actions to one module; ``folder`` is where its own code lives.
+
+    ``attached``: names with a leading underscore that are operations of this run all the same. ``judged``: results
+    are judged by schemas, so it is told where they hold what JSON has not.
+    """
 
     def __init__(
         self,
@@ -71,22 +81,28 @@ class Executor:
         clock: Clock,
         randomness: Randomness,
         archivist: Archivist | None = None,
+        attached: Iterable[str] = (),
+        judged: bool = False,
     ) -> None:
         self._namespace = vars(module)
         self._folder = folder
         self._encoder = encoder
         self._bridge = bridge
+        self._told = bridge.told
         self._callbacks = bridge.callbacks
         self._move_clock = clock.move
         self._randomness = randomness
         self._archivist = archivist
+        self._attached = frozenset(attached)
+        self._is_judged = judged
+        self._is_replayed = False
         self._variables = Variables(self._namespace)
         self._operations: dict[str, Callable[..., Any]] = {}
 
     def perform(
-        self, at_us: int, actor: bytes | None, action: bytes, *, inert: bool, replayed: bool = False
+        self, at_us: int, actor: bytes | None, action: bytes, seq: int, *, inert: bool, replayed: bool = False
     ) -> Outcome:
-        """Perform an action at a time for an actor.
+        """Perform an action at a time for an actor; ``seq``: of the entry that records it, 0 if none does.
 
         After an inert one, and after a get, the random states are what they were before: only recorded
         actions draw from the streams.
@@ -95,7 +111,9 @@ class Executor:
             MemoryError: the model ran out of memory.
         """
         self._move_clock(at_us)
-        self._bridge.actor_bytes = actor
+        self._told.actor_bytes = actor
+        self._told.seq = seq
+        self._is_replayed = replayed
         request = _unpack(action, raw=False, strict_map_key=False)
         if request["kind"] == "get":
             return self._undrawn(request)
@@ -114,7 +132,7 @@ class Executor:
 
     def read(self, names: list[str], *, ignorable: bool) -> Outcome:
         """Read several variables; a missing one is null if ``ignorable``, else an error that lists all."""
-        self._bridge.actor_bytes = None
+        self._told.nobody_asks()
         state = self._randomness.save()
         outcome = self._read(names, ignorable=ignorable)
         self._randomness.restore(state)
@@ -127,7 +145,7 @@ class Executor:
             MemoryError: the model ran out of memory.
         """
         self._move_clock(at_us)
-        self._bridge.actor_bytes = None
+        self._told.nobody_asks()
         value = _unpack(packed, raw=False, strict_map_key=False)
         decoded, error = attempt(self._set, name, value, "restore")
         if error is None:
@@ -158,7 +176,20 @@ class Executor:
         else:
             root = name
             value, error = attempt(self._get_or_set, request)
-        return self._encoded(value, name, root) if error is None else self._failed(error, name)
+        if error is None:
+            return self._encoded(value, name, root)
+        if type(error) is ApprovalRequired and self._may_ask(request["kind"]):
+            return self._asks(error, name)
+        return self._failed(error, name)
+
+    def _may_ask(self, kind: str) -> bool:
+        """Whether the action at hand may wait for approval: it is an entry to be, and was not approved before."""
+        return kind == "execute" and self._told.seq > 0 and not self._told.is_approved
+
+    def _asks(self, error: ApprovalRequired, name: str) -> Outcome:
+        reason = bounded(error_text(error), REASON_BYTES)
+        message = f"{name} waits for approval" + (f": {reason}" if reason else "")
+        return self.refusal(RefusedError(PENDING_APPROVAL, message, reason=reason))
 
     def _execute(self, name: str, arguments: list[Any]) -> Any:
         function: Any = self._namespace.get(name)
@@ -193,12 +224,15 @@ class Executor:
             hint = f"; did you mean {' or '.join(matches)}?" if matches else ""
             message = f"the model has no operation {name!r}{hint}"
             raise RefusedError("UNKNOWN_OPERATION", message, name=name, suggestions=matches)
-        self._operations[name] = function
+        if not name.startswith("_") or name in self._attached:
+            self._operations[name] = function
         operation: Callable[..., Any] = function
         return operation
 
     def _is_operation(self, name: str, value: Any) -> bool:
-        if name.startswith("_") or not is_function(value):
+        if not is_function(value):
+            return False
+        if name.startswith("_") and name not in self._attached and not self._is_replayed:
             return False
         if issubclass(type(value), partial) or name in (self._namespace.get("__all__") or ()):
             return True
@@ -238,7 +272,12 @@ class Executor:
         if value is None:
             return _NOTHING
         packed, error = attempt(self._encoder.encode, value, root)
-        return Outcome(COMPLETED, packed) if error is None else self._failed(error, name, encoding=True)
+        if error is not None:
+            return self._failed(error, name, encoding=True)
+        if self._is_judged and self._encoder.is_altered:
+            warnings = self._encoder.warnings
+            warnings[MAX_WARNINGS - 1 :] = [{"code": NOT_JSON, "path": root}]
+        return Outcome(COMPLETED, packed)
 
     def _failed(self, error: BaseException, name: str, *, encoding: bool = False) -> Outcome:
         kind = type(error)

@@ -12,7 +12,6 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from os import _exit as exit_now
 from os import write as write_fd
@@ -23,6 +22,7 @@ import msgpack
 
 from worker.channel import EXIT_PARENT_GONE, HEADER, ChannelError, outcome_digest
 from worker.child.archivist import Archivist
+from worker.child.boot_spec import BootSpec, parse_boot
 from worker.child.executor import Executor, Outcome
 from worker.child.failures import attempt, describe, error_text, type_name
 from worker.child.familiar import use_familiar_packages
@@ -48,30 +48,6 @@ _unpack: Final = msgpack.unpackb
 _unpackable: Final = (ValueError, TypeError, msgpack.UnpackException)
 _WAIT_ALL: Final = socket.MSG_WAITALL
 STDERR_FD: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class BootSpec:
-    """What the host says about the run; fields as in the channel's boot message, all required."""
-
-    run_key: str
-    model_folder: str
-    model_file: str
-    seed: int
-    at_us: int
-    actor: dict[str, Any] | None
-    presets: dict[str, Any]
-    worker_context: str
-    clock: str
-    entropy: str
-    minimum_log_level: str
-    redirect_standard_out: bool
-    max_result_bytes: int
-    callback_bytes: int
-    answers: bytes | None
-    event: str | None
-    scratch: str | None
-    archive: dict[str, Any] | None
 
 
 class PeerGoneError(Exception):
@@ -164,7 +140,9 @@ class RunProcess:
         if spec.scratch is not None:
             os.environ["TMPDIR"] = spec.scratch
         self._clock.start(spec.at_us, stamped=spec.clock == "stamped")
-        self._bridge.actor_bytes = None if spec.actor is None else self._encoder.pack(spec.actor)
+        told = self._bridge.told
+        told.start(spec.run_key, spec.context)
+        told.actor_bytes = None if spec.actor is None else self._encoder.pack(spec.actor)
         prepare_imports(spec.model_folder)
         self._randomness.start(spec.seed, seeded=spec.entropy == "seeded")
         arguments = (spec.model_folder, spec.model_file, spec.presets, spec.seed)
@@ -182,6 +160,8 @@ class RunProcess:
                 clock=self._clock,
                 randomness=self._randomness,
                 archivist=self._archivist,
+                attached=spec.attached,
+                judged=spec.judged,
             )
             error = self._executor.fire(INITIALIZED, spec.at_us)
         callbacks.is_open = False
@@ -230,9 +210,9 @@ class RunProcess:
             MemoryError: the model ran out of memory; ``request`` is the number of the request at hand.
         """
         match message:
-            case ["perform", int(n), int(at_us), actor, bytes(action), bool(inert)]:
+            case ["perform", int(n), int(at_us), actor, bytes(action), bool(inert), int(seq)]:
                 self.request = n
-                self._answer(n, self._executor.perform(at_us, actor, action, inert=inert))
+                self._answer(n, self._executor.perform(at_us, actor, action, seq, inert=inert))
             case ["read", int(n), list(names), bool(ignorable)]:
                 self.request = n
                 self._answer(n, self._executor.read(names, ignorable=ignorable))
@@ -268,10 +248,10 @@ class RunProcess:
         perform, callbacks = self._executor.perform, self._callbacks
         digests: list[bytes | str] = []
         due = monotonic() + REPLAY_REPORT_SECONDS
-        for _seq, at_us, actor, action, answers in entries:
+        for seq, at_us, actor, action, answers in entries:
             if answers is not None:
                 callbacks.replay(answers)
-            outcome = perform(at_us, actor, action, inert=False, replayed=True)
+            outcome = perform(at_us, actor, action, seq, inert=False, replayed=True)
             digest = outcome_digest(outcome.status, outcome.value, outcome.code, outcome.type)
             if answers is not None or callbacks.made:
                 digests.append(callbacks.settle() or digest)
@@ -302,7 +282,7 @@ class RunProcess:
         self._output.flush()
         self._output.muted = False
         self._callbacks.live()
-        self._bridge.actor_bytes = None
+        self._bridge.told.nobody_asks()
         warnings = []
         if self._archivist is not None:
             self._archivist.collect()
@@ -321,7 +301,7 @@ class RunProcess:
 
     def _terminate(self, at_us: int) -> None:
         """Let the model know that it leaves memory; what comes of it is printed or logged, and nothing else."""
-        self._bridge.actor_bytes = None
+        self._bridge.told.nobody_asks()
         self._bridge.leave()
         self._event_warnings(TERMINATING, self._executor.fire(TERMINATING, at_us))
         self._output.flush()
@@ -367,7 +347,7 @@ def _serve(stage: Stage, channel: socket.socket, max_frame_bytes: int) -> NoRetu
     link = Link(channel, max_frame_bytes)
     # Address space only: untouched, it costs no memory.
     ballast = mmap.mmap(-1, BALLAST_BYTES)
-    process = RunProcess(stage, link, _parse_boot(link.receive()))
+    process = RunProcess(stage, link, parse_boot(link.receive()))
     try:
         process.boot()
         while True:
@@ -378,18 +358,6 @@ def _serve(stage: Stage, channel: socket.socket, max_frame_bytes: int) -> NoRetu
         BaseException.with_traceback(error, None)
         link.send(["fault", process.request, "memory", "the model used all the memory it may have"])
     link.wait_for_end()
-
-
-def _parse_boot(message: list[Any]) -> BootSpec:
-    match message:
-        case ["boot", dict(spec)]:
-            names = BootSpec.__slots__
-            missing = [name for name in names if name not in spec]
-            if not missing:
-                return BootSpec(**{name: spec[name] for name in names})
-            raise ChannelError(f"boot: missing {', '.join(missing)}")
-        case _:
-            raise ChannelError(f"the first message must be boot, not {message[0]!r:.40}")
 
 
 def _die(error: BaseException) -> NoReturn:

@@ -42,6 +42,9 @@ _BOOT: Final = {
     "event": "onInitialized",
     "scratch": None,
     "archive": None,
+    "context": None,
+    "attached": [],
+    "judged": False,
 }
 
 
@@ -71,7 +74,7 @@ def _script() -> Iterator[list[Any]]:
     yield ["boot", _BOOT]
     for n in range(ROUNDS):
         for action in actions:
-            yield ["perform", n, n, actor, pack(action), action["kind"] == "get"]
+            yield ["perform", n, n, actor, pack(action), action["kind"] == "get", n + 1]
         yield ["read", n, ["count", "values"], True]
     yield ["replay", ROUNDS, [[n, n, None, pack(actions[0]), None] for n in range(ROUNDS)]]
     yield ["settle", ROUNDS, ROUNDS, "onRestored"]

@@ -14,17 +14,14 @@ from protocol.values import check_value
 from worker.cli.advice import advice_for, value_at
 from worker.cli.findings import Finding, Severity
 from worker.runs.contexts import (
-    Defaults,
-    EventOptions,
     ModelContext,
-    OperationOptions,
     Protections,
     Restorations,
     RewindMarker,
-    VariableOptions,
     context_problems,
 )
 from worker.runs.ignored import CODE, ignored_properties
+from worker.runs.options import Defaults, EventOptions, OperationOptions, RunOptions, VariableOptions
 
 ALIKE: Final = 0.75
 """How alike a property must be to a known one to be taken for a misspelling of it, 0 to 1."""
@@ -36,6 +33,7 @@ _INSIDE: Final[Mapping[tuple[type[BaseModel], str], type[BaseModel]]] = {
     (ModelContext, "defaults"): Defaults,
     (ModelContext, "restorations"): Restorations,
     (ModelContext, "protections"): Protections,
+    (ModelContext, "run"): RunOptions,
     (Restorations, "rewind"): RewindMarker,
     (Defaults, "operations"): OperationOptions,
     (Defaults, "variables"): VariableOptions,

@@ -30,6 +30,8 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "defaults": "What operations and events have that are not named, or leave an option out.",
         "restorations": "How a run that is not in memory gets its state back.",
         "protections": "Who may do what.",
+        "run": "What runs of this model are.",
+        "approvalRole": "Who decides on calls that wait for approval, where their operation does not say it.",
         "limits": "What a run may use; of each, the lower of this and the worker's own limit holds.",
         "externalFunctions": "Functions that a model may call with Epicenter.callback, and who answers them, by name.",
         "enableStateCache": "Has no effect: the archive is always kept.",
@@ -41,6 +43,9 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "OperationOptions": {
         "timeoutSeconds": "Seconds a call may take; its process is ended then, the run is what it was before.",
         "inert": "Calls change nothing: they are not recorded, and not replayed.",
+        "approval": "Calls wait until somebody (with one of these roles, where they are listed) approves them.",
+        "argumentsSchema": "A JSON Schema that the list of arguments of a call must fit.",
+        "resultSchema": "A JSON Schema that the result must fit; else the call is refused and leaves no trace.",
     },
     "VariableOptions": {
         "save": "Whether the variable is archived; counts with archive all, where it is true by default.",
@@ -49,6 +54,10 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "sensitivity": "For other languages; has no effect.",
         "reportPer": "For other languages; has no effect.",
         "reportOffset": "For other languages; has no effect.",
+    },
+    "RunOptions": {
+        "result": "The operation whose value is the result of a run.",
+        "private": "Operations that are only called in runs that were started with them attached.",
     },
     "EventOptions": {"timeoutSeconds": "Seconds the handler may take."},
     "Defaults": {
@@ -131,6 +140,7 @@ def _tell_more(parts: dict[str, Any]) -> None:
     top = parts["ModelContext"]["properties"]
     top["version"] = {**top["version"], "type": "string", "pattern": "^[Vv][12]$", "examples": ["V2"]}
     top["language"]["examples"] = ["python3"]
+    top["approvalRole"]["anyOf"].append({"type": "string", "minLength": 1, "maxLength": 128})
     level = top["minimumLogLevel"]
     del level["enum"]
     level["anyOf"] = [{"enum": list(LOG_LEVELS)}, {"pattern": f"^({'|'.join(map(_any_case, LOG_LEVELS))})$"}]

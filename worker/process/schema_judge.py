@@ -52,16 +52,26 @@ class SchemaJudge:
         return [process.pid for process in (*self._warm, *self._at_work)]
 
     async def of_schema(self, schema: bytes) -> list[Finding]:
-        """What is wrong with a schema (msgpack); nothing: values can be judged by it. Raises as ``of_value``."""
-        return await self._judged([schema, None])
+        """What is wrong with a schema (msgpack); nothing: values can be judged by it.
+
+        Raises:
+            NotJudgedError: it took too long or too much memory, or no process can be started.
+        """
+        wrong, _ = await self._judged([schema, None])
+        return wrong
 
     async def of_value(self, schema: bytes, value: bytes) -> list[Finding]:
         """What of a value does not fit a schema, both msgpack; at most some 20 findings.
 
         Raises:
-            NotJudgedError: it took too long or too much memory, or no process can be started.
+            NotJudgedError: as ``of_schema``, or it is no schema.
         """
-        return await self._judged([schema, value])
+        wrong, findings = await self._judged([schema, value])
+        if wrong:
+            raise NotJudgedError(
+                f"the schema itself is wrong: {wrong[0].path or 'all of it'}: {wrong[0].error}"
+            )
+        return findings
 
     async def close(self) -> None:
         """End all; those who wait for a judgement get none."""
@@ -71,7 +81,7 @@ class SchemaJudge:
             await process.wait()
         self._warm.clear()
 
-    async def _judged(self, asked: list[bytes | None]) -> list[Finding]:
+    async def _judged(self, asked: list[bytes | None]) -> list[list[Finding]]:
         async with self._places:
             process = self._warm.pop() if self._warm else await _started(self._memory_bytes)
             self._at_work.add(process)
@@ -127,13 +137,13 @@ async def _started(memory_bytes: int) -> asyncio.subprocess.Process:
     return process
 
 
-async def _exchange(process: asyncio.subprocess.Process, asked: list[bytes | None]) -> list[Finding]:
+async def _exchange(process: asyncio.subprocess.Process, asked: list[bytes | None]) -> list[list[Finding]]:
     if process.stdin is None:
         raise EOFError
     body = pack(asked)
     process.stdin.write(HEADER.pack(len(body)) + body)
     await process.stdin.drain()
-    return [Finding(found["path"], found["error"]) for found in await _answer(process)]
+    return [[Finding(one["path"], one["error"]) for one in found] for found in await _answer(process)]
 
 
 async def _answer(process: asyncio.subprocess.Process) -> Any:

@@ -2,9 +2,9 @@
 
 A pattern may keep it busy for ever and a value may need more memory than there is: whoever asks waits as long as he
 will, then kills it. A frame on standard input is a 4-byte big-endian length and a msgpack list [schema, value]: msgpack
-bytes of the schema, and of the value or None, where only the schema is to be judged. The answer is such a frame with a
-list of ``{"path", "error"}``: JSON Pointers into the schema or the value, and what is wrong there; the first frame says
-that it is ready. What it does not understand ends it.
+bytes of the schema, and of the value or None, where only the schema is to be judged. The answer is such a frame with
+what is wrong, [with the schema, with the value], both lists of ``{"path", "error"}``, paths being JSON Pointers; the
+first frame says that it is ready. What it does not understand ends it.
 
 The only program that imports ``jsonschema``. References that lead out of the schema are refused: nothing is fetched.
 """
@@ -122,17 +122,17 @@ class Judge:
     def __init__(self) -> None:
         self._schemas: dict[bytes, Schema] = {}
 
-    def findings(self, packed: bytes, value: bytes | None) -> list[Finding]:
-        """What is wrong with a schema, or with a value that is to fit it."""
+    def findings(self, packed: bytes, value: bytes | None) -> tuple[list[Finding], list[Finding]]:
+        """What is wrong with a schema, and with a value that is to fit it."""
         try:
             schema = self._schema(packed)
             if value is None or schema.findings:
-                return schema.findings
-            return schema.findings_in(msgpack.unpackb(value, strict_map_key=False))
+                return schema.findings, []
+            return [], schema.findings_in(msgpack.unpackb(value, strict_map_key=False))
         except RecursionError:
-            return [_finding((), "the schema refers to itself without end")]
+            return [_finding((), "the schema refers to itself without end")], []
         except Unresolvable as error:
-            return [_finding((), f"a reference leads nowhere: {error}")]
+            return [_finding((), f"a reference leads nowhere: {error}")], []
 
     def _schema(self, packed: bytes) -> Schema:
         if packed not in self._schemas:
@@ -157,7 +157,7 @@ def main(parent: int, memory_bytes: int) -> None:
     """Answer until there is nobody to answer."""
     bound(parent, memory_bytes)
     asked, answers, judge = sys.stdin.buffer, sys.stdout.buffer, Judge()
-    findings: list[Finding] = []
+    findings: tuple[list[Finding], list[Finding]] = ([], [])
     while True:
         answer = msgpack.packb(findings)
         answers.write(HEADER.pack(len(answer)) + answer)

@@ -14,7 +14,7 @@ from functools import cached_property
 from keyword import iskeyword
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 
 from protocol.errors import ErrorCode
 from worker.errors import RequestError
@@ -22,6 +22,19 @@ from worker.runs.assembly import Assembly, assembly_of, assembly_problems
 from worker.runs.functions import MAX_FUNCTIONS, ExternalFunction, function_name, function_of
 from worker.runs.guards import MAX_GUARDS, Guard, guard_of
 from worker.runs.limits import RunLimits
+from worker.runs.options import (
+    POINT_IN_TIME,
+    Defaults,
+    EventOptions,
+    OperationOptions,
+    Options,
+    RoleNames,
+    RunOptions,
+    Timeout,
+    VariableOptions,
+    operation_problems,
+    upper,
+)
 from worker.runs.requirements import Requirement, dependency_problems, requirement_of
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
@@ -30,18 +43,11 @@ SHOWN_CHARACTERS: Final = 300
 POSITION: Final = re.compile(r"0|[1-9][0-9]{0,3}")
 """The place of an argument in a call."""
 Level = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"]
-POINT_IN_TIME: Final = "POINT_IN_TIME"
-"""The dialect of a variable that has the value it has."""
 TERMINATING: Final = "onTerminating"
 TERMINATING_SECONDS_MAX: Final = 5.0
 """A run that leaves memory may be making room for another one, which waits for it."""
 Policy = Literal["fail", "warn"]
 Archive = Literal["recorded", "all"]
-Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-
-
-def _upper(value: Any) -> Any:
-    return value.upper() if isinstance(value, str) else value
 
 
 def _arguments(value: Any) -> Any:
@@ -50,48 +56,7 @@ def _arguments(value: Any) -> Any:
     raise ValueError("a list of all arguments, or a map from position to argument, is needed")
 
 
-class _Options(BaseModel):
-    """Unknown properties stay; what is known is typed strictly and named as Epicenter names it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-
-class OperationOptions(_Options):
-    """``timeoutSeconds``: the operation's own limit. ``inert``: a call does not change state."""
-
-    timeoutSeconds: Timeout | None = None
-    inert: bool | None = None
-
-
-class EventOptions(_Options):
-    """Limits of a life-cycle event's handlers; those of onInitialized are part of loading the model."""
-
-    timeoutSeconds: Timeout | None = None
-
-
-class VariableOptions(_Options):
-    """Of a Python model's variable only ``save`` counts, and only where all variables are archived.
-
-    The others are for other languages, whatever they hold; a ``dialect`` would change what a read gives.
-    """
-
-    save: bool | None = None
-    dialect: Annotated[str, BeforeValidator(_upper)] | None = None
-    resetDecision: Any = None
-    sensitivity: Any = None
-    reportPer: Any = None
-    reportOffset: Any = None
-
-
-class Defaults(_Options):
-    """Fallbacks for the maps of the same names."""
-
-    variables: VariableOptions = VariableOptions()
-    operations: OperationOptions = OperationOptions()
-    events: EventOptions = EventOptions()
-
-
-class RewindMarker(_Options):
+class RewindMarker(Options):
     """Which operation counts as a step: one completed call of ``name`` that fits ``arguments``, where given.
 
     A list must equal the call's arguments. A map names positions, from ``"0"``, and the values there; a call
@@ -112,7 +77,7 @@ class RewindMarker(_Options):
         )
 
 
-class Restorations(_Options):
+class Restorations(Options):
     """How state is rebuilt; ``assembly`` is an ordered list of polymorphic parts.
 
     ``divergence`` and ``modelChanged``: what becomes of a replay that comes out differently, or of another model.
@@ -130,17 +95,17 @@ class Restorations(_Options):
         return assembly_of(map(part_kind, self.assembly or ()))
 
 
-class Protections(_Options):
+class Protections(Options):
     """Access guards, a list of polymorphic parts; ``presets``: whether they hold those of a new run, too."""
 
     guards: list[dict[str, Any]] = Field(default_factory=list)
     presets: Literal["guarded", "open"] = "guarded"
 
 
-class ModelContext(_Options):
+class ModelContext(Options):
     """The effective context of a model: the ctx2 file overlaid with a request's ``modelContext``."""
 
-    version: Annotated[str, BeforeValidator(_upper)] = "V2"
+    version: Annotated[str, BeforeValidator(upper)] = "V2"
     language: str | None = None
     modelVersion: float | None = None
     workerImage: str | None = None
@@ -155,12 +120,14 @@ class ModelContext(_Options):
     restorations: Restorations = Restorations()
     protections: Protections = Protections()
     limits: RunLimits = RunLimits()
+    run: RunOptions = RunOptions()
+    approvalRole: RoleNames | None = None
     externalFunctions: dict[str, dict[str, Any]] = Field(default_factory=dict)
     enableStateCache: bool | None = None
     redirectStandardOut: bool = True
     startDebugger: bool | None = None
     inceptionGracePeriodSeconds: Timeout | None = None
-    minimumLogLevel: Annotated[Level, BeforeValidator(_upper)] = "INFO"
+    minimumLogLevel: Annotated[Level, BeforeValidator(upper)] = "INFO"
 
     @cached_property
     def guards(self) -> tuple[Guard, ...]:
@@ -189,15 +156,28 @@ class ModelContext(_Options):
         """
         return {name: function_of(*part_kind(part)) for name, part in self.externalFunctions.items()}
 
+    @cached_property
+    def _effective(self) -> dict[str, OperationOptions]:
+        return {name: own.over(self.defaults.operations) for name, own in self.operations.items()}
+
     def operation(self, name: str) -> OperationOptions:
         """Options of an operation with the defaults filled in."""
-        own, fallback = self.operations.get(name), self.defaults.operations
-        if own is None:
-            return fallback
-        return OperationOptions(
-            timeoutSeconds=own.timeoutSeconds or fallback.timeoutSeconds,
-            inert=fallback.inert if own.inert is None else own.inert,
-        )
+        return self._effective.get(name, self.defaults.operations)
+
+    def approvers(self, name: str) -> tuple[str, ...] | None:
+        """Who lets calls of an operation be performed: one of these roles, or whoever may change the run.
+
+        None: its calls need no approval, unless it asks for one itself.
+        """
+        approval = self.operation(name).approval
+        if isinstance(approval, tuple):
+            return approval
+        return self.deciders if approval else None
+
+    @property
+    def deciders(self) -> tuple[str, ...]:
+        """Who decides where an operation does not say it."""
+        return self.approvalRole or ()
 
     def archiving(self, fallback: Archive) -> dict[str, Any] | None:
         """Which variables are archived without being recorded: ``default``, and what counts by name instead.
@@ -215,10 +195,10 @@ class ModelContext(_Options):
         return own.timeoutSeconds or self.defaults.events.timeoutSeconds
 
 
-class ExecutionContext(_Options):
+class ExecutionContext(Options):
     """What a run was started with; tracked by clone and migrate. ``presets`` become the model's globals."""
 
-    version: Annotated[str, BeforeValidator(_upper)] = "V1"
+    version: Annotated[str, BeforeValidator(upper)] = "V1"
     presets: dict[str, Any] = Field(default_factory=dict)
     mappedFiles: dict[str, str] = Field(default_factory=dict)
     tool: dict[str, Any] | None = None
@@ -318,6 +298,8 @@ def _unserved(context: ModelContext) -> Iterable[tuple[str, str]]:
     if farewell > TERMINATING_SECONDS_MAX:
         path = f"events.{TERMINATING}.timeoutSeconds"
         yield path, f"a run that leaves memory may take {TERMINATING_SECONDS_MAX:g} s at most; write less"
+    yield from operation_problems({"operations." + name: one for name, one in context.operations.items()})
+    yield from operation_problems({"defaults.operations": context.defaults.operations})
     yield from _wrong_guards(context.protections.guards)
     yield from _wrong_functions(context.externalFunctions)
     yield from _mapping_problems(context.mappedFiles)

@@ -6,7 +6,8 @@ They are told, not refused: the model does what it does without them, and its fi
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from worker.runs.contexts import Archive, ExecutionContext, ModelContext, VariableOptions
+from worker.runs.contexts import Archive, ExecutionContext, ModelContext
+from worker.runs.options import VariableOptions
 
 CODE: Final = "PROPERTY_IGNORED"
 MAX_TOLD: Final = 50

@@ -236,4 +236,7 @@ class BringUp:
             "event": None if incarnation.origin.replays else incarnation.event,
             "scratch": scratch,
             "archive": context.archiving(self._settings.archive),
+            "context": None,
+            "attached": [],
+            "judged": False,
         }

@@ -314,7 +314,7 @@ class RunHost:
         if step.kind is s.StepKind.READ:
             handle.send(["read", self._asked, list(step.names), step.ignorable])
         else:
-            handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert])
+            handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert, 0])
         self._calls.begin_step(handle.send, work, step)
         self._step_watch.begin(step, handle.pid)
 

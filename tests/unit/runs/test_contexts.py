@@ -40,7 +40,33 @@ def test_an_empty_context_has_the_defaults() -> None:
     assert (context.version, context.minimumLogLevel, context.redirectStandardOut) == ("V2", "INFO", True)
     assert context.restorations.assembly is None
     assert context.restorations.rewind.name is None
-    assert context.operation("step").model_dump() == {"timeoutSeconds": None, "inert": None}
+    assert set(context.operation("step").model_dump().values()) == {None}
+    assert context.approvers("step") is None
+    assert (context.run.result, context.run.private, context.deciders) == (None, [], ())
+
+
+def test_an_operation_has_the_defaults_where_it_does_not_say_otherwise() -> None:
+    operations = {
+        "quick": {"timeoutSeconds": 1, "approval": False},
+        "asked": {"approval": ["sales", "Facilitator"]},
+    }
+    defaults = {"operations": {"timeoutSeconds": 9, "approval": True, "argumentsSchema": {"maxItems": 1}}}
+    raw = {"operations": operations, "defaults": defaults, "approvalRole": "reviewer"}
+    context = model_context("model.ctx2", raw)
+
+    assert context.operation("quick").timeoutSeconds == 1
+    assert context.operation("asked").timeoutSeconds == 9
+    assert context.operation("quick").argumentsSchema == {"maxItems": 1}
+    assert [context.approvers(name) for name in ("quick", "asked", "other")] == [
+        None,
+        ("sales", "FACILITATOR"),
+        ("REVIEWER",),
+    ]
+
+
+def test_an_inert_operation_cannot_be_approved() -> None:
+    raw = {"operations": {"peek": {"inert": True, "approval": True}}}
+    assert refusal(model_context, raw).information["path"] == "operations.peek.approval"
 
 
 @pytest.mark.parametrize(

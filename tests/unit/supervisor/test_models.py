@@ -395,7 +395,7 @@ def test_a_requests_context_is_laid_over_the_file(root: Path, find: Callable[[st
         '{"operations": {"step": {"timeoutSeconds": 5, "inert": true}}, "future": 1}'
     )
     context, raw = find("savings/model.py").effective_context({"operations": {"step": {"timeoutSeconds": 9}}})
-    assert context.operation("step").model_dump() == {"timeoutSeconds": 9, "inert": True}
+    assert context.operation("step").model_dump(exclude_none=True) == {"timeoutSeconds": 9, "inert": True}
     assert raw == {"operations": {"step": {"timeoutSeconds": 9, "inert": True}}, "future": 1}
 
 

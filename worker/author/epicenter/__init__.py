@@ -10,6 +10,8 @@ and says on standard error what a worker would do:
 | subscribe, publish | one handler per event; publish calls it | the same; the worker publishes the life-cycle events |
 | log, scribble | tells level and message, whatever the level | a log line, if the level reaches minimumLogLevel |
 | actor | a participant, ``local`` | who asks |
+| run | an empty context, a call that nobody approved | the run's context, and the call at hand |
+| require_approval | raises ApprovalRequired, as run().approved is False | the same, and the call waits for approval |
 | callback | raises CallbackError | asks the function's provider, and gives its result |
 | register_custom_encoder | shows in what ``record`` tells | encodes results, variables and records |
 | register_custom_decoder | kept, never called | assigns variables that are set |
@@ -21,13 +23,16 @@ Values are not judged here (``model-worker check`` does), life-cycle events are 
 import copy
 import json
 import sys
-from collections.abc import Callable
-from typing import Any, Final, Literal, TypedDict, TypeVar
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
 __all__ = [
     "Actor",
+    "ApprovalRequired",
     "CallbackError",
     "Epicenter",
+    "Run",
     "actor",
     "callback",
     "log",
@@ -36,6 +41,8 @@ __all__ = [
     "recorded",
     "register_custom_decoder",
     "register_custom_encoder",
+    "require_approval",
+    "run",
     "scribble",
     "subscribe",
 ]
@@ -56,6 +63,33 @@ class Actor(TypedDict):
     group_mandate: Literal["FACILITATOR", "REVIEWER", "LEADER", "PARTICIPANT"] | None
     world_key: str | None
     world_role: str | None
+
+
+class Run(NamedTuple):
+    """A run, and the call at hand; all of it is frozen, lists are tuples.
+
+    ``context``: what the run was started with. ``auth``: who asks, as recorded, None while nobody does. ``approved``:
+    whether somebody approved the call. ``action_id``: the number of the entry that will record it, as text, None where
+    none will. A replayed action sees what it saw when it was recorded.
+    """
+
+    context: Mapping[str, Any]
+    auth: Mapping[str, Any] | None
+    approved: bool
+    run_key: str
+    action_id: str | None
+
+
+class ApprovalRequired(BaseException):
+    """Raised by an operation that must not go on unless somebody approves it; ``reason`` is shown to who decides.
+
+    What the operation did so far is taken back, and the call waits; it is made anew when it is approved. It is no
+    Exception, so that no handler of the model's own errors takes it for one.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class CallbackError(RuntimeError):
@@ -133,6 +167,27 @@ def actor() -> Actor:
     }
 
 
+def run() -> Run:
+    """The run, and the call at hand."""
+    return Run(
+        context=MappingProxyType({}),
+        auth=MappingProxyType(dict(actor())),
+        approved=False,
+        run_key="local",
+        action_id=None,
+    )
+
+
+def require_approval(reason: str = "") -> None:
+    """Go on only if the call at hand was approved.
+
+    Raises:
+        ApprovalRequired: it was not; here always.
+    """
+    if not run().approved:
+        raise ApprovalRequired(reason)
+
+
 def register_custom_encoder(kind: type[T], function: Callable[[T], str]) -> None:
     """Let ``function(value)``, which returns JSON text, encode values of a class.
 
@@ -163,6 +218,8 @@ class Epicenter:
     scribble = staticmethod(scribble)
     callback = staticmethod(callback)
     actor = staticmethod(actor)
+    run = staticmethod(run)
+    require_approval = staticmethod(require_approval)
     register_custom_encoder = staticmethod(register_custom_encoder)
     register_custom_decoder = staticmethod(register_custom_decoder)
 
