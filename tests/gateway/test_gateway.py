@@ -311,3 +311,25 @@ def test_other_commands_load_no_web_server() -> None:
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_trace_and_the_id_of_a_request_lead_from_the_gateways_log_to_the_workers(
+    make_gateway: Any, daemon: Any, connect_api: Any, wait_until: Any
+) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    gateway = make_gateway(daemon.endpoint)
+    api = connect_api(gateway.url)
+    run_key = api.create()
+    api.done("DELETE", f"/run/{run_key}")
+    response = api.ask("POST", f"/run/operation/{run_key}", operation("add"), headers={"traceparent": trace})
+    request_id = response.headers["x-request-id"]
+    (line,) = [one for one in gateway.logged() if one.get("request_id") == request_id]
+    assert (line["endpoint"], line["run_key"], line["traceparent"]) == ("operation", run_key, trace)
+
+    def told() -> list[dict[str, Any]]:
+        lines = [json.loads(one) for one in daemon.logged().splitlines()]
+        return [one for one in lines if one.get("request_id") == request_id]
+
+    wait_until(lambda: told() != [])
+    assert {one["traceparent"] for one in told()} == {trace}
+    assert {one["run_key"] for one in told()} == {run_key}

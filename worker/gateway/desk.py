@@ -64,14 +64,15 @@ class Desk:
         query = _query(request, endpoint.query)
         body = await self._body(request, endpoint.body)
         request_id = _request_id(request, caller, (account, project, endpoint.name))
-        visit.note(request_id, path.get("runKey"), caller.role)
+        traceparent = _traceparent(request)
+        visit.note(request_id, caller.role, run_key=path.get("runKey"), traceparent=traceparent)
         return Ask(
             link=self.link,
             caller=caller,
             place=(account, project),
             project=await self.project(account, project),
             request_id=request_id,
-            traceparent=_traceparent(request),
+            traceparent=traceparent,
             path=path,
             query=query,
             body=body,

@@ -30,12 +30,11 @@ class Visit:
     request_id: str | None = None
     endpoint: Endpoint | None = None
 
-    def note(self, request_id: str, run_key: str | None, role: Role) -> None:
-        """What the request turned out to be."""
+    def note(self, request_id: str, role: Role, **facts: str | None) -> None:
+        """What the request turned out to be; facts that are None are left out."""
         self.request_id = request_id
         self.facts = {"request_id": request_id, "role": role.value}
-        if run_key is not None:
-            self.facts["run_key"] = run_key
+        self.facts |= {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def visit_of(scope: Scope) -> Visit:
