@@ -323,13 +323,14 @@ def test_a_trace_and_the_id_of_a_request_lead_from_the_gateways_log_to_the_worke
     api.done("DELETE", f"/run/{run_key}")
     response = api.ask("POST", f"/run/operation/{run_key}", operation("add"), headers={"traceparent": trace})
     request_id = response.headers["x-request-id"]
-    (line,) = [one for one in gateway.logged() if one.get("request_id") == request_id]
-    assert (line["endpoint"], line["run_key"], line["traceparent"]) == ("operation", run_key, trace)
 
-    def told() -> list[dict[str, Any]]:
-        lines = [json.loads(one) for one in daemon.logged().splitlines()]
+    def told(text: str) -> list[dict[str, Any]]:
+        lines = [json.loads(one) for one in text.splitlines()]
         return [one for one in lines if one.get("request_id") == request_id]
 
-    wait_until(lambda: told() != [])
-    assert {one["traceparent"] for one in told()} == {trace}
-    assert {one["run_key"] for one in told()} == {run_key}
+    # Lines are written behind the answer.
+    wait_until(lambda: bool(told(gateway.log.read_text()) and told(daemon.logged())))
+    (line,) = told(gateway.log.read_text())
+    assert (line["endpoint"], line["run_key"], line["traceparent"]) == ("operation", run_key, trace)
+    assert {one["traceparent"] for one in told(daemon.logged())} == {trace}
+    assert {one["run_key"] for one in told(daemon.logged())} == {run_key}
