@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
-from worker.gateway import routes_runs, routes_state, routes_worlds
+from worker.gateway import routes_own, routes_runs, routes_state, routes_worlds
 from worker.gateway.bell import Bell
 from worker.gateway.channels import Channels
 from worker.gateway.desk import Desk
@@ -23,6 +23,7 @@ from worker.gateway.endpoints import Endpoint
 from worker.gateway.faults import Fault, answer
 from worker.gateway.link import Link
 from worker.gateway.meters import Meters
+from worker.gateway.page_files import page_routes
 from worker.gateway.pages import document_routes
 from worker.gateway.readers import make_reader
 from worker.gateway.settings import GatewaySettings
@@ -31,6 +32,7 @@ from worker.telemetry import Logger
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *routes_state.ENDPOINTS,
     *routes_worlds.ENDPOINTS,
+    *routes_own.ENDPOINTS,
     *routes_runs.ENDPOINTS,
     *routes_runs.LAST,
 )
@@ -82,6 +84,7 @@ def root_routes(desk: Desk, channels: Channels) -> list[BaseRoute]:
     return [
         Route("/livez", livez),
         Route("/readyz", readyz),
+        *page_routes(),
         *document_routes((*ENDPOINTS, *channels.endpoints)),
     ]
 

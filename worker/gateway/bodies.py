@@ -106,6 +106,20 @@ class RewindBody(Body):
     ephemeral: bool = False
 
 
+class RewindToBody(Body):
+    """The last entry of the history that is to count."""
+
+    to_seq: Annotated[int, Field(ge=1, lt=2**63)]
+    model_context: Context = {}
+    ephemeral: bool = False
+
+
+class CloneAtBody(CloneBody):
+    """A copy of what the run was when its history ended with this entry."""
+
+    at_seq: Annotated[int, Field(ge=1, lt=2**63)]
+
+
 class UpdateBody(Body):
     """Attributes to change."""
 
@@ -248,7 +262,7 @@ class ManyRitualQuery(RitualQuery, ManyQuery):
     """Several runs; the worker takes EXORCISE only."""
 
 
-class RunQuery(Query):
+class RunsQuery(Query):
     """Which runs, in what order, with which of their stored values."""
 
     filter: str | None = None
@@ -257,7 +271,26 @@ class RunQuery(Query):
     meta: Annotated[str, Field(description="metadata, joined by `;`")] = ""
     first: Annotated[int, Field(ge=0)] = 0
     max: Annotated[int, Field(ge=1)] = 100
+
+
+class RunQuery(RunsQuery):
+    """Which runs of a place."""
+
     include_episodes: bool = False
+
+
+class HistoryQuery(Query):
+    """Which entries: those behind ``afterSeq``, in their order."""
+
+    after_seq: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+
+
+class EventsQuery(Query):
+    """Which events: those behind ``afterEvent``, in their order; a page may end before ``limit``."""
+
+    after_event: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
 
 class WorldQuery(Query):

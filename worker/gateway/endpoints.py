@@ -21,6 +21,8 @@ class NoContent:
 
 NO_CONTENT: Final = NoContent()
 MAX_WARNING_CHARACTERS: Final = 4000
+ADDITIONS: Final = "/model-worker/"
+"""Below it is what Epicenter does not have; none of its own paths begins like this."""
 
 
 @dataclass(slots=True)
@@ -117,3 +119,8 @@ class Endpoint:
     result: str = "any"
     seconds: Callable[[Any], float | None] = lambda _body: None
     """How long the caller waits, where the body says so."""
+
+    @property
+    def is_addition(self) -> bool:
+        """Whether it is this project's own: Epicenter has no such endpoint."""
+        return self.path.startswith(ADDITIONS) or self.result == "stream"

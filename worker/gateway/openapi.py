@@ -41,6 +41,9 @@ _RESULTS: Final[dict[str, Any]] = {
     "ValuesByKey": {"type": "object", "additionalProperties": {}},
     "World": {"$ref": "#/components/schemas/World"},
     "Worlds": {"type": "array", "items": {"$ref": "#/components/schemas/World"}},
+    "History": {"$ref": "#/components/schemas/History"},
+    "Events": {"$ref": "#/components/schemas/Events"},
+    "Caller": {"$ref": "#/components/schemas/Caller"},
     "any": {},
 }
 _PAGE: Final = {
@@ -66,6 +69,83 @@ _WORLD: Final = {
         "assignments": {"type": "array", "items": {"type": "object"}},
     },
 }
+_HISTORY: Final = {
+    "type": "object",
+    "required": ["entries", "headSeq"],
+    "properties": {
+        "headSeq": {"type": "integer"},
+        "entries": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["seq", "kind", "at", "outcome"],
+                "properties": {
+                    "seq": {"type": "integer"},
+                    "kind": {"enum": ["boot", "execute", "set", "rewind"]},
+                    "at": {"type": "string"},
+                    "name": {"type": "string"},
+                    "arguments": {"type": "array", "items": {}},
+                    "value": {},
+                    "toSeq": {"type": "integer"},
+                    "rewoundBy": {"type": "integer"},
+                    "outcome": {
+                        "type": "object",
+                        "required": ["status"],
+                        "properties": {"status": {"enum": ["completed", "error"]}, "result": {}, "error": {}},
+                    },
+                },
+            },
+        },
+    },
+}
+_EVENTS: Final = {
+    "type": "object",
+    "required": ["events", "headEvent"],
+    "properties": {
+        "headEvent": {"type": "integer"},
+        "events": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["event", "runKey", "kind", "at"],
+                "properties": {
+                    "event": {"type": "integer"},
+                    "runKey": {"type": "string"},
+                    "kind": {"type": "string"},
+                    "at": {"type": "string"},
+                    "seq": {"type": "integer"},
+                    "toSeq": {"type": "integer"},
+                    "variables": {"type": "object", "additionalProperties": {}},
+                },
+            },
+        },
+    },
+}
+_CALLER: Final = {
+    "type": "object",
+    "required": ["role"],
+    "properties": {
+        "role": {"type": "string"},
+        "userKey": {"type": "string"},
+        "groupKey": {"type": "string"},
+        "worldKey": {"type": "string"},
+        "worldRole": {"type": "string"},
+    },
+}
+_VIEWS: Final = {
+    "Page": _PAGE,
+    "World": _WORLD,
+    "History": _HISTORY,
+    "Events": _EVENTS,
+    "Caller": _CALLER,
+    "Fault": _FAULT,
+}
+_EPICENTER: Final = "Epicenter"
+_ADDITION: Final = "Additions of model-worker"
+_TAGS: Final = (
+    {"name": _EPICENTER, "description": "As Epicenter has it"},
+    {"name": _ADDITION, "description": "Of this project alone: Epicenter has no such endpoint"},
+)
 
 
 class RunView(Run):
@@ -100,10 +180,11 @@ def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             }
         ],
         "security": [{"bearer": []}, {}],
+        "tags": list(_TAGS),
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**schemas, "Run": run, "Page": _PAGE, "World": _WORLD, "Fault": _FAULT},
+            "schemas": {**schemas, "Run": run, **_VIEWS},
         },
     }
 
@@ -114,10 +195,12 @@ def _models(endpoints: Sequence[Endpoint]) -> list[type[BaseModel]]:
 
 
 def _operation(one: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+    origin = " An addition of model-worker: Epicenter has no such endpoint." if one.is_addition else ""
     operation: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.summary,
-        "description": f"{one.role.value} or above.",
+        "tags": [_ADDITION if one.is_addition else _EPICENTER],
+        "description": f"{one.role.value} or above.{origin}",
         "parameters": [*_path_parameters(one), *_query_parameters(schemas[one.query.__name__])],
         "responses": {"default": _response("What went wrong", {"$ref": "#/components/schemas/Fault"})},
     }

@@ -40,11 +40,7 @@ def document_routes(endpoints: Sequence[Endpoint]) -> list[BaseRoute]:
 def render(document: dict[str, Any]) -> str:
     """The document as a page: every endpoint can be opened, with its parameters and what is sent and answered."""
     schemas = document["components"]["schemas"]
-    items = [
-        _item(method.upper(), path, operation)
-        for path, operations in document["paths"].items()
-        for method, operation in operations.items()
-    ]
+    items = "".join(_group(document, tag) for tag in document["tags"])
     types = [_type(name, schema) for name, schema in sorted(schemas.items())]
     title = escape(f"{document['info']['title']} {document['info']['version']}")
     return (
@@ -52,8 +48,18 @@ def render(document: dict[str, Any]) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style><h1>{title}</h1>'
         f"<p>All paths are below <code>{escape(document['servers'][0]['url'])}</code>. "
         'For programs: <a href="/openapi.json">openapi.json</a>.</p>'
-        f"<h2>Endpoints</h2>{''.join(items)}<h2>Types</h2>{''.join(types)}</html>\n"
+        f"{items}<h2>Types</h2>{''.join(types)}</html>\n"
     )
+
+
+def _group(document: dict[str, Any], tag: dict[str, str]) -> str:
+    items = [
+        _item(method.upper(), path, operation)
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if tag["name"] in operation["tags"]
+    ]
+    return f"<h2>{escape(tag['name'])}</h2><p>{escape(tag['description'])}.</p>{''.join(items)}"
 
 
 def _item(method: str, path: str, operation: dict[str, Any]) -> str:
