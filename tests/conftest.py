@@ -211,6 +211,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--cycles", type=int, default=300, help="cycles of create, call, evict that must leave nothing over"
     )
     parser.addoption(
+        "--screenshots", help="folder for pictures of the gateway's page; else one of the tests' own"
+    )
+    parser.addoption(
         "--epicenter-client",
         type=Path,
         help="a bundle for Node of Epicenter's own JavaScript client, to drive it against a gateway",
