@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -14,12 +14,21 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
-from worker.gateway import routes_own, routes_runs, routes_state, routes_worlds
+from worker.gateway import (
+    clusters,
+    composable,
+    course_streams,
+    routes_own,
+    routes_runs,
+    routes_state,
+    routes_worlds,
+)
 from worker.gateway.bell import Bell
 from worker.gateway.channels import Channels
 from worker.gateway.desk import Desk
 from worker.gateway.door import Door
 from worker.gateway.endpoints import Endpoint
+from worker.gateway.faces import EPICENTER, Face
 from worker.gateway.faults import Fault, answer
 from worker.gateway.link import Link
 from worker.gateway.meters import Meters
@@ -38,7 +47,12 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 )
 """In the order in which they are tried: words before keys."""
 
-PROJECT: Final = "/api/v3/{account}/{project}"
+PROJECT: Final = EPICENTER.root
+FACES: Final[tuple[tuple[Face, Sequence[Endpoint]], ...]] = (
+    (composable.FACE, composable.ENDPOINTS),
+    (clusters.FACE, clusters.ENDPOINTS),
+)
+"""Further APIs, which show the same runs."""
 PROXY: Final = "/proxy/{proxy_account}/{proxy_project}"
 _LOOPBACK_ORIGIN: Final = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 _HEADERS: Final = (
@@ -47,6 +61,8 @@ _HEADERS: Final = (
     "Idempotency-Key",
     "Last-Event-ID",
     "X-Forio-Confirmation",
+    "X-Interaction-Tag",
+    "X-Project-Id",
     "traceparent",
 )
 
@@ -62,7 +78,12 @@ def make_app(settings: GatewaySettings, link: Link, bell: Bell, meters: Meters, 
     # A trailing slash is another path: no redirect.
     project = Router([*channels.routes(desk), *project_routes(desk)], redirect_slashes=False)
     app = Starlette(
-        routes=[*root_routes(desk, channels), Mount(PROJECT, project), Mount(PROXY + PROJECT, project)],
+        routes=[
+            *root_routes(desk, channels),
+            Mount(PROJECT, project),
+            Mount(PROXY + PROJECT, project),
+            *(_mounted(face, rows, desk, channels) for face, rows in FACES),
+        ],
         middleware=[_cors(settings)],
         exception_handlers={Fault: _fault, HTTPException: _of_starlette, Exception: _internal},
         lifespan=_watching(link.watch, bell.watch),
@@ -86,6 +107,8 @@ def root_routes(desk: Desk, channels: Channels) -> list[BaseRoute]:
         Route("/readyz", readyz),
         *page_routes(),
         *document_routes((*ENDPOINTS, *channels.endpoints)),
+        *document_routes((*composable.ENDPOINTS, course_streams.STREAM), composable.FACE, "/api/v1"),
+        *document_routes(clusters.ENDPOINTS, clusters.FACE, "/clusters"),
     ]
 
 
@@ -99,6 +122,23 @@ def project_routes(desk: Desk) -> list[BaseRoute]:
     return [*routes_worlds.UNSERVED_FIRST, *served, *routes_worlds.UNSERVED_LAST]
 
 
+def _mounted(face: Face, endpoints: Sequence[Endpoint], desk: Desk, channels: Channels) -> Mount:
+    """A further API, whose faults look as its clients expect them."""
+    routes: list[BaseRoute] = [
+        Route(one.path, desk.serving(one, face), methods=[one.method], name=one.name) for one in endpoints
+    ]
+    if face is composable.FACE:
+        stream = course_streams.serving(desk, channels)
+        routes.insert(0, Route(course_streams.STREAM.path, stream, methods=["GET"]))
+
+    async def other(request: Request, error: Exception) -> Response:
+        return face.render(_starlette_fault(request, error))
+
+    app = Starlette(routes=routes, exception_handlers={Fault: face.answer, HTTPException: other})
+    app.router.redirect_slashes = False
+    return Mount(face.root, app)
+
+
 def _cors(settings: GatewaySettings) -> Middleware:
     return Middleware(
         CORSMiddleware,
@@ -106,7 +146,7 @@ def _cors(settings: GatewaySettings) -> Middleware:
         allow_origin_regex=_LOOPBACK_ORIGIN if settings.auth == "development" else None,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=list(_HEADERS),
-        expose_headers=["Retry-After", "X-Request-Id", "X-Served-From", "X-Warnings"],
+        expose_headers=["Retry-After", "X-Request-Id", "X-Served-From", "X-Total-Count", "X-Warnings"],
     )
 
 
@@ -130,13 +170,17 @@ async def _fault(_request: Request, error: Exception) -> Response:
 
 
 async def _of_starlette(request: Request, error: Exception) -> Response:
+    return _starlette_fault(request, error).response()
+
+
+def _starlette_fault(request: Request, error: Exception) -> Fault:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     if error.status_code == 405:
         text = f"{request.method} is not for {request.url.path}"
-        return Fault(405, "METHOD_NOT_ALLOWED", text, headers=error.headers).response()
+        return Fault(405, "METHOD_NOT_ALLOWED", text, headers=error.headers)
     if error.status_code == 404:
-        return Fault(404, "NO_SUCH_ENDPOINT", f"there is nothing at {request.url.path}").response()
-    return Fault(error.status_code, "HTTP_ERROR", error.detail, headers=error.headers).response()
+        return Fault(404, "NO_SUCH_ENDPOINT", f"there is nothing at {request.url.path}")
+    return Fault(error.status_code, "HTTP_ERROR", error.detail, headers=error.headers)
 
 
 async def _internal(_request: Request, _error: Exception) -> Response:

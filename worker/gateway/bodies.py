@@ -1,6 +1,6 @@
 """What the gateway reads: queries and bodies in Epicenter's own spelling. Unknown names are refused."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, RootModel, model_validator
 from pydantic.alias_generators import to_camel
@@ -242,6 +242,9 @@ class Query(BaseModel):
     """What stands behind the question mark; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_CAMEL)
+
+    lists: ClassVar[frozenset[str]] = frozenset({"runKey"})
+    """Parameters that may be given several times."""
 
     timeout: Timeout | None = None
 

@@ -41,9 +41,9 @@ class Channels:
 
     def __init__(self, settings: GatewaySettings, bell: Bell, meters: Meters) -> None:
         self._settings = settings
-        self._bell = bell
-        self._meters = meters
-        self._turns = asyncio.Semaphore(READS_AT_ONCE)
+        self.bell = bell
+        self.meters = meters
+        self.turns = asyncio.Semaphore(READS_AT_ONCE)
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -61,34 +61,35 @@ class Channels:
         ]
 
     async def _of_run(self, ask: Ask) -> Feed:
-        return RunFeed(ask, self._bell, self._turns)
+        return RunFeed(ask, self.bell, self.turns)
 
     async def _of_scope(self, ask: Ask) -> Feed:
-        return ScopeFeed(ask, self._bell, self._turns, self._settings.max_channel_runs)
+        return ScopeFeed(ask, self.bell, self.turns, self._settings.max_channel_runs)
 
     def _serving(self, desk: Desk, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
-            ask = await desk.admit(_with_token(request), endpoint)
+            ask = await desk.admit(with_token(request), endpoint)
             # A browser that reconnects says where in the header, and repeats the address as it was.
             last_id = request.headers.get("last-event-id", ask.query.last_event_id)
             with contextlib.ExitStack() as place:
-                place.enter_context(self._place())
+                place.enter_context(self.place())
                 feed: Feed = await endpoint.handler(ask)
                 begin = await feed.open(last_id)
-                return _Stream(self._events(feed, begin), self._settings, place.pop_all())
+                return Stream(self._events(feed, begin), self._settings, place.pop_all())
 
         return serve
 
     @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._meters.channels >= self._settings.max_channels:
-            self._meters.turned_away[Bound.CHANNELS] += 1
+    def place(self) -> Iterator[None]:
+        """Room for one stream, while it is open. Raises: ``Fault`` 503."""
+        if self.meters.channels >= self._settings.max_channels:
+            self.meters.turned_away[Bound.CHANNELS] += 1
             raise busy("GATEWAY_BUSY", f"max_channels ({self._settings.max_channels}) are open")
-        self._meters.channels += 1
+        self.meters.channels += 1
         try:
             yield
         finally:
-            self._meters.channels -= 1
+            self.meters.channels -= 1
 
     async def _events(self, feed: Feed, begin: str) -> AsyncIterator[ServerSentEvent]:
         """The id of the beginning, then what comes; with a fault the stream is over."""
@@ -96,13 +97,13 @@ class Channels:
         try:
             async with contextlib.aclosing(feed.items()) as items:
                 async for id_, message in items:
-                    self._meters.channel_messages += message is not None
+                    self.meters.channel_messages += message is not None
                     yield ServerSentEvent(None if message is None else to_json(message).decode(), id=id_)
         except Fault as fault:
             yield ServerSentEvent(to_json(fault.body()).decode(), event="fault")
 
 
-class _Stream(EventSourceResponse):
+class Stream(EventSourceResponse):
     """A stream that gives its place back, however it ends, and ends when its time is over."""
 
     def __init__(
@@ -127,7 +128,7 @@ class _Stream(EventSourceResponse):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _with_token(request: Request) -> Request:
+def with_token(request: Request) -> Request:
     """The request with the token of its query as if it had come in the header."""
     token = request.query_params.get("access_token")
     if token is None:

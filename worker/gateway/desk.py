@@ -17,6 +17,7 @@ from worker.gateway.bodies import Query
 from worker.gateway.callers import Caller, Reader, bearer
 from worker.gateway.door import visit_of
 from worker.gateway.endpoints import NO_CONTENT, Ask, Endpoint
+from worker.gateway.faces import EPICENTER, Face
 from worker.gateway.faults import Fault, answer, incomprehensible, unreadable
 from worker.gateway.link import Link
 from worker.gateway.settings import GatewaySettings
@@ -24,8 +25,6 @@ from worker.gateway.settings import GatewaySettings
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,70})?")
 _LONGEST_KEY: Final = 255
-_LISTS: Final = frozenset({"runKey"})
-"""Query parameters that may be given several times."""
 
 
 class Desk:
@@ -36,29 +35,33 @@ class Desk:
         self.link = link
         self._reader = reader
 
-    def serving(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    def serving(self, endpoint: Endpoint, face: Face = EPICENTER) -> Callable[[Request], Awaitable[Response]]:
         """A handler of HTTP requests to one endpoint."""
 
         async def serve(request: Request) -> Response:
-            ask = await self.admit(request, endpoint)
+            ask = await self.admit(request, endpoint, face)
             result = await endpoint.handler(ask)
             if result is NO_CONTENT:
                 return Response(status_code=204, headers=ask.headers)
-            return answer(result, headers=ask.headers)
+            return answer(result, ask.status, ask.headers)
 
         return serve
 
-    async def admit(self, request: Request, endpoint: Endpoint) -> Ask:
+    async def admit(self, request: Request, endpoint: Endpoint, face: Face = EPICENTER) -> Ask:
         """Judge who asks and read what is asked.
 
         Raises:
             Fault: 401, 400, 404, 408, 413, 415 or 503; nothing happened.
         """
         visit = visit_of(request.scope)
-        visit.endpoint = endpoint
+        visit.endpoint, visit.root = endpoint, "" if face is EPICENTER else face.root
         path = {name: unquote(part) for name, part in request.path_params.items()}
         caller = self.caller(request)
-        account, project = _place(path)
+        account, project = face.place(path, request.headers, caller)
+        if not (_NAME.fullmatch(account) and _NAME.fullmatch(project)):
+            raise Fault(
+                404, "PROJECT_NOT_FOUND", "account and project are 1 to 64 letters, digits, _ and - each"
+            )
         caller.enter(f"{account}/{project}")
         caller.require(endpoint.role)
         query = _query(request, endpoint.query)
@@ -76,6 +79,9 @@ class Desk:
             path=path,
             query=query,
             body=body,
+            client_ip="" if request.client is None else request.client.host,
+            given={name: request.headers[name] for name in face.headers if name in request.headers},
+            note_run=visit.note_run,
             deadline_seconds=query.timeout or endpoint.seconds(body) or self.settings.request_seconds,
         )
 
@@ -143,20 +149,10 @@ class Desk:
         return bytes(body)
 
 
-def _place(path: dict[str, str]) -> tuple[str, str]:
-    account, project = path["account"], path["project"]
-    proxied = (path.get("proxy_account", account), path.get("proxy_project", project))
-    if proxied != (account, project):
-        raise incomprehensible(f"path: /proxy/{'/'.join(proxied)} is in front of {account}/{project}")
-    if not (_NAME.fullmatch(account) and _NAME.fullmatch(project)):
-        raise Fault(404, "PROJECT_NOT_FOUND", "account and project are 1 to 64 letters, digits, _ and - each")
-    return account, project
-
-
 def _query(request: Request, model: type[Query]) -> Query:
     given: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
-        if name in _LISTS:
+        if name in model.lists:
             given.setdefault(name, []).append(value)
         elif name in given:
             raise incomprehensible(f"query: {name}: is given twice", path=name)

@@ -29,12 +29,18 @@ class Visit:
     status: int = 0
     request_id: str | None = None
     endpoint: Endpoint | None = None
+    root: str = ""
+    """What the endpoint's path is below, where other endpoints have the same path below something else."""
 
     def note(self, request_id: str, role: Role, **facts: str | None) -> None:
         """What the request turned out to be; facts that are None are left out."""
         self.request_id = request_id
         self.facts = {"request_id": request_id, "role": role.value}
         self.facts |= {name: fact for name, fact in facts.items() if fact is not None}
+
+    def note_run(self, run_key: str) -> None:
+        """Which run the request turned out to be about."""
+        self.facts["run_key"] = run_key
 
 
 def visit_of(scope: Scope) -> Visit:
@@ -97,7 +103,9 @@ class Door:
             facts = {"path": scope["path"][:200], **visit.facts}
         else:
             is_stream = endpoint.result == "stream"
-            self._meters.answered(endpoint.path, method, visit.status, None if is_stream else seconds)
+            self._meters.answered(
+                visit.root + endpoint.path, method, visit.status, None if is_stream else seconds
+            )
             facts = {"endpoint": endpoint.name, **visit.facts}
         if self._settings.access_log and scope["path"] not in _QUIET:
             self._log.info(

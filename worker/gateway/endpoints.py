@@ -40,7 +40,14 @@ class Ask:
     query: Any
     body: Any
     deadline_seconds: float
+    client_ip: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Headers of the request that an endpoint reads by itself, by their names in lower case."""
+    note_run: Callable[[str], None] = lambda _run_key: None
+    """Tells the access log which run a request is about, where the path has no key."""
     asked: int = field(default=0)
+    status: int = 200
+    """Of the answer, where the handler means another."""
     headers: dict[str, str] = field(default_factory=dict)
     """What is told beside the answer: how the last request was served, and what the worker warns of."""
 
@@ -104,12 +111,12 @@ def _as_header(warnings: list[dict[str, Any]]) -> str:
 class Endpoint:
     """One row of the API: where it is, who may ask, what is read and what comes back.
 
-    ``path`` is below ``/api/v3/{account}/{project}``, in Starlette's spelling. ``body`` None: none is read.
+    ``path`` is below what its face begins with, in Starlette's spelling. ``body`` None: none is read.
     ``result`` names what comes back in the OpenAPI document: a schema's name, or "any", or "none" for 204, or "stream".
     """
 
     name: str
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     role: Role
     summary: str

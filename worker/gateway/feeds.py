@@ -47,7 +47,7 @@ class Feed(Protocol):
         """
 
 
-class _Reading:
+class Reading:
     """How all feeds ask: never too many at once."""
 
     def __init__(self, ask: Ask, bell: Bell, turns: asyncio.Semaphore) -> None:
@@ -87,7 +87,7 @@ class _Reading:
         return True
 
 
-class RunFeed(_Reading):
+class RunFeed(Reading):
     """The events of one run; an id is the number of an event."""
 
     async def open(self, last_id: str | None) -> str:
@@ -119,7 +119,7 @@ class RunFeed(_Reading):
         self._rung.set()
 
 
-class ScopeFeed(_Reading):
+class ScopeFeed(Reading):
     """The events of all runs in a scope that the caller may read; an id is a position in each of them."""
 
     def __init__(self, ask: Ask, bell: Bell, turns: asyncio.Semaphore, max_runs: int) -> None:

@@ -11,23 +11,10 @@ from pydantic.json_schema import models_json_schema
 from protocol.entities import Run
 from worker import VERSION
 from worker.gateway.endpoints import Endpoint
+from worker.gateway.faces import EPICENTER, Face
 
 _TEMPLATE: Final = "#/components/schemas/{model}"
 _PART: Final = re.compile(r"{(\w+)(?::\w+)?}")
-_FAULT: Final = {
-    "type": "object",
-    "required": ["status", "message", "information"],
-    "properties": {
-        "status": {"type": "integer"},
-        "message": {"type": "string"},
-        "information": {
-            "type": "object",
-            "required": ["code"],
-            "properties": {"code": {"type": "string"}},
-            "additionalProperties": True,
-        },
-    },
-}
 _RESULTS: Final[dict[str, Any]] = {
     "Run": {"$ref": "#/components/schemas/Run"},
     "RunsByKey": {
@@ -44,8 +31,11 @@ _RESULTS: Final[dict[str, Any]] = {
     "History": {"$ref": "#/components/schemas/History"},
     "Events": {"$ref": "#/components/schemas/Events"},
     "Caller": {"$ref": "#/components/schemas/Caller"},
+    "Object": {"type": "object"},
+    "Objects": {"type": "array", "items": {"type": "object"}},
     "any": {},
 }
+_EXAMPLES: Final = {"account": "acme", "project": "demo", "clusterId": "demo"}
 _PAGE: Final = {
     "type": "object",
     "required": ["firstResult", "maxResults", "totalResults", "values"],
@@ -138,14 +128,8 @@ _VIEWS: Final = {
     "History": _HISTORY,
     "Events": _EVENTS,
     "Caller": _CALLER,
-    "Fault": _FAULT,
 }
-_EPICENTER: Final = "Epicenter"
 _ADDITION: Final = "Additions of model-worker"
-_TAGS: Final = (
-    {"name": _EPICENTER, "description": "As Epicenter has it"},
-    {"name": _ADDITION, "description": "Of this project alone: Epicenter has no such endpoint"},
-)
 
 
 class RunView(Run):
@@ -154,8 +138,8 @@ class RunView(Run):
     model_config = ConfigDict(alias_generator=to_camel)
 
 
-def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The document, ready to be served as JSON."""
+def make_document(endpoints: Sequence[Endpoint], face: Face = EPICENTER) -> dict[str, Any]:
+    """The document of one API, ready to be served as JSON."""
     models = _models(endpoints)
     _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE)
     schemas: dict[str, Any] = schema["$defs"]
@@ -166,25 +150,31 @@ def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         schemas[model.__name__]["x-query"] = True
     paths: dict[str, dict[str, Any]] = {}
     for one in endpoints:
-        paths.setdefault(_PART.sub(r"{\1}", one.path), {})[one.method.lower()] = _operation(one, schemas)
+        paths.setdefault(_PART.sub(r"{\1}", one.path), {})[one.method.lower()] = _operation(
+            one, schemas, face
+        )
     queries = [name for name, found in schemas.items() if found.pop("x-query", False)]
     for name in queries:
         del schemas[name]
+    views = {"Run": run, **_VIEWS} if face is EPICENTER else {}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "model-worker gateway", "version": VERSION},
+        "info": {"title": f"model-worker gateway: {face.title}", "version": VERSION},
         "servers": [
             {
-                "url": "/api/v3/{account}/{project}",
-                "variables": {"account": {"default": "acme"}, "project": {"default": "demo"}},
+                "url": face.root,
+                "variables": {name: {"default": _EXAMPLES[name]} for name in _PART.findall(face.root)},
             }
         ],
         "security": [{"bearer": []}, {}],
-        "tags": list(_TAGS),
+        "tags": [
+            {"name": face.title, "description": f"As {face.title} has it"},
+            {"name": _ADDITION, "description": f"Of this project alone: {face.title} has no such endpoint"},
+        ],
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**schemas, "Run": run, **_VIEWS},
+            "schemas": {**schemas, **views, "Fault": face.fault_schema},
         },
     }
 
@@ -194,12 +184,12 @@ def _models(endpoints: Sequence[Endpoint]) -> list[type[BaseModel]]:
     return [*dict.fromkeys(read), RunView]
 
 
-def _operation(one: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
-    origin = " An addition of model-worker: Epicenter has no such endpoint." if one.is_addition else ""
+def _operation(one: Endpoint, schemas: dict[str, Any], face: Face) -> dict[str, Any]:
+    origin = f" An addition of model-worker: {face.title} has no such endpoint." if one.is_addition else ""
     operation: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.summary,
-        "tags": [_ADDITION if one.is_addition else _EPICENTER],
+        "tags": [_ADDITION if one.is_addition else face.title],
         "description": f"{one.role.value} or above.{origin}",
         "parameters": [*_path_parameters(one), *_query_parameters(schemas[one.query.__name__])],
         "responses": {"default": _response("What went wrong", {"$ref": "#/components/schemas/Fault"})},

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from worker.gateway.endpoints import Endpoint
+from worker.gateway.faces import EPICENTER, Face
 from worker.gateway.faults import answer
 from worker.gateway.openapi import make_document
 
@@ -22,10 +23,10 @@ b{display:inline-block;width:5rem}td,th{text-align:left;padding-right:1rem;verti
 """
 
 
-def document_routes(endpoints: Sequence[Endpoint]) -> list[BaseRoute]:
-    """``/openapi.json`` and ``/docs``."""
-    document = make_document(endpoints)
-    page = render(document)
+def document_routes(endpoints: Sequence[Endpoint], face: Face = EPICENTER, root: str = "") -> list[BaseRoute]:
+    """``/openapi.json`` and ``/docs`` of one API, below ``root``."""
+    document = make_document(endpoints, face)
+    page = render(document, root)
 
     async def serve_document(_request: Request) -> Response:
         return answer(document)
@@ -34,10 +35,10 @@ def document_routes(endpoints: Sequence[Endpoint]) -> list[BaseRoute]:
         policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
         return HTMLResponse(page, headers=policy)
 
-    return [Route("/openapi.json", serve_document), Route("/docs", serve_page)]
+    return [Route(f"{root}/openapi.json", serve_document), Route(f"{root}/docs", serve_page)]
 
 
-def render(document: dict[str, Any]) -> str:
+def render(document: dict[str, Any], root: str = "") -> str:
     """The document as a page: every endpoint can be opened, with its parameters and what is sent and answered."""
     schemas = document["components"]["schemas"]
     items = "".join(_group(document, tag) for tag in document["tags"])
@@ -47,7 +48,7 @@ def render(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style><h1>{title}</h1>'
         f"<p>All paths are below <code>{escape(document['servers'][0]['url'])}</code>. "
-        'For programs: <a href="/openapi.json">openapi.json</a>.</p>'
+        f'For programs: <a href="{root}/openapi.json">openapi.json</a>. The APIs of this gateway: {_links()}</p>'
         f"{items}<h2>Types</h2>{''.join(types)}</html>\n"
     )
 
@@ -59,7 +60,19 @@ def _group(document: dict[str, Any], tag: dict[str, str]) -> str:
         for method, operation in operations.items()
         if tag["name"] in operation["tags"]
     ]
-    return f"<h2>{escape(tag['name'])}</h2><p>{escape(tag['description'])}.</p>{''.join(items)}"
+    return (
+        ""
+        if not items
+        else f"<h2>{escape(tag['name'])}</h2><p>{escape(tag['description'])}.</p>{''.join(items)}"
+    )
+
+
+DOCUMENTED: Final = {"": "Epicenter's", "/api/v1": "Composable", "/clusters": "of clusters"}
+"""What the documents of each API are below."""
+
+
+def _links() -> str:
+    return ", ".join(f'<a href="{root}/docs">{escape(name)}</a>' for root, name in DOCUMENTED.items())
 
 
 def _item(method: str, path: str, operation: dict[str, Any]) -> str:
