@@ -14,6 +14,16 @@ from protocol._call import nothing as _nothing
 from protocol._call import run as _run
 from protocol._function_calls import answer_function as answer_function  # noqa: PLC0414 - offered here too
 from protocol._function_calls import serve_functions as serve_functions  # noqa: PLC0414 - offered here too
+from protocol._reading_calls import (
+    introspect_model,
+    introspect_run,
+    list_deliveries,
+    read_events,
+    read_history,
+    read_result,
+    read_traces,
+    redeliver,
+)
 from protocol._shared_calls import (
     assign_world_run,
     close_world_run,
@@ -31,7 +41,15 @@ __all__ = [
     "create_singular_run",
     "get_run_with_strategy",
     "get_singular_run_key",
+    "introspect_model",
+    "introspect_run",
+    "list_deliveries",
     "open_world_run",
+    "read_events",
+    "read_history",
+    "read_result",
+    "read_traces",
+    "redeliver",
 ]
 
 
@@ -264,6 +282,7 @@ def call_operation(
     *,
     run_keys: Sequence[str] | None = None,
     ritual: Ritual | str | None = None,
+    reasoning: str | None = None,
     **options: Unpack[Options],
 ) -> Call[Any]:
     """Call one operation of the model: what it returned."""
@@ -276,6 +295,7 @@ def call_operation(
         name=name,
         arguments=arguments,
         ritual=ritual,
+        reasoning=reasoning,
     )
 
 
@@ -307,11 +327,19 @@ def write_variables(
     *,
     run_keys: Sequence[str] | None = None,
     ritual: Ritual | str | None = None,
+    reasoning: str | None = None,
     **options: Unpack[Options],
 ) -> Call[dict[str, Any]]:
     """Assign variables in the order of the map: their new values by name."""
     return _call(
-        "write_variables", _as_is, options, run_key=run_key, run_keys=run_keys, values=values, ritual=ritual
+        "write_variables",
+        _as_is,
+        options,
+        run_key=run_key,
+        run_keys=run_keys,
+        values=values,
+        ritual=ritual,
+        reasoning=reasoning,
     )
 
 
@@ -321,6 +349,7 @@ def perform_actions(
     *,
     run_keys: Sequence[str] | None = None,
     ritual: Ritual | str | None = None,
+    reasoning: str | None = None,
     **options: Unpack[Options],
 ) -> Call[list[dict[str, Any]] | Any]:
     """Perform actions in order: a list of ``{kind, name, result}`` or ``{kind, name, value}``.
@@ -328,7 +357,14 @@ def perform_actions(
     Stops at the first error, whose ``information`` has ``index`` and ``completed``.
     """
     return _call(
-        "perform_actions", _as_is, options, run_key=run_key, run_keys=run_keys, actions=actions, ritual=ritual
+        "perform_actions",
+        _as_is,
+        options,
+        run_key=run_key,
+        run_keys=run_keys,
+        actions=actions,
+        ritual=ritual,
+        reasoning=reasoning,
     )
 
 
@@ -359,33 +395,6 @@ def update_metadata(
     return _call(
         "update_metadata", _as_is, options, run_key=run_key, run_keys=run_keys, set=set, push=push, pop=pop
     )
-
-
-def read_history(
-    run_key: str, *, after_seq: int | None = None, limit: int | None = None, **options: Unpack[Options]
-) -> Call[dict[str, Any]]:
-    """Read log entries, rewound ones included and marked: ``{entries, head_seq}``."""
-    return _call("read_history", _as_is, options, run_key=run_key, after_seq=after_seq, limit=limit)
-
-
-def introspect_model(model_file: str, **options: Unpack[Options]) -> Call[dict[str, Any]]:
-    """What a model offers: ``{language, functions, variables}``; no run comes of it."""
-    return _call("introspect_model", _as_is, options, model_file=model_file)
-
-
-def introspect_run(run_key: str, **options: Unpack[Options]) -> Call[dict[str, Any]]:
-    """What the model of a run offers, as ``introspect_model`` tells it."""
-    return _call("introspect_run", _as_is, options, run_key=run_key)
-
-
-def read_events(
-    run_key: str, *, after_event: int | None = None, limit: int | None = None, **options: Unpack[Options]
-) -> Call[dict[str, Any]]:
-    """Read what the event socket told of a run: ``{events, head_event}``.
-
-    A page may end before ``limit``; there is more while its last number is below ``head_event``.
-    """
-    return _call("read_events", _as_is, options, run_key=run_key, after_event=after_event, limit=limit)
 
 
 OPTION_NAMES: Final = frozenset(Options.__annotations__)

@@ -114,6 +114,10 @@ class Client(_Worker):
     introspect_model = _blocking(_calls.introspect_model)
     introspect_run = _blocking(_calls.introspect_run)
     read_events = _blocking(_calls.read_events)
+    read_result = _blocking(_calls.read_result)
+    read_traces = _blocking(_calls.read_traces)
+    list_deliveries = _blocking(_calls.list_deliveries)
+    redeliver = _blocking(_calls.redeliver)
     serve_functions = _blocking(_calls.serve_functions)
     answer_function = _blocking(_calls.answer_function)
 
@@ -251,6 +255,10 @@ class AsyncClient(_Worker):
     introspect_model = _awaitable(_calls.introspect_model)
     introspect_run = _awaitable(_calls.introspect_run)
     read_events = _awaitable(_calls.read_events)
+    read_result = _awaitable(_calls.read_result)
+    read_traces = _awaitable(_calls.read_traces)
+    list_deliveries = _awaitable(_calls.list_deliveries)
+    redeliver = _awaitable(_calls.redeliver)
     serve_functions = _awaitable(_calls.serve_functions)
     answer_function = _awaitable(_calls.answer_function)
 

@@ -13,6 +13,8 @@ RequestId = Annotated[str, Field(min_length=1, max_length=64)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=10_000)]
 ModelFile = Annotated[str, Field(min_length=1, max_length=1024)]
+Reasoning = Annotated[str, Field(min_length=1, max_length=4096)]
+"""Why a caller wants something, in his own words; kept with the traces of a run that has some."""
 Context = dict[str, Any]
 RitualField = Annotated[Ritual, Field(strict=False)]
 RunKeys = Annotated[list[RunKey], Field(min_length=1, max_length=MAX_RUN_KEYS)]

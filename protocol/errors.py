@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_VARIABLE = "UNKNOWN_VARIABLE"
     CALL_NOT_FOUND = "CALL_NOT_FOUND"
     ACTION_NOT_FOUND = "ACTION_NOT_FOUND"
+    DELIVERY_NOT_FOUND = "DELIVERY_NOT_FOUND"
     RUN_NOT_LIVE = "RUN_NOT_LIVE"
     RUN_CLOSED = "RUN_CLOSED"
     RUN_EPHEMERAL = "RUN_EPHEMERAL"
@@ -101,6 +102,7 @@ _STATUS_CODES: Final[Mapping[int, tuple[ErrorCode, ...]]] = {
         ErrorCode.UNKNOWN_VARIABLE,
         ErrorCode.CALL_NOT_FOUND,
         ErrorCode.ACTION_NOT_FOUND,
+        ErrorCode.DELIVERY_NOT_FOUND,
     ),
     409: (
         ErrorCode.RUN_NOT_LIVE,

@@ -17,11 +17,13 @@ from protocol.envelope import (
     ModelFile,
     Names,
     NewRun,
+    Reasoning,
     Request,
     RitualRequest,
     RunRequest,
 )
 from protocol.functions import FunctionFailure, FunctionService
+from protocol.profiles import ListDeliveries, ReadResult, ReadTraces, Redeliver
 from protocol.sharing import (
     AssignWorldRun,
     CloseWorldRun,
@@ -177,6 +179,7 @@ class CallOperation(RitualRequest):
     type: Literal["call_operation"]
     name: Annotated[str, Field(min_length=1, max_length=256)]
     arguments: list[Any] = Field(default_factory=list)
+    reasoning: Reasoning | None = None
 
 
 class ReadVariables(RitualRequest):
@@ -193,6 +196,7 @@ class WriteVariables(RitualRequest):
     changes_state: ClassVar[bool] = True
     type: Literal["write_variables"]
     values: Annotated[dict[Annotated[str, Field(min_length=1, max_length=256)], Any], Field(min_length=1)]
+    reasoning: Reasoning | None = None
 
 
 class PerformActions(RitualRequest):
@@ -201,6 +205,7 @@ class PerformActions(RitualRequest):
     changes_state: ClassVar[bool] = True
     type: Literal["perform_actions"]
     actions: Annotated[list[Action], Field(min_length=1, max_length=10_000)]
+    reasoning: Reasoning | None = None
 
 
 class ReadMetadata(ManyRunRequest):
@@ -315,6 +320,10 @@ ServedRequest = (
     | IntrospectModel
     | IntrospectRun
     | ReadEvents
+    | ReadResult
+    | ReadTraces
+    | ListDeliveries
+    | Redeliver
 )
 """What is answered alike whatever connection it comes by."""
 

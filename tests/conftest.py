@@ -1,15 +1,18 @@
 """Real daemons for tests: a process, its sockets, its data folder, its models; and peers that speak bare frames."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +289,63 @@ def connect() -> Iterator[Callable[..., Peer]]:
     for peer in peers:
         peer.socket.close(linger=0)
     context.term()
+
+
+@dataclass
+class Received:
+    """One POST: headers by lower-case name, the body as it came, and what it says."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.body)
+        return told
+
+
+@dataclass
+class Receiver:
+    """A web server that keeps what it is told, and answers as ``status_of`` says; 204 unless that is set."""
+
+    url: str
+    received: list[Received] = field(default_factory=list)
+    status_of: Callable[[Received], int] = lambda _: 204
+
+    def told(self, run_id: str) -> list[dict[str, Any]]:
+        """What it was told of one run, attempts that it refused included, in order."""
+        return [one.payload for one in self.received if one.payload["runId"] == run_id]
+
+
+@pytest.fixture(scope="module")
+def make_receiver() -> Iterator[Callable[[], Receiver]]:
+    """``make_receiver()``: a web server on this machine; all are ended with the module."""
+    with contextlib.ExitStack() as servers:
+
+        def make() -> Receiver:
+            class Handler(BaseHTTPRequestHandler):
+                def do_POST(self) -> None:
+                    body = self.rfile.read(int(self.headers["content-length"]))
+                    headers = {name.lower(): value for name, value in self.headers.items()}
+                    one = Received(self.path, headers, body)
+                    receiver.received.append(one)
+                    self.send_response(receiver.status_of(one))
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+
+                def log_message(self, *_: object) -> None:
+                    """Nothing: what is told is kept."""
+
+            server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            server.daemon_threads = True
+            receiver = Receiver(f"http://127.0.0.1:{server.server_port}/hook")
+            thread = threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            )
+            thread.start()
+            servers.callback(server.server_close)
+            servers.callback(server.shutdown)
+            return receiver
+
+        yield make

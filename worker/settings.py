@@ -238,6 +238,16 @@ class Settings(SourcedSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     log_model_output: bool = False
 
+    # Deliveries of statuses
+    delivery_timeout_seconds: Seconds = 10.0
+    delivery_first_seconds: Seconds = 1.0
+    delivery_most_seconds: Seconds = 600.0
+    delivery_total_seconds: Seconds = 86_400.0
+    delivery_limit: Positive = 16
+    delivery_target_limit: Positive = 4
+    delivery_networks: Strings = []
+    delivery_secrets: str = ""
+
     # Metrics
     metrics_open: bool = False
     metrics: MetricsAddress = ""
@@ -270,6 +280,13 @@ class Settings(SourcedSettings):
         if endpoint:
             check_endpoint(endpoint, curve=bool(info.data.get("curve_clients")))
         return endpoint
+
+    @field_validator("delivery_networks")
+    @classmethod
+    def _networks(cls, networks: list[str]) -> list[str]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
 
     @field_validator("projects", mode="before")
     @classmethod

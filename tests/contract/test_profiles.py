@@ -94,7 +94,13 @@ def test_a_run_that_says_nothing_of_itself_has_a_profile_with_defaults(on_store:
         profile = await store.read_profile("run")
 
         assert profile == RunProfile(
-            "run", "", "model.py: 2025-12-01T10:38:32Z", parent="source", created_by="ann"
+            "run",
+            "",
+            "model.py: 2025-12-01T10:38:32Z",
+            parent="source",
+            created_by="ann",
+            reasoning_traces=False,
+            call_summarization=False,
         )
         assert (profile.status, profile.environment, profile.interactive) == (
             RunStatus.READY,
@@ -402,8 +408,10 @@ def test_runs_of_before_profiles_get_one_with_defaults(tmp_path: Path) -> None:
     async def main() -> None:
         store = await SqliteStore.open(tmp_path)
         name = "my model.py: 2025-12-01T10:38:32Z"
-        assert await store.read_profile("a") == RunProfile("a", "x/y", name)
-        assert await store.read_profile("b") == RunProfile("b", "x/y", name, parent="a", created_by="ann")
+        first = RunProfile("a", "x/y", name, reasoning_traces=False, call_summarization=False)
+        assert await store.read_profile("a") == first
+        second = replace(first, run_key="b", parent="a", created_by="ann")
+        assert await store.read_profile("b") == second
         row = await store.get("b")
         assert row is not None
         assert row == replace(row, wall_us=0, cpu_us=0, peak_rss_bytes=0, actions=0)

@@ -67,7 +67,19 @@ def test_the_migrations_of_an_empty_file_make_the_schema(tmp_path: Path) -> None
 
         assert schema(files.writer) == schema(plain)
     tables = {name for kind, name, _ in schema(files.writer) if kind == "table"}
-    assert tables == {"run", "entry", "event", "request", "variable", "metadata", "binding", "profile", "tag"}
+    assert tables == {
+        "run",
+        "entry",
+        "event",
+        "request",
+        "variable",
+        "metadata",
+        "binding",
+        "profile",
+        "tag",
+        "delivery",
+        "trace",
+    }
     assert files.writer.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
     assert [step.version for step in migrations()] == list(range(1, len(migrations()) + 1))
     files.close()
@@ -154,7 +166,8 @@ def test_damage_is_found_after_an_unclean_end_and_again_at_the_next_start(tmp_pa
     fill(tmp_path, run)
     path = tmp_path / "worker.db"
     content = bytearray(path.read_bytes())
-    content[4096 * 20 : 4096 * 40] = os.urandom(4096 * 20)
+    behind_the_schema = 4096 * 40
+    content[behind_the_schema : behind_the_schema + 4096 * 20] = os.urandom(4096 * 20)
     path.write_bytes(content)
     mark_unclean(tmp_path)
 

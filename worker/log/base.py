@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from protocol.entities import RunStatus
 from protocol.events import EventKind
+from worker.log.outbox import Outbox
 from worker.runs.history import NEVER, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange, Usage
 from worker.runs.query import RunQuery
@@ -73,7 +74,7 @@ class Append:
 
     ``records``: archive values (msgpack bytes) by name, overwriting. ``at_us`` becomes the run's
     ``last_operated_us`` and ``last_modified_us``. ``changes`` of the run's status apply in order; ``usage`` is added
-    to what its actions took.
+    to what its actions took. ``traces``: JSON texts by the numbers of entries.
     """
 
     run_key: str
@@ -86,6 +87,7 @@ class Append:
     events: tuple[NewEvent, ...] = ()
     changes: tuple[StatusChange, ...] = ()
     usage: Usage | None = None
+    traces: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,11 @@ class ActionLog(Protocol):
 
         Less than ``limit`` of them only when there are no more; empty for an unknown run.
         """
+
+    async def read_traces(
+        self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
+    ) -> list[str]:
+        """Traces of entries with ``seq > after_seq`` in order, as JSON text; ended as ``read_events`` is."""
 
     def find_request(self, request_id: str) -> list[StoredRequest]:
         """What is recorded under a request id, one per run key.
@@ -355,6 +362,10 @@ class Profiles(Protocol):
 
 class Store(ActionLog, EventLog, RunDirectory, Bindings, Archive, Profiles, Protocol):
     """All ports over one transaction domain."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is to be told of statuses."""
 
     @property
     def pending_writes(self) -> int:

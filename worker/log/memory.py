@@ -25,6 +25,7 @@ from worker.log.base import (
     StoredRequest,
 )
 from worker.log.memory_bindings import MemoryBindings
+from worker.log.memory_outbox import MemoryOutbox
 from worker.log.memory_profiles import MemoryProfiles
 from worker.log.memory_query import MemoryRun, chosen, packed, search, unpacked
 from worker.log.memory_requests import MemoryRequests, outcomes_among
@@ -42,7 +43,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._runs: dict[str, MemoryRun] = {}
         self._requests = MemoryRequests()
-        self._profiles = MemoryProfiles()
+        self.outbox = MemoryOutbox(self._requests.refuse_duplicate, self._requests.store)
+        self._profiles = MemoryProfiles(self.outbox, lambda run_key: unpacked(self._runs[run_key].metadata))
         self._bindings = MemoryBindings(self._counts)
         self._closed = False
         self._listener: EventListener | None = None
@@ -112,12 +114,13 @@ class MemoryStore:
         rules.check_append(append)
         run = self._owned(append)
         self._requests.refuse_duplicate(append.request)
-        profile, events = self._profiles.turned(append.run_key, append.changes)
+        _, events = self._profiles.turned(append.run_key, append.changes)
         run.entries.extend(append.entries)
+        run.traces.extend(append.traces)
         run.variables.update(append.records)
         self._advance(run, append.head_seq + len(append.entries), append.at_us, append.usage)
         self._requests.store(append.request)
-        self._profiles.put(profile)
+        self._profiles.turn(append.run_key, append.changes)
         self._add_events(run, (*append.events, *events))
 
     async def rewind(self, rewind: Rewind) -> None:
@@ -127,14 +130,7 @@ class MemoryStore:
         self._requests.refuse_duplicate(rewind.request)
         if rewind.marker is None:
             self._requests.keep_answers(rewind.run_key, rewind.to_seq, run.entries)
-            del run.entries[rewind.to_seq :]
-        else:
-            run.entries[rewind.to_seq :] = [
-                entry if entry.rewound_by is not None else replace(entry, rewound_by=rewind.marker.seq)
-                for entry in run.entries[rewind.to_seq :]
-            ]
-            run.entries += (rewind.marker, *rewind.kept)
-        run.variables = dict(rewind.records)
+        run.take_back(rewind)
         self._advance(run, len(run.entries), rewind.at_us)
         self._requests.store(rewind.request)
         self._add_events(run, rewind.events)
@@ -144,6 +140,14 @@ class MemoryStore:
         self._refuse_closed()
         run = self._runs.get(run_key)
         return run.entries[after_seq : after_seq + limit] if run is not None else []
+
+    async def read_traces(
+        self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
+    ) -> list[str]:
+        """Traces behind ``after_seq`` in order."""
+        self._refuse_closed()
+        run = self._runs.get(run_key)
+        return [] if run is None else run.traces_behind(after_seq, limit, max_bytes)
 
     async def read_replayable(
         self, run_key: str, *, after_seq: int = 0, through_seq: int = NEVER, limit: int = 1000
@@ -193,6 +197,7 @@ class MemoryStore:
         self._profiles.add(profile)
         self._bindings.bind(creation.binding, run_key)
         self._requests.store(creation.request)
+        self._profiles.tell_created(run_key, creation.run.created_us)
         self._add_events(self._runs[run_key], creation.events)
 
     async def get(self, run_key: str) -> RunRecord | None:
@@ -265,8 +270,8 @@ class MemoryStore:
     async def change_status(self, run_key: str, *changes: StatusChange) -> RunProfile:
         """Change the status of a run, in order."""
         run = self._existing(run_key)
-        profile, events = self._profiles.turned(run_key, changes)
-        self._profiles.put(profile)
+        _, events = self._profiles.turned(run_key, changes)
+        profile = self._profiles.turn(run_key, changes)
         run.record = replace(run.record, last_modified_us=changes[-1].at_us)
         self._add_events(run, events)
         return profile

@@ -1,20 +1,28 @@
 """The profiles of runs; the part of ``MemoryStore`` that makes them findable."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 from protocol.entities import RunStatus
 from worker.log import rules
 from worker.log.base import NewEvent
+from worker.log.memory_outbox import MemoryOutbox
+from worker.runs.deliveries import delivery_of
 from worker.runs.profile import RunProfile, StatusChange, changed
 from worker.runs.status import UNFINISHED
 
 
 class MemoryProfiles:
-    """One profile for each run; copied on the way in and out, as a database would."""
+    """One profile for each run; copied on the way in and out, as a database would.
 
-    def __init__(self) -> None:
+    What is to be told of a status goes to ``outbox``, with the ``metadata`` that the run has then.
+    """
+
+    def __init__(self, outbox: MemoryOutbox, metadata: Callable[[str], Mapping[str, Any]]) -> None:
+        self._outbox = outbox
+        self._metadata = metadata
         self._profiles: dict[str, RunProfile] = {}
         self._by_run_id: dict[tuple[str, str], str] = {}
 
@@ -46,6 +54,12 @@ class MemoryProfiles:
         if profile.run_id is not None:
             self._by_run_id[profile.project, profile.run_id] = profile.run_key
 
+    def tell_created(self, run_key: str, at_us: int) -> None:
+        """Have it told that a run is there that has yet to take its course."""
+        profile = self._profiles[run_key]
+        if profile.status is RunStatus.CREATED:
+            self._deliver(None, profile, at_us)
+
     def edited(self, run_key: str, edit: Callable[[RunProfile], RunProfile]) -> tuple[RunProfile, RunProfile]:
         """A profile as it is and as an edit makes it; nothing is changed yet."""
         old = self._profiles[run_key]
@@ -73,6 +87,21 @@ class MemoryProfiles:
             profile = new
         return profile, events
 
+    def turn(self, run_key: str, changes: Sequence[StatusChange]) -> RunProfile:
+        """Make changes that ``turned`` has judged, and have them told."""
+        profile = self._profiles[run_key]
+        for change in changes:
+            new = changed(profile, change)
+            self._deliver(profile, new, change.at_us)
+            profile = new
+        self.put(profile)
+        return deepcopy(profile)
+
+    def _deliver(self, old: RunProfile | None, new: RunProfile, at_us: int) -> None:
+        delivery = delivery_of(old, new, at_us, self._metadata(new.run_key))
+        if delivery is not None:
+            self._outbox.add(delivery)
+
     def unfinished(self) -> list[str]:
         """The keys of runs that somebody waits for, oldest first."""
         return sorted(key for key, profile in self._profiles.items() if profile.status in UNFINISHED)
@@ -91,6 +120,7 @@ class MemoryProfiles:
 
     def removed(self, run_key: str) -> None:
         """Forget the profile of a run."""
+        self._outbox.removed(run_key)
         profile = self._profiles.pop(run_key, None)
         if profile is not None and profile.run_id is not None:
             del self._by_run_id[profile.project, profile.run_id]

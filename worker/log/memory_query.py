@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from protocol.entities import RunStatus
 from worker.channel import pack, unpack
 from worker.log import rules
-from worker.log.base import FoundRun, RunPage, StoredEvent
+from worker.log.base import FoundRun, Rewind, RunPage, StoredEvent
 from worker.runs.comparison import Comparable, comparable_of
 from worker.runs.history import LogEntry
 from worker.runs.query import RunQuery, Subject, holds, sort_runs
@@ -28,6 +29,25 @@ class MemoryRun:
     variables: dict[str, bytes]
     metadata: dict[str, bytes] = field(default_factory=dict)
     events: list[StoredEvent] = field(default_factory=list)
+    traces: list[tuple[int, str]] = field(default_factory=list)
+
+    def take_back(self, rewind: Rewind) -> None:
+        """Delete or mark a tail, and replace the archive."""
+        if rewind.marker is None:
+            del self.entries[rewind.to_seq :]
+            self.traces = [(seq, trace) for seq, trace in self.traces if seq <= rewind.to_seq]
+        else:
+            self.entries[rewind.to_seq :] = [
+                entry if entry.rewound_by is not None else replace(entry, rewound_by=rewind.marker.seq)
+                for entry in self.entries[rewind.to_seq :]
+            ]
+            self.entries += (rewind.marker, *rewind.kept)
+        self.variables = dict(rewind.records)
+
+    def traces_behind(self, after_seq: int, limit: int, max_bytes: int) -> list[str]:
+        """Traces of entries behind ``after_seq``, in order."""
+        rows = ((trace,) for seq, trace in self.traces if seq > after_seq)
+        return [trace for (trace,) in rules.within_bytes(islice(rows, limit), max_bytes)]
 
 
 def search(runs: Iterable[MemoryRun], query: RunQuery, status_of: Callable[[str], RunStatus]) -> RunPage:

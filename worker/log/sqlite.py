@@ -21,6 +21,8 @@ from worker.log import (
     sqlite_profiles,
     sqlite_query,
     sqlite_reads,
+    sqlite_requests,
+    sqlite_traces,
     sqlite_writes,
 )
 from worker.log.base import (
@@ -36,6 +38,7 @@ from worker.log.base import (
 )
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors, translate
 from worker.log.sqlite_files import OnCheck, StoreFiles, open_files
+from worker.log.sqlite_outbox import SqliteOutbox
 from worker.log.sqlite_writer import GroupWriter
 from worker.metering import Histogram
 from worker.runs.history import NEVER, LogEntry, Replayable
@@ -60,6 +63,7 @@ class SqliteStore:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         self._searcher = ThreadPoolExecutor(1, thread_name_prefix="log-searcher")
         self._closing: asyncio.Task[None] | None = None
+        self.outbox = SqliteOutbox(self._read, self._writer.submit, sqlite_requests.insert_request)
 
     @classmethod
     async def open(cls, folder: Path, *, on_check: OnCheck | None = None, log: Logger | None = None) -> Self:
@@ -150,6 +154,14 @@ class SqliteStore:
         """Entries behind ``after_seq`` in order."""
         return await self._read(
             lambda db: sqlite_reads.read_entries(db, run_key, after_seq, limit),
+        )
+
+    async def read_traces(
+        self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
+    ) -> list[str]:
+        """Traces behind ``after_seq`` in order."""
+        return await self._read(
+            lambda db: sqlite_traces.read_traces(db, run_key, after_seq, limit, max_bytes)
         )
 
     async def read_replayable(

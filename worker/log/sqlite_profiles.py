@@ -10,6 +10,9 @@ from worker.channel import pack
 from worker.log import rules
 from worker.log.base import NewEvent, StoredRequest
 from worker.log.rows import PROFILE_FIELDS, profile_from_row, profile_to_row
+from worker.log.sqlite_outbox import add_delivery
+from worker.log.sqlite_reads import read_metadata
+from worker.runs.deliveries import delivery_of
 from worker.runs.profile import KEPT, RunProfile, StatusChange, changed
 from worker.runs.status import UNFINISHED
 
@@ -83,7 +86,7 @@ def take_expired(db: sqlite3.Connection, at_us: int, limit: int) -> list[str]:
 
 
 def change_status(db: sqlite3.Connection, run_key: str, changes: Sequence[StatusChange]) -> list[NewEvent]:
-    """Apply changes in order; gives the events to tell of them.
+    """Apply changes in order, with what is to be delivered of them; gives the events to tell of them.
 
     Raises:
         RequestError: RUN_NOT_FOUND; IllegalStatusError: one may not follow.
@@ -93,17 +96,28 @@ def change_status(db: sqlite3.Connection, run_key: str, changes: Sequence[Status
     rows = cursor.execute(_READ_STANDING, (run_key,)).fetchall()
     if not rows:
         raise rules.run_not_found(run_key)
+    if rows[0]["on_status_change"] is not None:  # what is delivered has more of the profile in it
+        rows = cursor.execute("SELECT * FROM profile WHERE run_key = ?", (run_key,)).fetchall()
     old, columns = profile_from_row(rows[0]), set(_TURNED)
     events: list[NewEvent] = []
     for change in changes:
         new = changed(old, change)
         events += rules.status_events(old, new, change)
+        deliver(db, old, new, change.at_us)
         columns |= {name for name in ("result", "result_errors") if getattr(change, name) is not KEPT}
         old = new
     row = profile_to_row(old)
     sets = ", ".join(f"{name} = :{name}" for name in sorted(columns))
     db.execute(f"UPDATE profile SET {sets} WHERE run_key = :run_key", row)  # noqa: S608 - of our own texts
     return events
+
+
+def deliver(db: sqlite3.Connection, old: RunProfile | None, new: RunProfile, at_us: int) -> None:
+    """Write down who is to be told that a profile has changed from ``old``, or is new."""
+    if new.on_status_change is not None:
+        delivery = delivery_of(old, new, at_us, read_metadata(db, new.run_key, None))
+        if delivery is not None:
+            add_delivery(db, delivery)
 
 
 def update_profile(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from protocol.entities import RunStatus
 from worker.channel import pack
-from worker.errors import DuplicateRequestError
 from worker.log import rules
 from worker.log.base import Append, Binding, Creation, NewEvent, Rewind, StoredEvent, StoredRequest
 from worker.log.rows import (
@@ -19,7 +19,6 @@ from worker.log.rows import (
     entry_to_row,
     event_to_row,
     numbered,
-    request_to_row,
     run_to_row,
     value_to_row,
 )
@@ -27,9 +26,11 @@ from worker.log.sqlite_bindings import bind_new, rebind
 from worker.log.sqlite_bindings import unbind as unbind_run
 from worker.log.sqlite_bulk import BulkStatement
 from worker.log.sqlite_profiles import change_status as apply_changes
-from worker.log.sqlite_profiles import insert_profile, read_profile
+from worker.log.sqlite_profiles import deliver, insert_profile, read_profile
 from worker.log.sqlite_profiles import update_profile as edit_profile
-from worker.log.sqlite_reads import entry_outcomes, first_run, get_run, read_metadata
+from worker.log.sqlite_reads import first_run, get_run, read_metadata
+from worker.log.sqlite_requests import insert_request, insert_requests, keep_answers, refuse_duplicate
+from worker.log.sqlite_traces import drop_traces, insert_traces
 from worker.runs.history import LogEntry
 from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.record import RunRecord
@@ -59,11 +60,6 @@ _INSERT_ENTRIES = BulkStatement(
     "INSERT INTO entry (run_key, seq, epoch, kind, at_us, action, actor, status, outcome, digest, request_id,"
     " batch, rewound_by, answers) VALUES {rows}",
     columns=14,
-)
-_INSERT_REQUESTS = BulkStatement(
-    "INSERT INTO request (request_id, run_key, digest, first_seq, last_seq, result)"
-    " VALUES {rows} ON CONFLICT DO NOTHING",
-    columns=6,
 )
 _WRITE_VARIABLES = BulkStatement(
     "INSERT INTO variable (run_key, name, value, scalar, at_ms) VALUES {rows}"
@@ -111,10 +107,11 @@ def append_all(db: sqlite3.Connection, appends: Sequence[Append]) -> list[Writte
         )
         for item in appends
     ]
-    requests = [request_to_row(item.request) for item in appends if item.request is not None]
-    if _ADVANCE(db, heads) != len(heads) or _INSERT_REQUESTS(db, requests) != len(requests):
+    requests = [item.request for item in appends if item.request is not None]
+    if _ADVANCE(db, heads) != len(heads) or not insert_requests(db, requests):
         raise NotAllApplicableError
     _INSERT_ENTRIES(db, [entry_to_row(item.run_key, entry) for item in appends for entry in item.entries])
+    insert_traces(db, appends)
     _WRITE_VARIABLES(
         db,
         [value_to_row(item.run_key, name, value) for item in appends for name, value in item.records.items()],
@@ -130,8 +127,9 @@ def append(db: sqlite3.Connection, append: Append) -> Written:
     run_key = append.run_key
     last = _advance(db, append, append.head_seq + len(append.entries))
     if append.request is not None:
-        _insert_request(db, append.request)
+        insert_request(db, append.request)
     _insert_entries(db, run_key, append.entries)
+    insert_traces(db, (append,))
     _write_variables(db, run_key, append.records)
     events = numbered(run_key, append.events, last)
     _insert_events(db, events)
@@ -143,8 +141,9 @@ def rewind(db: sqlite3.Connection, rewind: Rewind) -> Written:
     run_key = rewind.run_key
     if rewind.marker is None:
         last = _advance(db, rewind, rewind.to_seq)
-        _keep_answers(db, run_key, rewind.to_seq)
+        keep_answers(db, run_key, rewind.to_seq)
         db.execute("DELETE FROM entry WHERE run_key = ? AND seq > ?", (run_key, rewind.to_seq))
+        drop_traces(db, run_key, rewind.to_seq)
     else:
         last = _advance(db, rewind, rewind.marker.seq + len(rewind.kept))
         db.execute(
@@ -155,7 +154,7 @@ def rewind(db: sqlite3.Connection, rewind: Rewind) -> Written:
     db.execute("DELETE FROM variable WHERE run_key = ?", (run_key,))
     _write_variables(db, run_key, rewind.records)
     if rewind.request is not None:
-        _insert_request(db, rewind.request)
+        insert_request(db, rewind.request)
     events = numbered(run_key, rewind.events, last)
     _insert_events(db, events)
     return Written(None, events)
@@ -165,15 +164,18 @@ def create(db: sqlite3.Connection, creation: Creation) -> Written:
     """Add a run with history, archive, metadata, events and request."""
     run_key = creation.run.run_key
     if creation.request is not None:
-        _insert_request(db, creation.request)
+        insert_request(db, creation.request)
     if db.execute(_INSERT_RUN, run_to_row(creation.run)).rowcount != 1:
         raise rules.run_exists(run_key)
-    insert_profile(db, rules.profile_of(creation))
+    profile = rules.profile_of(creation)
+    insert_profile(db, profile)
     if creation.binding is not None:
         bind_new(db, creation.binding, run_key)
     _insert_entries(db, run_key, creation.entries)
     _write_variables(db, run_key, creation.records)
     _write_metadata(db, run_key, creation.metadata)
+    if profile.status is RunStatus.CREATED:
+        deliver(db, None, profile, creation.run.created_us)
     return add_events(db, run_key, creation.events)
 
 
@@ -215,12 +217,12 @@ def update(
     if old is None:
         raise rules.run_not_found(run_key)
     if request is not None:
-        _refuse_duplicate(db, request)
+        refuse_duplicate(db, request)
     new = edit(old)
     rules.check_edit(old, new)
     db.execute(_UPDATE_RUN, run_to_row(new))
     if request is not None:
-        _insert_request(db, request if render is None else replace(request, result=render(new)))
+        insert_request(db, request if render is None else replace(request, result=render(new)))
     return add_events(db, run_key, () if tell is None else tell(old, new), new)
 
 
@@ -242,7 +244,7 @@ def bind(
 def unbind(db: sqlite3.Connection, binding: Binding, request: StoredRequest | None) -> None:
     """Bind nothing."""
     if request is not None:
-        _insert_request(db, request)
+        insert_request(db, request)
     unbind_run(db, binding)
 
 
@@ -260,11 +262,11 @@ def update_metadata(
     if touched.rowcount != 1:
         raise rules.run_not_found(run_key)
     if request is not None:
-        _refuse_duplicate(db, request)
+        refuse_duplicate(db, request)
     changed = edit(read_metadata(db, run_key, None))
     _write_metadata(db, run_key, changed)
     if request is not None:
-        _insert_request(db, replace(request, result=pack(changed)))
+        insert_request(db, replace(request, result=pack(changed)))
     return add_events(db, run_key, () if tell is None else tell(changed), changed)
 
 
@@ -280,11 +282,11 @@ def update_profile(
 ) -> Written:
     """Replace a profile by its edited form."""
     if request is not None:
-        _refuse_duplicate(db, request)
+        refuse_duplicate(db, request)
     old, new, stored = edit_profile(db, run_key, edit=edit, request=request, render=render)
     _touch_run(db, run_key, at_us)
     if stored is not None:
-        _insert_request(db, stored)
+        insert_request(db, stored)
     return add_events(db, run_key, () if tell is None else tell(old, new), new)
 
 
@@ -338,20 +340,6 @@ def _advance(db: sqlite3.Connection, write: Append | Rewind, seq: int) -> int:
     raise rules.fenced(write, current_epoch=found[0][0], current_seq=found[0][1])
 
 
-def _insert_request(db: sqlite3.Connection, request: StoredRequest) -> None:
-    if _INSERT_REQUESTS(db, [request_to_row(request)]) != 1:
-        raise DuplicateRequestError(request.request_id, request.run_key)
-
-
-def _refuse_duplicate(db: sqlite3.Connection, request: StoredRequest) -> None:
-    """Before an edit runs, so that a repetition never reaches it."""
-    found = db.execute(
-        "SELECT 1 FROM request WHERE request_id = ? AND run_key = ?", (request.request_id, request.run_key)
-    )
-    if found.fetchall():
-        raise DuplicateRequestError(request.request_id, request.run_key)
-
-
 def _event_heads(db: sqlite3.Connection, run_keys: Sequence[str]) -> dict[str, int]:
     """The highest event number of each run."""
     if not run_keys:
@@ -375,19 +363,3 @@ def _write_variables(db: sqlite3.Connection, run_key: str, records: Mapping[str,
 
 def _write_metadata(db: sqlite3.Connection, run_key: str, values: Mapping[str, Any]) -> None:
     _WRITE_METADATA(db, [value_to_row(run_key, name, pack(value)) for name, value in values.items()])
-
-
-def _keep_answers(db: sqlite3.Connection, run_key: str, to_seq: int) -> None:
-    """Store the answers of requests whose entries are about to be deleted."""
-    losing = db.execute(
-        "SELECT request_id, first_seq, last_seq FROM request"
-        " WHERE run_key = ? AND last_seq > ? AND result IS NULL",
-        (run_key, to_seq),
-    ).fetchall()
-    db.executemany(
-        "UPDATE request SET result = ? WHERE request_id = ? AND run_key = ?",
-        [
-            (rules.pack_outcomes(entry_outcomes(db, run_key, first, last)), request_id, run_key)
-            for request_id, first, last in losing
-        ],
-    )

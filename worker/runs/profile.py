@@ -169,10 +169,12 @@ def default_name(model_file: str, created_us: int, first_action: str | None = No
 
 
 def default_profile(run: RunRecord, **given: Any) -> RunProfile:
-    """The profile of a run that says nothing of it: ready, and named by its model and time."""
+    """The profile of a run that says nothing of it: ready, named by its model and time, and neither traced nor digested."""
     fields: Mapping[str, Any] = {
         "name": default_name(run.model_file, run.created_us),
         "parent": run.cloned_from,
+        "reasoning_traces": False,
+        "call_summarization": False,
         "created_by": None if run.user is None else run.user.get("user_key"),
     }
     return RunProfile(run_key=run.run_key, project=run.project, **{**fields, **given})

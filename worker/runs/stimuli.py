@@ -44,6 +44,16 @@ class Origin(StrEnum):
         return self is not Origin.RESTORE
 
 
+class Cause(StrEnum):
+    """Who had something done."""
+
+    INITIAL = "initial"
+    """The run itself: it was started with this to do."""
+    CALL = "call"
+    APPROVAL = "approval"
+    """Somebody asked, and somebody approved."""
+
+
 class StepKind(StrEnum):
     """What one step of a request asks of the process."""
 
@@ -134,7 +144,8 @@ class Work:
     No steps: the request only needs the run in memory (create, restore, rewind, clone), or only its end.
     ``ends``: the run is evicted afterwards, whatever came of the steps. ``begun``: the incarnation itself was
     started for it, so that its effect cannot be taken back by no longer waiting. ``outcomes`` grows as steps
-    are done.
+    are done. ``why``: what the caller says of it, for traces, and ``cause``: who had it done. ``asked_us``: when the
+    host got it; ``first_seq``: the number of its first entry, 0 before there is one.
     """
 
     request_id: str
@@ -143,6 +154,10 @@ class Work:
     digest: bytes = b""
     ends: bool = False
     begun: bool = False
+    why: str | None = None
+    cause: Cause = Cause.CALL
+    asked_us: int = 0
+    first_seq: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property

@@ -18,6 +18,7 @@ from protocol.messages import (
     WriteVariables,
 )
 from worker.channel import pack
+from worker.clock import now_us
 from worker.errors import RequestError, WorkerError
 from worker.log.base import StoredRequest
 from worker.runs.contexts import ModelContext
@@ -33,6 +34,7 @@ from worker.supervisor.guarding import guarded, guards_in_file
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.redaction import Redaction
+from worker.supervisor.results import performed, repeated
 from worker.supervisor.table import RunTable, Stores, never_came_up
 
 StateRequest = CallOperation | ReadVariables | WriteVariables | PerformActions
@@ -107,6 +109,8 @@ class StateAccess:
             actor=None if actor is None else pack(actor.model_dump(mode="json", exclude_none=True)),
             digest=flight.digest,
             ends=POLICIES[ritual].ends,
+            why=None if isinstance(request, ReadVariables) else request.reasoning,
+            asked_us=now_us(),
         )
 
     async def serve(self, flight: Flight, request: StateRequest, run_key: str) -> Served:
@@ -202,13 +206,14 @@ class StateAccess:
         record = await self.stores.get(stored.run_key)
         ritual = self._ritual_of(request, record.project)
         outcomes = await self.stores.of(stored.run_key).read_outcomes(stored)
+        shown = await repeated(self.stores.of(stored.run_key), stored, outcomes)
         run = {
             "run_key": stored.run_key,
             "served_from": "archive",
             "ritual": ritual.value,
             "seq": stored.last_seq,
         }
-        return Served(result_of(request, outcomes), run)
+        return Served(result_of(request, outcomes, shown), run)
 
     def _performed(
         self, request: StateRequest, host: RunHost, work: Work, ritual: Ritual, *, was_live: bool
@@ -222,7 +227,8 @@ class StateAccess:
         warnings = [warning for outcome in work.outcomes for warning in outcome.warnings]
         if not was_live:
             warnings = [*host.warnings, *warnings]
-        return Served(result_of(request, answers.outcomes_of(work)), run, warnings)
+        shown = performed(work, host.run_key, host.incarnation.profile)
+        return Served(result_of(request, answers.outcomes_of(work), shown), run, warnings)
 
     async def _from_archive(self, request: StateRequest, record: RunRecord, ritual: Ritual) -> Served:
         names = _names_read(request)
@@ -310,15 +316,18 @@ def _execute(name: str, arguments: list[Any], context: ModelContext, default: fl
     return Step(StepKind.EXECUTE, name, encode_execute(name, arguments), timeout, inert=bool(options.inert))
 
 
-def result_of(request: StateRequest, outcomes: list[tuple[str, bytes, bytes]]) -> Any:
+def result_of(
+    request: StateRequest, outcomes: list[tuple[str, bytes, bytes]], shown: answers.Shown = answers.as_it_is
+) -> Any:
     """The result of a request from what its steps came to.
 
     Raises:
         WorkerError: the first error among them.
     """
     if isinstance(request, PerformActions):
-        return answers.action_results(outcomes)
-    results = answers.action_results(outcomes, single=not isinstance(request, WriteVariables))
+        return answers.action_results(outcomes, shown=shown)
+    single = not isinstance(request, WriteVariables)
+    results = answers.action_results(outcomes, single=single, shown=shown)
     if isinstance(request, WriteVariables):
         return {item["name"]: item["value"] for item in results}
     return results[0]["result" if isinstance(request, CallOperation) else "value"]

@@ -3,7 +3,7 @@
 A run process is untrusted. Whatever is not exactly an outcome raises ``ChannelError``, which ends it.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgpack
@@ -41,6 +41,15 @@ MAX_RECORDED_VALUES: Final = 2 * MAX_VALUES
 """In all records of one message: few bytes can hold many, and nobody else is served while they are judged."""
 MAX_WARNINGS: Final = 100
 MAX_ERROR_BYTES: Final = 64 * 1024
+
+
+Shown = Callable[[int, int, Any], Any]
+"""What is returned of a result, by its place among the outcomes and its bytes of msgpack."""
+
+
+def as_it_is(_index: int, _size_bytes: int, result: Any) -> Any:
+    """All of it."""
+    return result
 
 
 def judge_outcome(
@@ -180,9 +189,9 @@ def outcomes_of(work: Work) -> list[tuple[str, bytes, bytes]]:
 
 
 def action_results(
-    outcomes: Iterable[tuple[str, bytes, bytes]], *, single: bool = False
+    outcomes: Iterable[tuple[str, bytes, bytes]], *, single: bool = False, shown: Shown = as_it_is
 ) -> list[dict[str, Any]]:
-    """The results of actions, in order, as ``perform_actions`` answers them.
+    """The results of actions, in order, as ``perform_actions`` answers them; ``shown``: what operations returned.
 
     Raises:
         WorkerError: the first error among them; unless the request was a ``single`` action, its
@@ -196,8 +205,11 @@ def action_results(
             if not single:
                 error.information.update(index=len(results), completed=results)
             raise error
-        key = "result" if body["kind"] == StepKind.EXECUTE else "value"
-        results.append({"kind": body["kind"], "name": body["name"], key: _stored(value)})
+        told, is_result = _stored(value), body["kind"] == StepKind.EXECUTE
+        if is_result:
+            told = shown(len(results), len(value), told)
+        key = "result" if is_result else "value"
+        results.append({"kind": body["kind"], "name": body["name"], key: told})
     return results
 
 

@@ -252,8 +252,8 @@ class Births:
         entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
         at_seq = len(entries)
         metadata = await source_store.read_metadata(source.run_key)
-        profile = await source_store.read_profile(source.run_key)
         record = cloned_record(source, request, execution, at_seq, ephemeral=ephemeral)
+        profile = cloned_profile(await source_store.read_profile(source.run_key), record, request.actor)
         if excluded:  # what its outcomes depended on is not there any more
             record = replace(record, compare_after_seq=at_seq)
         store = self.stores.ephemeral if ephemeral else self.stores.durable
@@ -275,7 +275,7 @@ class Births:
                     *(row, history, records, metadata),
                     self._answered(stored, row),
                     self._created(row),
-                    profile=cloned_profile(profile, row, request.actor),
+                    profile=profile,
                 )
             )
             return row
@@ -304,9 +304,8 @@ class Births:
             pages=history,
             archived=archived,
             archived_us=source.last_operated_us or 0,
+            profile=profile,
         )
-
-    # Shared by all that replay
 
     def _model(self, record: RunRecord) -> ModelSource:
         return self.catalogs.of(record.project).find(record.model_file)
@@ -354,6 +353,7 @@ class Births:
         return Incarnation(
             origin=origin,
             record=record,
+            profile=await source.read_profile(record.run_key),
             store=store,
             model=model,
             environment=environment,

@@ -20,6 +20,7 @@ def families(figures: Figures) -> Iterator[Metric]:
     """Every metric, in a fixed order."""
     yield from _worker(figures)
     yield from _runs(figures.status)
+    yield from _deliveries(figures.status["deliveries"])
     yield from _limits(figures.status)
     yield from _happened(figures)
     yield from _log(figures)
@@ -48,6 +49,19 @@ def _worker(figures: Figures) -> Iterator[Metric]:
     )
     yield _NAMED.gauge("function_calls_waiting", "Those that wait for a provider.", functions["waiting"])
     yield _NAMED.gauge("event_subscriptions", "Different topics subscribed to.", events["subscriptions"])
+
+
+def _deliveries(deliveries: Mapping[str, Any]) -> Iterator[Metric]:
+    yield _NAMED.counter("deliveries", "Statuses that their targets were told of.", deliveries["delivered"])
+    yield _NAMED.counter(
+        "delivery_retries", "Attempts that failed and are made again.", deliveries["retried"]
+    )
+    yield _NAMED.counter("deliveries_dead", "Deliveries given up.", deliveries["dead"])
+    if deliveries["backlog"] is not None:
+        text = "Deliveries that are still to be made."
+        yield _NAMED.gauge("delivery_backlog", text, deliveries["backlog"])
+        text = "Those given up that nobody has redelivered."
+        yield _NAMED.gauge("delivery_dead_letters", text, deliveries["dead_letters"])
 
 
 def _runs(status: Mapping[str, Any]) -> Iterator[Metric]:

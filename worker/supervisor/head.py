@@ -51,6 +51,7 @@ class Head:
         """The write that makes durable what ``work`` did; ``rss_bytes``: what the process holds by now."""
         run_key, epoch = self._record.run_key, self._record.epoch
         entries = entries_of(work, self.seq, epoch)
+        work.first_seq = entries[0].seq
         records: dict[str, bytes] = {}
         for outcome in work.outcomes:
             records.update(outcome.records)
@@ -63,6 +64,7 @@ class Head:
             records=records,
             request=stored_request(work, run_key, entries),
             events=teller.state(self._record, entries, records),
+            traces=teller.tracer.traces(work, entries),
             usage=Usage(self._wall_us, self._cpu_us, rss_bytes, len(entries)),
         )
 

@@ -306,7 +306,7 @@ class RunHost:
     def _send(self, work: s.Work, step: s.Step) -> None:
         handle = self._live_handle()
         if not work.outcomes:
-            handle.output.renew()
+            self.teller.begins(handle.output)
         self._services.memory.works(self)
         self._asked += 1
         self._step = step
@@ -340,7 +340,8 @@ class RunHost:
                 outcome = answers.judge_outcome(
                     *message[2:], at_us=self._step_at_us, max_result_bytes=limit, answers=told
                 )
-                self.head.use(*self._step_watch.taken())
+                self.head.use(*(taken := self._step_watch.taken()))
+                self.teller.tracer.ended(self._live_handle().output, self._step_at_us, outcome, taken[1])
                 self._end_step()
                 self._feed(s.Performed(outcome))
             case ["fault", _, "memory", _]:

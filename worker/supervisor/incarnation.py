@@ -10,6 +10,7 @@ from worker.process.environment import Environment
 from worker.runs.assembly import REPLAY, Assembly
 from worker.runs.contexts import ModelContext
 from worker.runs.history import Replayable, ReplayPlan
+from worker.runs.profile import RunProfile
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.supervisor.models import ModelSource
@@ -34,7 +35,7 @@ class Incarnation:
     is. The boot of a replay gets ``boot_answers`` from the history. ``event`` is the life-cycle
     event fired in the model, after boot (create) or after the replay. ``assembly`` is what is done in between, in
     order; a snapshot in it assigns what ``archived`` gives, as of ``archived_us``. ``mapped_files``: (file of the model
-    folder, the one that the run finds in its place), relative to it.
+    folder, the one that the run finds in its place), relative to it. ``profile``: as last seen; its status may have moved on.
     """
 
     origin: Origin
@@ -62,6 +63,7 @@ class Incarnation:
     assembly: Assembly = REPLAY
     archived: Archived = nothing_archived
     archived_us: int = 0
+    profile: RunProfile | None = None
 
     @property
     def run_key(self) -> str:

@@ -1,8 +1,10 @@
 """Pages of what is kept of a run: its history, its events."""
 
+import json
 from typing import Any, Final
 
 from protocol.messages import ReadEvents, ReadHistory
+from protocol.profiles import ReadTraces
 from worker.log.base import Store
 from worker.supervisor.events import event_view
 from worker.supervisor.redaction import Redaction
@@ -31,3 +33,16 @@ async def events_page(
         max_bytes=max_message_bytes // EVENT_PAGE_SHARE,
     )
     return {"events": [redaction.event(event_view(event)) for event in events], "head_event": head}
+
+
+async def traces_page(
+    store: Store, request: ReadTraces, max_message_bytes: int, head_seq: int
+) -> dict[str, Any]:
+    """The result of ``read_traces``."""
+    traces = await store.read_traces(
+        request.run_key,
+        after_seq=request.after_seq,
+        limit=request.limit,
+        max_bytes=max_message_bytes // EVENT_PAGE_SHARE,
+    )
+    return {"traces": [json.loads(trace) for trace in traces], "head_seq": head_seq}

@@ -16,6 +16,7 @@ from protocol.messages import (
     Request,
     UpdateRun,
 )
+from protocol.profiles import ListDeliveries, ReadResult, ReadTraces, Redeliver
 from protocol.sharing import AssignWorldRun, CreateSingularRun, GetRunWithStrategy, OpenWorldRun
 from worker.errors import RequestError
 from worker.runs.permits import Right, denial
@@ -32,6 +33,9 @@ _READS: Final = (
     ReadMetadata,
     ReadHistory,
     ReadEvents,
+    ReadResult,
+    ReadTraces,
+    ListDeliveries,
     IntrospectRun,
     CopyRequest,
 )
@@ -43,7 +47,7 @@ def right_of(request: Request) -> Right:
         return Right.READ
     if isinstance(request, PerformActions) and all(isinstance(action, Get) for action in request.actions):
         return Right.READ
-    return Right.WRITE if isinstance(request, UpdateRun | AssignWorldRun) else Right.PLAY
+    return Right.WRITE if isinstance(request, UpdateRun | AssignWorldRun | Redeliver) else Right.PLAY
 
 
 def check(request: Request, record: RunRecord, settings: Settings) -> None:

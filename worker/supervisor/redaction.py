@@ -24,14 +24,15 @@ class Redaction:
         self._asker = asker
         self._hidden: dict[str, bool] = {}
 
-    def _hides(self, name: str) -> bool:
+    def hides(self, name: str) -> bool:
+        """Whether the value of a variable is hidden."""
         if name not in self._hidden:
             self._hidden[name] = judge(self._guards, self._asker, Access.READ, name) is not None
         return self._hidden[name]
 
     def entry(self, view: dict[str, Any]) -> dict[str, Any]:
         """An entry of a history; a digest would let the value be guessed, so it goes too."""
-        if not self._guards or view["kind"] != "set" or not self._hides(view["name"]):
+        if not self._guards or view["kind"] != "set" or not self.hides(view["name"]):
             return view
         del view["value"], view["outcome_digest"]
         key = "error" if "error" in view["outcome"] else "result"
@@ -44,12 +45,12 @@ class Redaction:
             return view
         guarded = []
         for index, action in enumerate(view["actions"]):
-            if action["kind"] != "set" or not self._hides(action["name"]):
+            if action["kind"] != "set" or not self.hides(action["name"]):
                 continue
             keys = [key for key in ("value", "error") if key in action]
             guarded += [f"actions[{index}].{key}" for key in keys]
             view["actions"][index] = {key: action[key] for key in action if key not in keys}
-        for name in [name for name in view["variables"] if self._hides(name)]:
+        for name in [name for name in view["variables"] if self.hides(name)]:
             del view["variables"][name]
             guarded.append(f"variables.{name}"[:MAX_PATH])
         return {**view, "guarded": guarded} if guarded else view

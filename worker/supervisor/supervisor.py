@@ -35,6 +35,7 @@ from protocol.messages import (
     WorkerStatus,
     WriteVariables,
 )
+from protocol.profiles import ListDeliveries, ReadResult, ReadTraces, Redeliver
 from protocol.sharing import (
     AssignWorldRun,
     CloseWorldRun,
@@ -50,15 +51,17 @@ from worker.process.pool import ZygotePool
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess, StateRequest, check_ritual
 from worker.supervisor.catalogs import not_served
+from worker.supervisor.deliveries import Deliveries
 from worker.supervisor.flights import ALWAYS_SERVED, Come, Flight, Flights, failure
 from worker.supervisor.guarding import guards_in_file
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.metadata import read_metadata, update_metadata
-from worker.supervisor.pages import events_page, history_page
+from worker.supervisor.pages import events_page, history_page, traces_page
 from worker.supervisor.peers import Peer
 from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher
 from worker.supervisor.queries import runs_page
+from worker.supervisor.results import result_page
 from worker.supervisor.run_requests import RunRequests
 from worker.supervisor.shared_runs import SharedRuns
 from worker.supervisor.status import StatusReport
@@ -84,6 +87,7 @@ class Supervisor:
         introspector: Introspector,
         publisher: Publisher,
         providers: Providers,
+        deliveries: Deliveries,
         sandbox: dict[str, Any],
         log: Logger,
     ) -> None:
@@ -100,6 +104,7 @@ class Supervisor:
         self._introspector = introspector
         self._publisher = publisher
         self._providers = providers
+        self._deliveries = deliveries
         self._sandbox = sandbox
         self._log = log
         self._started = asyncio.get_running_loop().time()
@@ -214,8 +219,12 @@ class Supervisor:
             case IntrospectRun():
                 _, record = await self._access.locate(request, request.run_key)
                 return await self._introspector.of_run(request, record, flight)
-            case ReadEvents():
-                return {"result": await self._events(request)}
+            case ReadEvents() | ReadResult() | ReadTraces():
+                return {"result": await self._kept(request)}
+            case ListDeliveries():
+                return {"result": await self._deliveries.list(request)}
+            case Redeliver():
+                return await self._deliveries.redeliver(flight, request)
             case _:
                 return await self._serve_many(flight, request)
 
@@ -259,11 +268,30 @@ class Supervisor:
         hidden = self._access.redaction(request, host, record)
         return await history_page(self._stores.of(record.run_key), request, record.seq, hidden)
 
-    async def _events(self, request: ReadEvents) -> dict[str, Any]:
+    async def _kept(self, request: ReadEvents | ReadResult | ReadTraces) -> dict[str, Any]:
         host, record = await self._access.locate(request, request.run_key)
-        hidden = self._access.redaction(request, host, record)
-        store = self._stores.with_events_of(request.run_key)
-        return await events_page(store, request, self._settings.max_message_bytes, hidden)
+        hidden, room = self._access.redaction(request, host, record), self._settings.max_message_bytes
+        match request:
+            case ReadEvents():
+                return await events_page(self._stores.with_events_of(record.run_key), request, room, hidden)
+            case ReadResult():
+                return await result_page(self._stores.of(record.run_key), request, hidden, room)
+            case ReadTraces():
+                return await traces_page(self._stores.of(record.run_key), request, room, record.seq)
+
+    async def ask(self, request: Request) -> dict[str, Any]:
+        """Serve a request of the worker's own, as if a client had sent it; the reply map."""
+        told: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+        def answer(reply: dict[str, Any]) -> None:
+            if not told.done():
+                told.set_result(reply)
+
+        if self.draining:
+            answer(failure(request.request_id, draining()))
+        else:
+            self._flights.submit(request, answer)
+        return await told
 
     # The worker itself
 
@@ -281,6 +309,7 @@ class Supervisor:
             "sandbox": self._sandbox,
             "events": self._publisher.status(),
             "functions": self._providers.status(),
+            "deliveries": await self._deliveries.status(),
             "pid": os.getpid(),
         }
 

@@ -8,12 +8,14 @@ from protocol.entities import RunStatus
 from worker.clock import now_us
 from worker.errors import LogUnavailableError, WorkerError
 from worker.log.base import NewEvent
+from worker.process.output import OutputReader
 from worker.runs import stimuli as s
 from worker.runs.history import LogEntry
 from worker.runs.lifecycle import Run
 from worker.runs.record import RunRecord
 from worker.supervisor.events import Announcer, Recorded
 from worker.supervisor.incarnation import Incarnation
+from worker.supervisor.tracing import Tracer
 from worker.supervisor.views import status_of
 from worker.telemetry import Logger
 
@@ -34,12 +36,14 @@ class RunTeller:
         self._start = start
         self._log = log
         self._recorded = Recorded()
+        self.tracer = Tracer(on=incarnation.profile is not None and incarnation.profile.reasoning_traces)
         self._exists = incarnation.continues
         self._printed: list[tuple[str, str]] = []
 
     def recorded(self, records: Mapping[str, bytes]) -> None:
         """Take what the archive has of the run while it comes up, so that only later changes are told."""
         self._recorded.changed(records)
+        self.tracer.recorded(records)
 
     def state(
         self, record: RunRecord, entries: Sequence[LogEntry], records: Mapping[str, bytes]
@@ -70,11 +74,17 @@ class RunTeller:
             reason = str(stimulus.error.code) if isinstance(stimulus, s.Lost | s.AppendFailed) else None
             self._tell(self._announcer.status(before, after, reason, now_us()))
 
+    def begins(self, output: OutputReader) -> None:
+        """The first step of a request is sent: what is printed from now on belongs to that request."""
+        output.renew()
+        self.tracer.begin()
+
     def output(self, level: str, line: str) -> None:
         """Take one line that the model printed or logged; lines of one moment make one event.
 
         What is printed before a new run exists, while its model loads, stands in the log only.
         """
+        self.tracer.printed(line)
         if self._announcer.tells_output and self._exists:
             if not self._printed:
                 self._loop.call_soon(self._tell_printed)

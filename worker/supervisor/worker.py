@@ -27,6 +27,7 @@ from worker.supervisor.access import StateAccess
 from worker.supervisor.births import Births
 from worker.supervisor.catalogs import DEFAULT, Catalogs, served_roots
 from worker.supervisor.curve import curve
+from worker.supervisor.deliveries import Deliveries, check_secrets
 from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
 from worker.supervisor.figures import Sources
@@ -86,6 +87,7 @@ async def run_worker(
     roots = served_roots(settings)
     sockets = _ipc_paths([*settings.bind, settings.events])
     _refuse_served_sockets(sockets)
+    check_secrets(settings)
     _raise_open_files(settings, log)
     _log_bugs_in_callbacks(log)
     async with contextlib.AsyncExitStack() as stack:
@@ -259,7 +261,6 @@ async def _supervisor(
 
     store, told = durable
     stores = Stores(store)
-    stores.listen(observed_listener(told.publish, observe))
     announcer = Announcer(settings)
     pool = ZygotePool(zygote_config, limit=settings.zygote_limit, log=log)
     replays = Slots(settings.replay_limit)
@@ -297,22 +298,28 @@ async def _supervisor(
     await environments.open()
     catalogs = Catalogs(settings)
     births = Births(catalogs, stores, settings, isolation.level.value, announcer, environments)
+    access = StateAccess(table, stores, births, settings)
+    deliveries = Deliveries(access, providers, log)
+    stores.listen(deliveries.heard(observed_listener(told.publish, observe)))
     supervisor = Supervisor(
         settings=settings,
-        access=StateAccess(table, stores, births, settings),
+        access=access,
         status=StatusReport(table, stores, pool, replays, boots, memory, environments, settings, catalogs),
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
         publisher=told,
         providers=providers,
+        deliveries=deliveries,
         sandbox=_sandbox_view(isolation),
         log=log,
     )
     # The first zygote starts with the worker, so that the first run does not wait for it.
     await pool.get(settings.preload)
+    deliveries.start(supervisor.ask)
     try:
         yield supervisor
     finally:
+        await deliveries.close()
         await environments.close()
         await table.evict_all("stopping")
         await pool.close()
