@@ -1,4 +1,11 @@
-"""Real daemons for tests: a process, its sockets, its data folder, its models; and peers that speak bare frames."""
+"""Real daemons for tests: a process, its sockets, its data folder, its models; and peers that speak bare frames.
+
+Whole folders are shared out by file among one process more than there are cores, because most tests wait for a daemon
+most of the time; files that are named run in this process. A test marked ``alone`` runs while no other does: the
+attacks of ``tests/hostile``, some of which must be over within fractions of a second while others burn what they are
+given, beside a bystander; a flood of strangers, and stampedes of a thousand runs, which leave nothing to anybody else. All
+others bear company: what they count and judge is their own daemon's, found by its process id or its folder.
+"""
 
 import contextlib
 import json
@@ -10,7 +17,7 @@ import textwrap
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +29,7 @@ import pytest
 import zmq
 
 from protocol.client import Client
+from tests.company import Company
 
 # Hundreds of workers are started, and each would compile the whole project anew where nothing compiled is kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -221,6 +229,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="a bundle for Node of Epicenter's own JavaScript client, to drive it against a gateway",
     )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are cores for whole folders; none besides this one for files, or to look on."""
+    named = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+    if config.getoption("capture") == "no" or not all(path.is_dir() for path in named):
+        return 0
+    return len(os.sched_getaffinity(0)) + 1
+
+
+COMPANY = pytest.StashKey[Company]()
+
+
+def _is_alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Meet the other processes of this test run, if it has any: xdist gives each a folder in one of them all."""
+    if hasattr(config, "workerinput"):
+        config.stash[COMPANY] = Company(Path(config.option.basetemp).parent)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Run a test in the company that it bears; how long it waits for that does not count for its time limit."""
+    company = item.config.stash.get(COMPANY, None)
+    if company is None:
+        return (yield)
+    company.join(alone=_is_alone(item))
+    try:
+        return (yield)
+    finally:
+        if not (_is_alone(item) and _is_alone(nextitem)):
+            company.leave()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 from protocol.client import AsyncClient
 from protocol.entities import Ritual
 
+pytestmark = pytest.mark.alone
 RUNS = 1000
 RUNS_WITHOUT_ROOM = 300
 SOCKETS = 40

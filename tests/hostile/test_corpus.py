@@ -16,6 +16,7 @@ from tests.hostile.programs.corpus import PUBLISHED, read_corpus
 from tests.hostile.programs.holdings import Holdings, holdings, private_bytes
 from tests.hostile.programs.users import USERS
 
+pytestmark = pytest.mark.alone
 CORPUS = read_corpus()
 LEAST = 110
 ROUNDS = 2

@@ -4,11 +4,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.hostile.programs.campaign import Bystander, pids_of
 from tests.hostile.programs.corpus import read_corpus
 from tests.hostile.programs.crowd import measure, p99
 from tests.hostile.programs.users import User
 
+pytestmark = pytest.mark.alone
 THIRD = read_corpus()[::3]
 QUIET_SECONDS = 3.0
 

@@ -9,6 +9,7 @@ from tests.hostile.programs.campaign import run_round
 from tests.hostile.programs.corpus import read_corpus
 from tests.hostile.programs.users import User
 
+pytestmark = pytest.mark.alone
 WALLS = ("files/", "network/", "processes/", "kernel/")
 HELD = tuple(attack for attack in read_corpus() if attack.name.startswith(WALLS))
 LEAKS_METADATA = "files/probe_by_stat"

@@ -330,6 +330,7 @@ def test_a_bad_key_file_is_named_and_harms_nobody_else(site: Site, known: KeyPai
     assert "holds a secret key" in secret[0]
 
 
+@pytest.mark.alone
 def test_a_flood_of_strangers_keeps_no_known_client_out(
     site: Site, known: KeyPair, join: Join, wait_until: Any
 ) -> None:
