@@ -368,11 +368,12 @@ class AsyncClient(_Worker):
             flight.arm(flight.wake_at(now), self._wake)
 
     def _receive(self, now: float) -> None:
-        while (received := self._link.receive()) is not None:
-            if isinstance(received, str):
-                for flight in self._flights.values():
-                    flight.ignored(received)
-                continue
+        """Take one reply: asking whether there is another is cheaper than to fail to take it."""
+        received = self._link.receive()
+        if isinstance(received, str):
+            for flight in self._flights.values():
+                flight.ignored(received)
+        elif received is not None:
             ours = match(received, self._flights)
             if ours is not None and not ours.future.done():
                 self._finish(ours, received, now)

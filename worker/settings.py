@@ -3,6 +3,7 @@
 ``config/worker.toml`` shows every one with its default, unit and meaning; a test holds the two together.
 """
 
+import functools
 import ipaddress
 import json
 import os
@@ -365,6 +366,7 @@ def host_and_port(address: str) -> tuple[str, int]:
     return parts["host"].strip("[]"), int(parts["port"])
 
 
+@functools.lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether a host, by name or address, is this machine only."""
     if host == "localhost":

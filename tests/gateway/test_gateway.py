@@ -299,9 +299,7 @@ def test_an_address_in_use_is_said_and_ends_with_status_1(gateway: Any, daemon: 
 
 
 def test_other_commands_load_no_web_server() -> None:
-    program = (
-        "import sys, worker.cli.main; print([n for n in ('uvicorn', 'starlette', 'jwt') if n in sys.modules])"
-    )
+    program = "import sys, worker.cli.main; print([n for n in ('uvicorn', 'starlette', 'jwt', 'uvloop') if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -20,6 +20,8 @@ def gateway(
 ) -> None:
     """Serve HTTP until SIGTERM; prints one line `ready URL` when requests are accepted."""
     # Here, not above: a web server is nothing that the other commands should load.
+    import uvloop  # noqa: PLC0415 - as said
+
     from protocol.keys import KeyFileError  # noqa: PLC0415 - as said
     from worker.gateway.readers import KeyFolderError  # noqa: PLC0415 - as said
     from worker.gateway.server import ListenError, run_gateway  # noqa: PLC0415 - as said
@@ -30,7 +32,8 @@ def gateway(
     try:
         settings = GatewaySettings.load(config, listen=listen, endpoint=endpoint, events=events)
         log = make_logger(settings.log_level, settings.log_format)
-        asyncio.run(run_gateway(settings, log))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_gateway(settings, log))
     except (SettingsError, ListenError, KeyFolderError, KeyFileError, ValueError) as error:
         sys.stderr.write(f"model-worker: {error}\n")
         raise typer.Exit(1) from error

@@ -119,7 +119,14 @@ def project_routes(desk: Desk) -> list[BaseRoute]:
     them, whose function begins with ``ask = await desk.admit(request, endpoint)`` and asks by ``ask.reply``.
     """
     served = [Route(one.path, desk.serving(one), methods=[one.method], name=one.name) for one in ENDPOINTS]
-    return [*routes_worlds.UNSERVED_FIRST, *served, *routes_worlds.UNSERVED_LAST]
+    # What is asked most is tried first.
+    most = len(routes_state.ENDPOINTS)
+    return [
+        *served[:most],
+        *routes_worlds.UNSERVED_FIRST,
+        *served[most:],
+        *routes_worlds.UNSERVED_LAST,
+    ]
 
 
 def _mounted(face: Face, endpoints: Sequence[Endpoint], desk: Desk, channels: Channels) -> Mount:

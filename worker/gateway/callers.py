@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
@@ -94,28 +95,34 @@ class DevelopmentReader:
 
     def read(self, token: str) -> Caller:
         """Who the token's text names."""
-        if not token:
-            return make_caller({"role": Role.ANONYMOUS.value})
-        kind, *parts = token.split(":")
-        if kind != "dev" or len(parts) + 1 > _PARTS or len(parts) == 1:
-            raise denied(
-                "a development token is `dev` or `dev:ROLE:userKey[:worldRole[:worldKey]]`",
-                "AUTHENTICATION_INVALIDATED",
-            )
-        if not parts:
-            return make_caller(
-                {"role": Role.AUTHOR.value, "user_key": "dev", "pseudonym_key": "dev", "is_system": True}
-            )
-        role, user, *world = parts
-        names = dict(zip(("world_role", "world_key"), world, strict=False))
-        return make_caller(
-            {
-                "role": role,
-                "user_key": user,
-                "pseudonym_key": user,
-                **{name: key for name, key in names.items() if key},
-            }
+        return _named(token)
+
+
+@lru_cache(maxsize=64)
+def _named(token: str) -> Caller:
+    """The same few ask again and again."""
+    if not token:
+        return make_caller({"role": Role.ANONYMOUS.value})
+    kind, *parts = token.split(":")
+    if kind != "dev" or len(parts) + 1 > _PARTS or len(parts) == 1:
+        raise denied(
+            "a development token is `dev` or `dev:ROLE:userKey[:worldRole[:worldKey]]`",
+            "AUTHENTICATION_INVALIDATED",
         )
+    if not parts:
+        return make_caller(
+            {"role": Role.AUTHOR.value, "user_key": "dev", "pseudonym_key": "dev", "is_system": True}
+        )
+    role, user, *world = parts
+    names = dict(zip(("world_role", "world_key"), world, strict=False))
+    return make_caller(
+        {
+            "role": role,
+            "user_key": user,
+            "pseudonym_key": user,
+            **{name: key for name, key in names.items() if key},
+        }
+    )
 
 
 def bearer(header: str | None) -> str:
