@@ -24,6 +24,7 @@ from protocol._exchange import RETRIED, ClientSettings, Exchange, match
 from protocol._link import Link, curve_keys
 from protocol._methods import awaitable as _awaitable
 from protocol._methods import blocking as _blocking
+from protocol._profile_calls import AwaitableProfiles, BlockingProfiles
 from protocol.codec import MAX_MESSAGE_BYTES
 from protocol.entities import Actor
 from protocol.errors import ErrorCode, ProtocolError
@@ -83,7 +84,7 @@ class _Worker:
         return self._settings.endpoint
 
 
-class Client(_Worker):
+class Client(_Worker, BlockingProfiles):
     """Asks and waits. For one thread at a time: a second one is refused, not queued."""
 
     ping = _blocking(_calls.ping)
@@ -221,7 +222,7 @@ class _Flight(Exchange):
             self.future.set_exception(error)
 
 
-class AsyncClient(_Worker):
+class AsyncClient(_Worker, AwaitableProfiles):
     """Asks for many tasks of one event loop at once, over one connection.
 
     A task that is cancelled only stops waiting: the worker may still do what it was asked.

@@ -31,6 +31,7 @@ class ErrorCode(StrEnum):
     PROJECT_NOT_FOUND = "PROJECT_NOT_FOUND"
     RUN_NOT_FOUND = "RUN_NOT_FOUND"
     MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+    CONFIG_NOT_FOUND = "CONFIG_NOT_FOUND"
     UNKNOWN_OPERATION = "UNKNOWN_OPERATION"
     UNKNOWN_VARIABLE = "UNKNOWN_VARIABLE"
     CALL_NOT_FOUND = "CALL_NOT_FOUND"
@@ -98,6 +99,7 @@ _STATUS_CODES: Final[Mapping[int, tuple[ErrorCode, ...]]] = {
         ErrorCode.PROJECT_NOT_FOUND,
         ErrorCode.RUN_NOT_FOUND,
         ErrorCode.MODEL_NOT_FOUND,
+        ErrorCode.CONFIG_NOT_FOUND,
         ErrorCode.UNKNOWN_OPERATION,
         ErrorCode.UNKNOWN_VARIABLE,
         ErrorCode.CALL_NOT_FOUND,

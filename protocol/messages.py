@@ -23,7 +23,16 @@ from protocol.envelope import (
     RunRequest,
 )
 from protocol.functions import FunctionFailure, FunctionService
-from protocol.profiles import ListDeliveries, ReadResult, ReadTraces, Redeliver
+from protocol.profiles import (
+    DeleteRun,
+    GetProfile,
+    ListDeliveries,
+    ReadResult,
+    ReadTraces,
+    Redeliver,
+    StartRun,
+    UpdateProfile,
+)
 from protocol.sharing import (
     AssignWorldRun,
     CloseWorldRun,
@@ -324,6 +333,10 @@ ServedRequest = (
     | ReadTraces
     | ListDeliveries
     | Redeliver
+    | StartRun
+    | GetProfile
+    | UpdateProfile
+    | DeleteRun
 )
 """What is answered alike whatever connection it comes by."""
 

@@ -77,6 +77,16 @@ class Evaluation(Entity):
     comment: Annotated[str, Field(max_length=4096)] | None = None
 
 
+def interaction_of(model_file: str) -> tuple[str, str | None]:
+    """The path of a model file and what stands behind its last ``@``: which revision of it is meant.
+
+    ``market/model.py@2`` is ``("market/model.py", "2")``. Only a name that ends in ``.py`` before the ``@`` has one;
+    what the words mean is ``worker.runs.revisions``.
+    """
+    path, at, tag = model_file.rpartition("@")
+    return (path, tag) if at and path.endswith(".py") else (model_file, None)
+
+
 class StartRun(NewRun):
     """Start a run that comes up by itself: durable when answered, then loaded, then asked its initial actions.
 

@@ -102,6 +102,14 @@ class ContextFile:
                 message = f"operations.{name}: the model has no such operation"
                 path = f"operations.{name}"
                 yield self._finding(Severity.WARNING, "UNKNOWN_OPERATION", path, message, advice)
+        named = (
+            [] if context_problems(self.raw) else RunOptions.model_validate(self.raw.get("run", {})).named()
+        )
+        for inner, name in named:
+            if name not in operations:
+                advice = _closest(name, operations) or "remove the entry, or define the operation"
+                message = f"run.{inner}: the model has no operation {name!r}: no run could be started with it"
+                yield self._finding(Severity.PROBLEM, "UNKNOWN_OPERATION", f"run.{inner}", message, advice)
         marker = self.raw.get("restorations", {}).get("rewind", {}).get("name")
         if marker is not None and marker not in operations:
             advice = _closest(marker, operations) or "name the operation that is one step of a rewind"

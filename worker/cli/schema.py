@@ -55,10 +55,6 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "reportPer": "For other languages; has no effect.",
         "reportOffset": "For other languages; has no effect.",
     },
-    "RunOptions": {
-        "result": "The operation whose value is the result of a run.",
-        "private": "Operations that are only called in runs that were started with them attached.",
-    },
     "EventOptions": {"timeoutSeconds": "Seconds the handler may take."},
     "Defaults": {
         "variables": "Options of all variables that do not say otherwise.",
@@ -80,6 +76,13 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Protections": {
         "guards": "Rules, in order.",
         "presets": "Whether they hold the presets of new runs: guarded, or open.",
+    },
+    "RunOptions": {
+        "start": "The operation that takes a run's data; without one they become presets.",
+        "prompt": "The operation that takes a prompt; without one prompts are refused.",
+        "result": "The operation whose value is a run's result; without one it is that of the last initial action.",
+        "input": "The JSON Schema of data, judged before a process is started.",
+        "private": "Operations that only those may ask for whom they are attached to.",
     },
     "RunLimits": {
         "memoryBytes": "Bytes of memory.",

@@ -255,12 +255,15 @@ class RunDirectory(Protocol):
 
         ``edit`` gets the current row and returns the new one (key, seq, epoch, seed and project must stay). With
         ``request``, it is stored with ``render(new row)`` as its result. ``tell(old row, new row)`` gives the
-        events of it. All run on the store's thread, perhaps twice, and must be pure. Raises RUN_NOT_FOUND and
-        whatever ``edit`` raises.
+        events of it. All run on the store's thread, perhaps twice, and must be pure. An edit that closes the run
+        has its profile finish with ``closed``. Raises RUN_NOT_FOUND and whatever ``edit`` raises.
         """
 
-    async def remove(self, run_key: str) -> None:
-        """Delete a run with everything that belongs to it, its requests included; idempotent."""
+    async def remove(self, run_key: str, request: StoredRequest | None = None) -> None:
+        """Delete a run with everything that belongs to it, its requests included; idempotent.
+
+        ``request`` is stored with its result; its ``run_key`` is "", so that it outlives the run.
+        """
 
     async def count(self) -> int:
         """How many runs there are."""
@@ -322,7 +325,7 @@ class Profiles(Protocol):
     """What makes runs findable, and their durable status. Every run has a profile."""
 
     async def read_profile(self, run_key: str) -> RunProfile | None:
-        """The profile of a run, or None."""
+        """The profile of a run, or None; with what was submitted before."""
 
     async def find_run_id(self, project: str, run_id: str) -> str | None:
         """The key of the run that has an id in a project, or None."""
@@ -335,19 +338,19 @@ class Profiles(Protocol):
         render: Callable[[RunProfile], bytes] | None = None,
         tell: Callable[[RunProfile, RunProfile], Sequence[NewEvent]] | None = None,
         *,
-        at_us: int,
+        at_us: int | None,
     ) -> RunProfile:
         """Change a profile atomically; its status, ids and project must stay.
 
         ``edit``, ``request``, ``render`` and ``tell`` as for ``RunDirectory.update``. ``at_us`` becomes the run's
-        ``last_modified_us``.
+        ``last_modified_us``; None for what nobody would call a change.
         """
 
-    async def change_status(self, run_key: str, *changes: StatusChange) -> RunProfile:
-        """Change the status of a run, in order; durable when it returns, and told with it.
+    def change_status(self, run_key: str, *changes: StatusChange) -> Awaitable[RunProfile]:
+        """Change the status of a run, in order; submitted when called, durable when awaited, and told with it.
 
-        The last ``at_us`` becomes the run's ``last_modified_us``. Raises RUN_NOT_FOUND; IllegalStatusError where a
-        change may not follow, and then none was made.
+        The last ``at_us`` becomes the run's ``last_modified_us``. Awaiting it raises RUN_NOT_FOUND;
+        IllegalStatusError where a change may not follow, and then none was made.
         """
 
     async def unfinished(self) -> list[str]:
@@ -358,6 +361,9 @@ class Profiles(Protocol):
 
         ``expires_us`` of a run that something changed meanwhile moves.
         """
+
+    async def next_expiry(self) -> int | None:
+        """When to look for such runs at the earliest, in microseconds since 1970; None where none has an end."""
 
 
 class Store(ActionLog, EventLog, RunDirectory, Bindings, Archive, Profiles, Protocol):

@@ -230,6 +230,8 @@ class MemoryStore:
             request = replace(request, result=render(new))
         events = () if tell is None else tell(old, new)
         run.record = deepcopy(new)
+        if new.closed and not old.closed:
+            self._profiles.close(run_key)
         self._requests.store(request)
         self._add_events(run, events)
         return new
@@ -252,7 +254,7 @@ class MemoryStore:
         render: Callable[[RunProfile], bytes] | None = None,
         tell: Callable[[RunProfile, RunProfile], Sequence[NewEvent]] | None = None,
         *,
-        at_us: int,
+        at_us: int | None,
     ) -> RunProfile:
         """Change a profile; ``edit``, ``render`` and ``tell`` run on the caller's thread."""
         run = self._existing(run_key)
@@ -262,13 +264,22 @@ class MemoryStore:
             request = replace(request, result=pack(None) if render is None else render(new))
         events = () if tell is None else tell(old, new)
         self._profiles.put(new)
-        run.record = replace(run.record, last_modified_us=at_us)
+        if at_us is not None:
+            run.record = replace(run.record, last_modified_us=at_us)
         self._requests.store(request)
         self._add_events(run, events)
         return new
 
-    async def change_status(self, run_key: str, *changes: StatusChange) -> RunProfile:
-        """Change the status of a run, in order."""
+    def change_status(self, run_key: str, *changes: StatusChange) -> Awaitable[RunProfile]:
+        """Change the status of a run, in order; done when called."""
+        turned: asyncio.Future[RunProfile] = asyncio.get_running_loop().create_future()
+        try:
+            turned.set_result(self._turn(run_key, changes))
+        except (WorkerError, ValueError) as error:
+            turned.set_exception(error)
+        return turned
+
+    def _turn(self, run_key: str, changes: Sequence[StatusChange]) -> RunProfile:
         run = self._existing(run_key)
         _, events = self._profiles.turned(run_key, changes)
         profile = self._profiles.turn(run_key, changes)
@@ -287,6 +298,11 @@ class MemoryStore:
         return self._profiles.take_expired(
             at_us, limit, lambda run_key: self._runs[run_key].record.last_modified_us
         )
+
+    async def next_expiry(self) -> int | None:
+        """When to look for runs whose time is over."""
+        self._refuse_closed()
+        return self._profiles.next_expiry()
 
     async def bound_run(self, binding: Binding) -> str | None:
         """The key of the run that is bound, or None."""
@@ -316,13 +332,15 @@ class MemoryStore:
         run = self._runs.get(run_key)
         return run is not None and not run.record.closed and not run.record.hidden
 
-    async def remove(self, run_key: str) -> None:
+    async def remove(self, run_key: str, request: StoredRequest | None = None) -> None:
         """Delete a run with everything that belongs to it."""
         self._refuse_closed()
+        self._requests.refuse_duplicate(request)
         self._runs.pop(run_key, None)
         self._bindings.removed(run_key)
         self._profiles.removed(run_key)
         self._requests.removed(run_key)
+        self._requests.store(request)
 
     async def count(self) -> int:
         """How many runs there are."""

@@ -10,7 +10,7 @@ from worker.log import rules
 from worker.log.base import NewEvent
 from worker.log.memory_outbox import MemoryOutbox
 from worker.runs.deliveries import delivery_of
-from worker.runs.profile import RunProfile, StatusChange, changed
+from worker.runs.profile import FinishReason, RunProfile, StatusChange, changed
 from worker.runs.status import UNFINISHED
 
 
@@ -71,6 +71,10 @@ class MemoryProfiles:
         """Replace a profile."""
         self._profiles[profile.run_key] = deepcopy(profile)
 
+    def close(self, run_key: str) -> None:
+        """Nothing more comes of a run."""
+        self._profiles[run_key] = replace(self._profiles[run_key], finish_reason=FinishReason.CLOSED.value)
+
     def turned(
         self, run_key: str, changes: Sequence[StatusChange]
     ) -> tuple[RunProfile, tuple[NewEvent, ...]]:
@@ -117,6 +121,11 @@ class MemoryProfiles:
                     self._profiles[run_key] = replace(profile, expires_us=expires_us)
                 ends.append((expires_us, run_key))
         return [run_key for expires_us, run_key in sorted(ends) if expires_us <= at_us][:limit]
+
+    def next_expiry(self) -> int | None:
+        """When the first run may end."""
+        ends = (profile.expires_us for profile in self._profiles.values() if profile.expires_us is not None)
+        return min(ends, default=None)
 
     def removed(self, run_key: str) -> None:
         """Forget the profile of a run."""

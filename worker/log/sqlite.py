@@ -125,13 +125,17 @@ class SqliteStore:
         self, run_key: str, *, after_event: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
     ) -> tuple[list[StoredEvent], int]:
         """Events behind ``after_event`` in order, and the highest number."""
-        if self._writer.pending:
-            # What the disk refuses has no events; what was durable before can be read all the same.
-            with contextlib.suppress(LogUnavailableError):
-                await self._writer.submit(_nothing)
+        await self._written()
         return await self._read(
             lambda db: sqlite_reads.read_events(db, run_key, after_event, limit, max_bytes)
         )
+
+    async def _written(self) -> None:
+        """Wait for what was submitted before."""
+        if self._writer.pending:
+            # What the disk refuses is not there; what was durable before can be read all the same.
+            with contextlib.suppress(LogUnavailableError):
+                await self._writer.submit(_nothing)
 
     def submit(self, append: Append, done: Done) -> None:
         """Add entries if epoch and head are as stated; ``done`` is called when they are durable, or are not."""
@@ -218,6 +222,7 @@ class SqliteStore:
 
     async def read_profile(self, run_key: str) -> RunProfile | None:
         """The profile of a run, or None."""
+        await self._written()
         return await self._read(lambda db: sqlite_profiles.read_profile(db, run_key))
 
     async def find_run_id(self, project: str, run_id: str) -> str | None:
@@ -232,7 +237,7 @@ class SqliteStore:
         render: Callable[[RunProfile], bytes] | None = None,
         tell: Callable[[RunProfile, RunProfile], Sequence[NewEvent]] | None = None,
         *,
-        at_us: int,
+        at_us: int | None,
     ) -> RunProfile:
         """Change a profile; ``edit``, ``render`` and ``tell`` run on the writer's thread."""
         apply = partial(
@@ -247,11 +252,9 @@ class SqliteStore:
         profile: RunProfile = await self._writer.submit(apply)
         return profile
 
-    async def change_status(self, run_key: str, *changes: StatusChange) -> RunProfile:
-        """Change the status of a run, in order; durable when it returns."""
-        apply = partial(sqlite_writes.change_status, run_key=run_key, changes=changes)
-        profile: RunProfile = await self._writer.submit(apply)
-        return profile
+    def change_status(self, run_key: str, *changes: StatusChange) -> Awaitable[RunProfile]:
+        """Change the status of a run, in order; submitted when called, durable when awaited."""
+        return self._writer.submit(partial(sqlite_writes.change_status, run_key=run_key, changes=changes))
 
     async def unfinished(self) -> list[str]:
         """The keys of runs that are created, starting or executing, oldest first."""
@@ -262,6 +265,10 @@ class SqliteStore:
         apply = partial(sqlite_profiles.take_expired, at_us=at_us, limit=limit)
         found: list[str] = await self._writer.submit(apply)
         return found
+
+    async def next_expiry(self) -> int | None:
+        """When to look for runs whose time is over."""
+        return await self._read(sqlite_profiles.next_expiry)
 
     async def bound_run(self, binding: Binding) -> str | None:
         """The key of the run that is bound, or None."""
@@ -283,9 +290,9 @@ class SqliteStore:
         """Bind nothing."""
         await self._writer.submit(partial(sqlite_writes.unbind, binding=binding, request=request))
 
-    async def remove(self, run_key: str) -> None:
+    async def remove(self, run_key: str, request: StoredRequest | None = None) -> None:
         """Delete a run with everything that belongs to it."""
-        await self._writer.submit(partial(sqlite_writes.remove, run_key=run_key))
+        await self._writer.submit(partial(sqlite_writes.remove, run_key=run_key, request=request))
 
     async def count(self) -> int:
         """How many runs there are."""

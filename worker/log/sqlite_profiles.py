@@ -13,7 +13,7 @@ from worker.log.rows import PROFILE_FIELDS, profile_from_row, profile_to_row
 from worker.log.sqlite_outbox import add_delivery
 from worker.log.sqlite_reads import read_metadata
 from worker.runs.deliveries import delivery_of
-from worker.runs.profile import KEPT, RunProfile, StatusChange, changed
+from worker.runs.profile import KEPT, FinishReason, RunProfile, StatusChange, changed
 from worker.runs.status import UNFINISHED
 
 _INSERT: Final = (
@@ -85,6 +85,12 @@ def take_expired(db: sqlite3.Connection, at_us: int, limit: int) -> list[str]:
     return [run_key for (run_key,) in rows.fetchall()]
 
 
+def next_expiry(db: sqlite3.Connection) -> int | None:
+    """When the first run may end."""
+    ((at_us,),) = db.execute("SELECT min(expires_us) FROM profile WHERE expires_us IS NOT NULL").fetchall()
+    return None if at_us is None else int(at_us)
+
+
 def change_status(db: sqlite3.Connection, run_key: str, changes: Sequence[StatusChange]) -> list[NewEvent]:
     """Apply changes in order, with what is to be delivered of them; gives the events to tell of them.
 
@@ -118,6 +124,11 @@ def deliver(db: sqlite3.Connection, old: RunProfile | None, new: RunProfile, at_
         delivery = delivery_of(old, new, at_us, read_metadata(db, new.run_key, None))
         if delivery is not None:
             add_delivery(db, delivery)
+
+
+def close_profile(db: sqlite3.Connection, run_key: str) -> None:
+    """Nothing more comes of a run."""
+    db.execute("UPDATE profile SET finish_reason = ? WHERE run_key = ?", (FinishReason.CLOSED.value, run_key))
 
 
 def update_profile(

@@ -26,7 +26,7 @@ from worker.log.sqlite_bindings import bind_new, rebind
 from worker.log.sqlite_bindings import unbind as unbind_run
 from worker.log.sqlite_bulk import BulkStatement
 from worker.log.sqlite_profiles import change_status as apply_changes
-from worker.log.sqlite_profiles import deliver, insert_profile, read_profile
+from worker.log.sqlite_profiles import close_profile, deliver, insert_profile, read_profile
 from worker.log.sqlite_profiles import update_profile as edit_profile
 from worker.log.sqlite_reads import first_run, get_run, read_metadata
 from worker.log.sqlite_requests import insert_request, insert_requests, keep_answers, refuse_duplicate
@@ -221,6 +221,8 @@ def update(
     new = edit(old)
     rules.check_edit(old, new)
     db.execute(_UPDATE_RUN, run_to_row(new))
+    if new.closed and not old.closed:
+        close_profile(db, run_key)
     if request is not None:
         insert_request(db, request if render is None else replace(request, result=render(new)))
     return add_events(db, run_key, () if tell is None else tell(old, new), new)
@@ -278,13 +280,14 @@ def update_profile(
     request: StoredRequest | None,
     render: Callable[[RunProfile], bytes] | None,
     tell: Callable[[RunProfile, RunProfile], Sequence[NewEvent]] | None,
-    at_us: int,
+    at_us: int | None,
 ) -> Written:
     """Replace a profile by its edited form."""
     if request is not None:
         refuse_duplicate(db, request)
     old, new, stored = edit_profile(db, run_key, edit=edit, request=request, render=render)
-    _touch_run(db, run_key, at_us)
+    if at_us is not None:
+        _touch_run(db, run_key, at_us)
     if stored is not None:
         insert_request(db, stored)
     return add_events(db, run_key, () if tell is None else tell(old, new), new)
@@ -316,8 +319,10 @@ def _usage_row(append: Append) -> tuple[int, int, int, int]:
     )
 
 
-def remove(db: sqlite3.Connection, run_key: str) -> None:
+def remove(db: sqlite3.Connection, run_key: str, request: StoredRequest | None = None) -> None:
     """Delete a run; what refers to it goes with it."""
+    if request is not None:
+        insert_request(db, request)
     db.execute("DELETE FROM run WHERE run_key = ?", (run_key,))
     db.execute("DELETE FROM request WHERE run_key = ?", (run_key,))
 

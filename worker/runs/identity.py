@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Final
 
-_NOT_IDENTITY: Final = {"version", "request_id", "deadline_seconds", "traceparent"}
+_NOT_IDENTITY: Final = {"version", "request_id", "deadline_seconds", "traceparent", "wait_seconds"}
 DIGEST_BYTES: Final = 16
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 

@@ -12,6 +12,7 @@ POINT_IN_TIME: Final = "POINT_IN_TIME"
 MAX_ROLES: Final = 20
 Timeout = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 JsonSchema = dict[str, Any] | bool
+OperationName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def upper(value: Any) -> Any:
@@ -95,13 +96,25 @@ class Defaults(Options):
 
 
 class RunOptions(Options):
-    """What runs of the model are: ``result`` names the operation whose value is a run's result.
+    """What runs of the model are that are started by themselves.
 
-    ``private`` names operations that only runs reach which were started with them attached.
+    ``start`` names the operation that takes a run's data, without which they become presets; ``prompt`` the one that
+    takes a prompt, without which prompts are refused; ``result`` the one whose value is a run's result, without which it
+    is that of the last initial action. ``input`` judges data. ``private`` names operations that only runs reach which
+    were started with them attached.
     """
 
-    result: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    private: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(default_factory=list)
+    start: OperationName | None = None
+    prompt: OperationName | None = None
+    result: OperationName | None = None
+    input: JsonSchema | None = None
+    private: list[OperationName] = Field(default_factory=list)
+
+    def named(self) -> list[tuple[str, str]]:
+        """(path below ``run``, operation) of all operations that it names."""
+        single = [(name, getattr(self, name)) for name in ("start", "prompt", "result")]
+        listed = [(f"private[{index}]", name) for index, name in enumerate(self.private)]
+        return [(path, name) for path, name in (*single, *listed) if name is not None]
 
 
 def operation_problems(operations: Mapping[str, OperationOptions]) -> Iterable[tuple[str, str]]:

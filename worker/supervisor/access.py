@@ -25,7 +25,7 @@ from worker.runs.contexts import ModelContext
 from worker.runs.guards import GuardViolation
 from worker.runs.record import RunRecord
 from worker.runs.rituals import POLICIES, Access, route
-from worker.runs.stimuli import Step, StepKind, Work
+from worker.runs.stimuli import Cause, Step, StepKind, Work
 from worker.settings import Settings
 from worker.supervisor import answers, permission
 from worker.supervisor.births import Births
@@ -36,6 +36,7 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.redaction import Redaction
 from worker.supervisor.results import performed, repeated
 from worker.supervisor.table import RunTable, Stores, never_came_up
+from worker.supervisor.under_way import UnderWay
 
 StateRequest = CallOperation | ReadVariables | WriteVariables | PerformActions
 
@@ -62,6 +63,7 @@ class StateAccess:
     stores: Stores
     births: Births
     settings: Settings
+    under_way: UnderWay
 
     def serve_at_once(self, flight: Flight, request: StateRequest, done: Callable[[Come], None]) -> bool:
         """Hand a new request for one run to its process, where that is in memory and nothing stands before it.
@@ -70,6 +72,8 @@ class StateAccess:
         """
         host = None if request.run_key is None else self.table.at_hand(request.run_key)
         if host is None or host.incarnation.store.in_outage or self._is_known(request):
+            return False
+        if host.run_key in self.under_way:
             return False
         permission.check(request, host.head.attributes, self.settings)
         ritual = self._ritual_of(request, host.head.attributes.project)
@@ -110,6 +114,7 @@ class StateAccess:
             digest=flight.digest,
             ends=POLICIES[ritual].ends,
             why=None if isinstance(request, ReadVariables) else request.reasoning,
+            cause=Cause.INITIAL if flight.of_course else Cause.CALL,
             asked_us=now_us(),
         )
 
@@ -120,6 +125,7 @@ class StateAccess:
             WorkerError: as wire.md says for the request; the run's state is then what the error tells.
         """
         needs = needs_process(request)
+        await self.under_way.settled(flight, run_key)
         while True:
             async with self.table.gate(run_key):
                 stored = self.stored(flight, run_key)
@@ -167,8 +173,12 @@ class StateAccess:
         """
         host = self.table.get(run_key)
         record = host.record if host is not None else await self.stores.get(run_key)
-        permission.check(request, record, self.settings)
+        self.permit(request, record)
         return host, record
+
+    def permit(self, request: Request, record: RunRecord) -> None:
+        """Whether a request may do what it asks of a run; raises as ``locate``."""
+        permission.check(request, record, self.settings)
 
     def redaction(self, request: Request, host: RunHost | None, record: RunRecord) -> Redaction:
         """What the actor of a request does not see of what is kept of a run.

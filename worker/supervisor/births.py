@@ -8,14 +8,14 @@ import msgpack
 
 from protocol.entities import RunStatus
 from protocol.errors import ErrorCode
-from protocol.messages import CopyRequest, CreateRun, RestoreRun, RewindRun
+from protocol.messages import CopyRequest, RestoreRun, RewindRun
 from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import RequestError
-from worker.log.base import Binding, Creation, NewEvent, Rewind, Store, StoredRequest
+from worker.log.base import Creation, NewEvent, Rewind, Store, StoredRequest
 from worker.runs.assembly import filters_of, left_by, plan_assembly
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
-from worker.runs.profile import default_profile
+from worker.runs.profile import RunProfile
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
@@ -27,14 +27,13 @@ from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
 from worker.supervisor.flights import Flight
 from worker.supervisor.guarding import guard_presets
-from worker.supervisor.histories import no_pages, pages, replay_pages, rewind_target
+from worker.supervisor.histories import pages, replay_pages, rewind_target
 from worker.supervisor.incarnation import Commit, Incarnation
 from worker.supervisor.models import ModelSource
+from worker.supervisor.new_runs import NewRuns
 from worker.supervisor.records import (
-    boot_entry,
     cloned_profile,
     cloned_record,
-    new_record,
     rewind_entry,
 )
 from worker.supervisor.shadows import copy_into_memory
@@ -53,68 +52,11 @@ class Births:
     announcer: Announcer
     environments: Environments
 
-    async def create(self, request: CreateRun, flight: Flight, binding: Binding | None = None) -> Incarnation:
-        """A new run, that of ``binding`` where there is one.
-
-        Raises:
-            RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
-            WorkerError: as ``Environments.of``, here and below.
-        """
-        model = self.catalogs.of(request.project_name).find(request.model_file)
-        execution = request.execution_context or {}
-        contexts = self._contexts(model, request.model_context, execution)
-        record = new_record(request, model, contexts.model, execution, is_shared=binding is not None)
-        guard_presets(request, contexts.model, record.scope, execution)
-        environment = await self.environments.of(model.context_name, contexts.model, flight)
-        actor = None if request.actor is None else request.actor.model_dump(mode="json", exclude_none=True)
-        store = self.stores.ephemeral if request.ephemeral else self.stores.durable
-        stored = StoredRequest(request.request_id, record.run_key, flight.digest, 1, 1)
-
-        async def begin() -> RunRecord:
-            if record.ephemeral:
-                self.stores.mark_ephemeral(record.run_key)
-            return record
-
-        async def commit(row: RunRecord, records: Mapping[str, bytes], answers: bytes | None) -> RunRecord:
-            born = replace(row, seq=1)
-            boot = boot_entry(
-                born, model, environment, actor, request_id=request.request_id, settings=self.settings
-            )
-            boot = replace(boot, answers=answers)
-            metadata = request.metadata or {}
-            await store.create(
-                Creation(
-                    *(born, (boot,), records, metadata),
-                    self._answered(stored, born),
-                    self._created(born),
-                    binding,
-                    default_profile(born, environment=self.environments.name_of(contexts.model)),
-                )
-            )
-            return born
-
-        return Incarnation(
-            origin=Origin.CREATE,
-            record=record,
-            store=store,
-            model=model,
-            environment=environment,
-            context=contexts.model,
-            raw_context=contexts.raw,
-            execution=execution,
-            presets=contexts.presets,
-            mapped_files=contexts.mapped_files,
-            plan=ReplayPlan(),
-            begin=begin,
-            pages=no_pages,
-            commit=commit,
-            event="onInitialized",
-            ephemeral=request.ephemeral,
-            strict_replay=True,
-            boot_at_us=record.created_us,
-            boot_actor=actor,
-            warnings=contexts.warnings,
-            boot_request_id=request.request_id,
+    @property
+    def new(self) -> NewRuns:
+        """How runs begin."""
+        return NewRuns(
+            *(self.catalogs, self.stores, self.settings, self.sandbox, self.announcer, self.environments)
         )
 
     async def restore(
@@ -125,6 +67,7 @@ class Births:
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT; ReplayError: the model changed and may not.
         """
+        refuse_unborn(record)
         recast = request is not None and bool(request.execution_context)  # an empty one is none
         execution = (request and request.execution_context) or record.execution_context
         compare_after = record.seq if recast else record.compare_after_seq
@@ -156,6 +99,7 @@ class Births:
             flight,
             model_override=override,
             execution=execution,
+            profile=await self.stores.of(record.run_key).read_profile(record.run_key),
             plan=ReplayPlan(compare_after_seq=compare_after),
             event="onRestored",
             commit=commit,
@@ -179,6 +123,7 @@ class Births:
         Raises:
             RequestError: REWIND_INVALID, MODEL_NOT_FOUND, INVALID_CONTEXT; nothing was changed.
         """
+        refuse_unborn(record)
         model = self._model(record)
         context, _ = model.effective_context(request.model_context)
         refuse_filters(context)
@@ -220,6 +165,7 @@ class Births:
             flight,
             model_override=request.model_context,
             execution=record.execution_context,
+            profile=await source.read_profile(record.run_key),
             plan=ReplayPlan(through_seq=to_seq, compare_after_seq=record.compare_after_seq),
             event="onRewound",
             commit=commit,
@@ -232,6 +178,7 @@ class Births:
         Raises:
             RequestError: INVALID_REQUEST for ``at_seq``, RUN_EPHEMERAL, MODEL_NOT_FOUND, INVALID_CONTEXT.
         """
+        refuse_unborn(source)
         at_seq = source.seq if request.at_seq is None else request.at_seq
         if not 1 <= at_seq <= source.seq:
             message = f"at_seq must be 1 to {source.seq} (the head of the history), not {at_seq}"
@@ -252,10 +199,11 @@ class Births:
         entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
         at_seq = len(entries)
         metadata = await source_store.read_metadata(source.run_key)
+        told = await source_store.read_profile(source.run_key)
         record = cloned_record(source, request, execution, at_seq, ephemeral=ephemeral)
-        profile = cloned_profile(await source_store.read_profile(source.run_key), record, request.actor)
         if excluded:  # what its outcomes depended on is not there any more
             record = replace(record, compare_after_seq=at_seq)
+        profile = cloned_profile(told, record, request.actor)
         store = self.stores.ephemeral if ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, flight.digest, at_seq, at_seq)
 
@@ -287,6 +235,7 @@ class Births:
             flight,
             model_override=request.model_context,
             execution=execution,
+            profile=profile,
             plan=ReplayPlan(compare_after_seq=record.compare_after_seq),
             event="onCloned",
             commit=commit,
@@ -304,7 +253,6 @@ class Births:
             pages=history,
             archived=archived,
             archived_us=source.last_operated_us or 0,
-            profile=profile,
         )
 
     def _model(self, record: RunRecord) -> ModelSource:
@@ -319,6 +267,7 @@ class Births:
         *,
         model_override: dict[str, Any] | None,
         execution: dict[str, Any],
+        profile: RunProfile | None,
         plan: ReplayPlan,
         event: str,
         commit: Commit,
@@ -353,7 +302,6 @@ class Births:
         return Incarnation(
             origin=origin,
             record=record,
-            profile=await source.read_profile(record.run_key),
             store=store,
             model=model,
             environment=environment,
@@ -379,6 +327,7 @@ class Births:
             assembly=plan_assembly(contexts.model.restorations.parts(), at_head=at_head),
             archived=archived,
             archived_us=record.last_operated_us or 0,
+            profile=profile,
         )
 
     def _contexts(
@@ -398,3 +347,14 @@ class Births:
 
     def _view(self, record: RunRecord) -> dict[str, Any]:
         return run_view(record, RunStatus.READY, live=True, sandbox=self.sandbox)
+
+
+def refuse_unborn(record: RunRecord) -> None:
+    """Refuse a run that was started and has not begun: there is nothing to bring back.
+
+    Raises:
+        RequestError: RUN_NOT_LIVE.
+    """
+    if record.seq == 0:
+        message = f"run {record.run_key} has not begun yet; its profile tells why, restore_run tries again"
+        raise RequestError(ErrorCode.RUN_NOT_LIVE, message, run_key=record.run_key)

@@ -50,6 +50,7 @@ class Flight:
 
     ``digest`` tells whether a repetition means the same, ``began`` when it came, in the loop's time. ``expired`` is set when the deadline of the one who
     asked first has passed: nothing that has not begun may begin. ``delay``: what it waits for, where that takes long.
+    ``of_course``: it is an initial action of a run, which others wait for.
     """
 
     request: Request
@@ -57,6 +58,7 @@ class Flight:
     began: float
     expired: bool = False
     delay: str = ""
+    of_course: bool = False
     _waiting: set["asyncio.Future[None]"] = field(default_factory=set)
     _errands: list[_Errand] = field(default_factory=list)
     waiters: list[_Waiter] = field(default_factory=list)

@@ -186,13 +186,13 @@ class Introspector:
             WorkerError: MODEL_NOT_FOUND, INVALID_CONTEXT, or why its process could not tell.
         """
         created = _as_if_created(request, request.model_file, {}, request.project)
-        incarnation = await self._births.create(created, flight)
+        incarnation = await self._births.new.create(created, flight)
         return await self._answer(incarnation, flight)
 
     async def of_run(self, request: IntrospectRun, record: RunRecord, flight: Flight) -> dict[str, Any]:
         """The body of the reply for the model of a run, loaded as it was for the run; raises as ``of_model``."""
         created = _as_if_created(request, record.model_file, record.execution_context, record.project or None)
-        incarnation = await self._births.create(created, flight)
+        incarnation = await self._births.new.create(created, flight)
         row = replace(incarnation.record, run_key=record.run_key, seed=record.seed)
         return await self._answer(replace(incarnation, record=row), flight)
 

@@ -165,7 +165,7 @@ class ModelCatalog:
         imports: dict[str, None] = {}
         hashed, scanned = 0, 0
         for name, place in files:
-            content, size = _read_regular(place, HASHED_BYTES - hashed)
+            content, size = read_regular(place, HASHED_BYTES - hashed)
             hashed += len(content)
             digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
             digest.update(content)
@@ -210,7 +210,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return (info.st_ctime_ns, info.st_ino, info.st_size)
 
 
-def _read_regular(path: Path, limit: int) -> tuple[bytes, int]:
+def read_regular(path: Path, limit: int) -> tuple[bytes, int]:
     """At most ``limit`` bytes of a regular file, and its size in bytes.
 
     ``(b"", 0)`` for anything else: a link is not followed, a pipe cannot block.
@@ -289,7 +289,7 @@ def _read_context(path: Path, name: str) -> dict[str, Any]:
         return {}
     if not stat.S_ISREG(path.lstat().st_mode):
         raise _bad_context(name, "is no regular file")
-    text, size = _read_regular(path, CONTEXT_BYTES)
+    text, size = read_regular(path, CONTEXT_BYTES)
     if size > CONTEXT_BYTES:
         raise _bad_context(name, f"has {size} bytes, allowed are {CONTEXT_BYTES}")
     try:

@@ -16,7 +16,15 @@ from protocol.messages import (
     Request,
     UpdateRun,
 )
-from protocol.profiles import ListDeliveries, ReadResult, ReadTraces, Redeliver
+from protocol.profiles import (
+    DeleteRun,
+    GetProfile,
+    ListDeliveries,
+    ReadResult,
+    ReadTraces,
+    Redeliver,
+    UpdateProfile,
+)
 from protocol.sharing import AssignWorldRun, CreateSingularRun, GetRunWithStrategy, OpenWorldRun
 from worker.errors import RequestError
 from worker.runs.permits import Right, denial
@@ -29,6 +37,7 @@ _FINDS: Final = (CreateSingularRun, OpenWorldRun, GetRunWithStrategy)
 _READS: Final = (
     *_FINDS,
     GetRun,
+    GetProfile,
     ReadVariables,
     ReadMetadata,
     ReadHistory,
@@ -39,6 +48,7 @@ _READS: Final = (
     IntrospectRun,
     CopyRequest,
 )
+_WRITES: Final = (UpdateRun, AssignWorldRun, UpdateProfile, DeleteRun, Redeliver)
 
 
 def right_of(request: Request) -> Right:
@@ -47,7 +57,7 @@ def right_of(request: Request) -> Right:
         return Right.READ
     if isinstance(request, PerformActions) and all(isinstance(action, Get) for action in request.actions):
         return Right.READ
-    return Right.WRITE if isinstance(request, UpdateRun | AssignWorldRun | Redeliver) else Right.PLAY
+    return Right.WRITE if isinstance(request, _WRITES) else Right.PLAY
 
 
 def check(request: Request, record: RunRecord, settings: Settings) -> None:

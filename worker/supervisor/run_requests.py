@@ -79,7 +79,7 @@ class RunRequests:
         stored = self._access.stored(flight, None)
         if stored is not None:
             return stored_answer(stored)
-        return await self._bring_up(flight, await self._births.create(request, flight, binding), "memory")
+        return await self._bring_up(flight, await self._births.new.create(request, flight, binding), "memory")
 
     async def _bring_up(self, flight: Flight, incarnation: Incarnation, served_from: str) -> dict[str, Any]:
         host = await self._table.start(incarnation, flight.check)
@@ -94,8 +94,13 @@ class RunRequests:
     async def into_memory(
         self, flight: Flight, run_key: str, request: RestoreRun | None = None
     ) -> dict[str, Any]:
-        """What ``restore`` gives, for a request that is about more where ``request`` is None."""
+        """What ``restore`` gives, for a request that is about more where ``request`` is None.
+
+        A run that was started and did not come up is begun anew, once.
+        """
+        begun_anew = False
         while True:
+            await self._access.under_way.settled(flight, run_key)
             async with self._table.gate(run_key):
                 stored = self._access.stored(flight, run_key)
                 if stored is not None:
@@ -104,6 +109,10 @@ class RunRequests:
                 host, record = await self._access.locate(flight.request, run_key)
                 if record.closed:
                     raise closed(run_key)
+                if record.seq == 0 and host is None and not begun_anew:
+                    begun_anew = True
+                    self._access.under_way.restart(run_key)
+                    continue
                 served_from = "memory" if host is not None and host.live else "restored"
                 begun = host is None
                 notes = [] if host is None or request is None else _not_applied(request, host)
@@ -119,6 +128,7 @@ class RunRequests:
 
     async def rewind(self, flight: Flight, request: RewindRun) -> dict[str, Any]:
         """The run as it was some steps ago, in a new process; its tail is taken back once that is up."""
+        await self._access.under_way.settled(flight, request.run_key)
         async with self._table.gate(request.run_key):
             stored = self._access.stored(flight, request.run_key)
             if stored is not None:
@@ -138,6 +148,7 @@ class RunRequests:
 
     async def clone(self, flight: Flight, request: CopyRequest) -> dict[str, Any]:
         """A new run with the state that another has or had, in its scope or in that of an episode."""
+        await self._access.under_way.settled(flight, request.run_key)
         async with self._table.gate(request.run_key):
             stored = self._access.stored(flight, None)
             if stored is not None:
@@ -165,6 +176,8 @@ class RunRequests:
 
     async def update(self, flight: Flight, request: UpdateRun, run_key: str) -> dict[str, Any]:
         """The run with attributes changed; closing it ends it first."""
+        if request.closed is True:
+            await self._access.under_way.settled(flight, run_key)
         async with self._table.gate(run_key):
             stored = self._access.stored(flight, run_key)
             if stored is not None:
@@ -248,12 +261,34 @@ class RunRequests:
 
     async def evict(self, flight: Flight, run_key: str) -> dict[str, Any]:
         """Nothing, once the run has left memory; so too where it was not there."""
+        await self._access.under_way.settled(flight, run_key)
         async with self._table.gate(run_key):
             await self._access.locate(flight.request, run_key)
             await self._end(flight, run_key)
             # An ephemeral run whose process was lost is kept for who restores it; not any longer.
             await self._table.forget(run_key)
         return {"result": None}
+
+    async def delete(self, flight: Flight, run_key: str, stored: StoredRequest) -> None:
+        """Take a run out of memory and delete all that is kept of it, and store the request."""
+        async with self._table.gate(run_key):
+            await self._access.locate(flight.request, run_key)
+            await self._end(flight, run_key)
+            durable, is_ephemeral = self._stores.durable, self._stores.is_ephemeral(run_key)
+            if is_ephemeral:
+                await self._stores.ephemeral.remove(run_key, stored)
+            await self._table.forget(run_key)
+            if not is_ephemeral:
+                await durable.remove(run_key, stored)
+            self._log.info("run deleted", run_key=run_key, request_id=flight.request.request_id)
+
+    async def delete_unless_live(self, run_key: str) -> bool:
+        """Delete a stored run that is not in memory and takes no course; whether it was."""
+        async with self._table.gate(run_key):
+            if self._table.get(run_key) is not None or run_key in self._access.under_way:
+                return False
+            await self._stores.durable.remove(run_key)
+        return True
 
     async def _end(self, flight: Flight, run_key: str) -> None:
         """Take a run out of memory after what was asked of it before. The caller holds the run's gate."""

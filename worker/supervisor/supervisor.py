@@ -35,7 +35,16 @@ from protocol.messages import (
     WorkerStatus,
     WriteVariables,
 )
-from protocol.profiles import ListDeliveries, ReadResult, ReadTraces, Redeliver
+from protocol.profiles import (
+    DeleteRun,
+    GetProfile,
+    ListDeliveries,
+    ReadResult,
+    ReadTraces,
+    Redeliver,
+    StartRun,
+    UpdateProfile,
+)
 from protocol.sharing import (
     AssignWorldRun,
     CloseWorldRun,
@@ -48,22 +57,27 @@ from worker import VERSION
 from worker.errors import InternalError, WorkerError
 from worker.log.base import FoundRun
 from worker.process.pool import ZygotePool
+from worker.process.schema_judge import SchemaJudge
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess, StateRequest, check_ritual
 from worker.supervisor.catalogs import not_served
+from worker.supervisor.courses import Courses
 from worker.supervisor.deliveries import Deliveries
+from worker.supervisor.expiry import Expiry
 from worker.supervisor.flights import ALWAYS_SERVED, Come, Flight, Flights, failure
 from worker.supervisor.guarding import guards_in_file
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.metadata import read_metadata, update_metadata
 from worker.supervisor.pages import events_page, history_page, traces_page
 from worker.supervisor.peers import Peer
+from worker.supervisor.profiles import ProfileRequests
 from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher
 from worker.supervisor.queries import runs_page
 from worker.supervisor.results import result_page
 from worker.supervisor.run_requests import RunRequests
 from worker.supervisor.shared_runs import SharedRuns
+from worker.supervisor.starts import Starts
 from worker.supervisor.status import StatusReport
 from worker.supervisor.strategies import Strategies
 from worker.supervisor.table import draining
@@ -85,6 +99,7 @@ class Supervisor:
         status: StatusReport,
         pool: ZygotePool,
         introspector: Introspector,
+        judge: SchemaJudge,
         publisher: Publisher,
         providers: Providers,
         deliveries: Deliveries,
@@ -96,6 +111,12 @@ class Supervisor:
         self._runs = RunRequests(access, sandbox["level"], log)
         self._shared = SharedRuns(access, self._runs)
         self._strategies = Strategies(access, self._runs, self._shared)
+        self._courses = Courses(access, settings.live_run_limit, log)
+        self._expiry = Expiry(access.stores.durable, self._runs.delete_unless_live, log)
+        starts = Starts(access.births, judge)
+        self._profiles = ProfileRequests(
+            *(access, self._runs), starts=starts, courses=self._courses, expiry=self._expiry, log=log
+        )
         self._table = access.table
         self._stores = access.stores
         self._births = access.births
@@ -147,6 +168,7 @@ class Supervisor:
         Returns how many runs there were.
         """
         began, first, self.draining = asyncio.get_running_loop().time(), not self.draining, True
+        await self.leave()
         self._introspector.abandon(draining())
         self._births.environments.abandon(draining())
         count = len(self._table.hosts())
@@ -173,6 +195,16 @@ class Supervisor:
             self._log.error("run processes do not end; ending their zygotes", seconds=KILLED_SECONDS)
             await self._pool.close()
             await self._table.evict_all("drain")
+
+    async def resume(self) -> None:
+        """Take up what the worker before this one left, and look after what comes of itself."""
+        await self._courses.resume()
+        self._expiry.start()
+
+    async def leave(self) -> None:
+        """Leave what comes of itself to the next worker; idempotent."""
+        await self._courses.close()
+        await self._expiry.close()
 
     async def settle(self) -> None:
         """Wait until every request under way is answered."""
@@ -212,6 +244,8 @@ class Supervisor:
                 return await self._shared.serve(flight, request)
             case GetRunWithStrategy():
                 return await self._strategies.serve(flight, request)
+            case StartRun() | GetProfile() | UpdateProfile() | DeleteRun():
+                return await self._profiles.serve(flight, request)
             case ReadHistory():
                 return {"result": await self._history(request)}
             case IntrospectModel():
@@ -221,12 +255,15 @@ class Supervisor:
                 return await self._introspector.of_run(request, record, flight)
             case ReadEvents() | ReadResult() | ReadTraces():
                 return {"result": await self._kept(request)}
-            case ListDeliveries():
-                return {"result": await self._deliveries.list(request)}
-            case Redeliver():
-                return await self._deliveries.redeliver(flight, request)
+            case ListDeliveries() | Redeliver():
+                return await self._told(flight, request)
             case _:
                 return await self._serve_many(flight, request)
+
+    async def _told(self, flight: Flight, request: ListDeliveries | Redeliver) -> dict[str, Any]:
+        if isinstance(request, Redeliver):
+            return await self._deliveries.redeliver(flight, request)
+        return {"result": await self._deliveries.list(request)}
 
     async def _serve_many(self, flight: Flight, request: ManyRunRequest) -> dict[str, Any]:
         """Requests that name one run or many; many are served side by side."""

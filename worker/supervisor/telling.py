@@ -12,8 +12,10 @@ from worker.process.output import OutputReader
 from worker.runs import stimuli as s
 from worker.runs.history import LogEntry
 from worker.runs.lifecycle import Run
+from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.record import RunRecord
 from worker.supervisor.events import Announcer, Recorded
+from worker.supervisor.failures import failure, reason_of
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.tracing import Tracer
 from worker.supervisor.views import status_of
@@ -26,7 +28,8 @@ class RunTeller:
     """Events of one incarnation.
 
     Nobody waits for those that have a write of their own. Writes keep the order of their submission, so what
-    happens to the run afterwards is not told before them, and is not durable without them.
+    happens to the run afterwards is not told before them, and is not durable without them. ``stored_status``: that of
+    the run's profile; while the run takes its course, that changes it and this is silent.
     """
 
     def __init__(self, incarnation: Incarnation, announcer: Announcer, start: Start, log: Logger) -> None:
@@ -39,6 +42,7 @@ class RunTeller:
         self.tracer = Tracer(on=incarnation.profile is not None and incarnation.profile.reasoning_traces)
         self._exists = incarnation.continues
         self._printed: list[tuple[str, str]] = []
+        self.stored_status = RunStatus.READY if incarnation.profile is None else incarnation.profile.status
 
     def recorded(self, records: Mapping[str, bytes]) -> None:
         """Take what the archive has of the run while it comes up, so that only later changes are told."""
@@ -62,12 +66,43 @@ class RunTeller:
 
     def watch(self, run: Run, stimulus: s.Stimulus) -> list[s.Effect]:
         """Hand a stimulus on, tell what the run does where that changes, and give the effects back."""
-        before = run.state
+        before, current = run.state, run.current
         effects = run.handle(stimulus)
         self._exists = self._exists or run.came_up
+        if isinstance(stimulus, s.Lost):
+            self._tell_loss(stimulus.error, current, came_up=run.came_up)
+        elif self.stored_status is RunStatus.FAILED and run.usable:
+            self._turn(RunStatus.STARTING, RunStatus.READY)
         if self._announcer.tells_status and before is not run.state:
             self._tell_status(status_of(before), status_of(run.state), stimulus)
         return effects
+
+    def _tell_loss(self, error: WorkerError, current: s.Work | None, *, came_up: bool) -> None:
+        """A run fails with its process where something was asked of it, or it could not be brought back."""
+        reason = reason_of(error)
+        if reason is None or not self._exists or (current is None and came_up):
+            return
+        if self.stored_status is RunStatus.READY and current is not None:
+            self._turn(RunStatus.EXECUTING, RunStatus.FAILED, error)
+        elif self.stored_status in (RunStatus.READY, RunStatus.FAILED):
+            self._turn(RunStatus.STARTING, RunStatus.FAILED, error)
+
+    def _turn(self, via: RunStatus, to: RunStatus, error: WorkerError | None = None) -> None:
+        """Change the durable status; nobody waits for it."""
+        at_us = now_us()
+        last = StatusChange(to, at_us) if error is None else failure(error, at_us)
+        turned = self._incarnation.store.change_status(
+            self._incarnation.run_key, StatusChange(via, at_us), last
+        )
+        self.stored_status = to
+        self._start(self._settled_turn(turned))
+
+    async def _settled_turn(self, turned: Awaitable[RunProfile]) -> None:
+        try:
+            await turned
+        except WorkerError as error:
+            if not isinstance(error, LogUnavailableError):
+                self._log.warning("status lost", code=str(error.code))
 
     def _tell_status(self, before: RunStatus, after: RunStatus, stimulus: s.Stimulus) -> None:
         if before != after and self._exists:

@@ -21,6 +21,7 @@ from worker.process.limits import Limits, UidPool
 from worker.process.memory import granted_bytes
 from worker.process.pool import ZygotePool
 from worker.process.sandbox import probe
+from worker.process.schema_judge import SchemaJudge
 from worker.process.zygote import ZygoteConfig
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess
@@ -53,6 +54,7 @@ from worker.supervisor.status import StatusReport
 from worker.supervisor.strangers import STRANGERS
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
+from worker.supervisor.under_way import UnderWay
 from worker.telemetry import Logger, Traces
 
 LAST_REPLIES_SECONDS: Final = 0.1
@@ -298,12 +300,14 @@ async def _supervisor(
     await environments.open()
     catalogs = Catalogs(settings)
     births = Births(catalogs, stores, settings, isolation.level.value, announcer, environments)
-    access = StateAccess(table, stores, births, settings)
+    access = StateAccess(table, stores, births, settings, UnderWay())
     deliveries = Deliveries(access, providers, log)
     stores.listen(deliveries.heard(observed_listener(told.publish, observe)))
+    judge = SchemaJudge(settings.schema_seconds)
     supervisor = Supervisor(
         settings=settings,
         access=access,
+        judge=judge,
         status=StatusReport(table, stores, pool, replays, boots, memory, environments, settings, catalogs),
         pool=pool,
         introspector=Introspector(births, spawner, replays, limits, log),
@@ -316,10 +320,13 @@ async def _supervisor(
     # The first zygote starts with the worker, so that the first run does not wait for it.
     await pool.get(settings.preload)
     deliveries.start(supervisor.ask)
+    await supervisor.resume()
     try:
         yield supervisor
     finally:
+        await supervisor.leave()
         await deliveries.close()
+        await judge.close()
         await environments.close()
         await table.evict_all("stopping")
         await pool.close()
