@@ -1,5 +1,6 @@
 """What the tests of profiles share: a model that takes data and prompts, a daemon of the module and a peer of it."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -151,3 +152,9 @@ def daemon(make_daemon: Any, model_root: Any) -> Any:
 def peer(daemon: Any, connect: Callable[..., Any]) -> Any:
     """A peer of the module's daemon."""
     return connect(daemon.endpoint)
+
+
+@pytest.fixture
+def fresh_id() -> Callable[[], str]:
+    """New request ids."""
+    return lambda: uuid.uuid4().hex
