@@ -68,7 +68,8 @@ async def play(lab: Lab, model: str, effect: str, moment: str, nth: int) -> None
         entries = await history(client, run_key)
         requests = [entry.get("request_id") for entry in entries]
         assert requests == [key, *(f"{run_key}:{number}" for number in (1, 2, 3))], key
-        assert await client.read_variables(run_key, ["entries", "total", "note"]) == state_of(entries)
+        names = ["entries", "total", "note"]
+        assert await client.read_variables(run_key, names, ritual="REVIVE") == state_of(entries), key
         told = [
             event["to"]
             for event in (await client.read_events(run_key))["events"]
