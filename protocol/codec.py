@@ -4,6 +4,7 @@ Size, msgpack, JSON values, version, type, then the type's schema; the first tha
 ``ProtocolError`` that names the place. Nothing here allocates more than the bytes it was given call for.
 """
 
+import gc
 from typing import Any, Final, TypeVar, get_args
 
 import msgpack
@@ -12,10 +13,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.functions import CALL_TYPE, FunctionCall
 from protocol.messages import VERSION, AnyRequest, Reply, Request
-from protocol.values import check_value, invalid, key_fault
+from protocol.values import CONTAINER_VALUES, MAX_VALUES, check_value, invalid, key_fault
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """Default bound on one body, in bytes, in both directions."""
+
+LARGE_BYTES: Final = 64 * 1024
+"""What is shorter cannot hold too many values, and is read without counting them."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -56,10 +60,65 @@ def check_size(size: int, max_bytes: int) -> None:
         )
 
 
-def _decode_map(body: bytes, max_bytes: int) -> dict[str, Any]:
+class _Allowance:
+    """How many values a body may still have."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def take(self, container: Any) -> Any:
+        """Count a list or map with its items; it is given back.
+
+        Raises:
+            ProtocolError: MESSAGE_TOO_LARGE.
+        """
+        self._left -= len(container) + CONTAINER_VALUES
+        if self._left < 0:
+            raise _too_many()
+        return container
+
+
+def _too_many() -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.MESSAGE_TOO_LARGE,
+        f"message of more than {MAX_VALUES} values in all its lists and maps, each of which counts as "
+        f"{CONTAINER_VALUES} itself; send fewer at once, or a text",
+        limit="values",
+        allowed=MAX_VALUES,
+    )
+
+
+def _unpack_counted(body: bytes) -> Any:
+    """Meanwhile the collector rests, which would look through all that is built again and again."""
+    take = _Allowance().take
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return msgpack.unpackb(
+            body,
+            raw=False,
+            strict_map_key=False,
+            list_hook=take,
+            object_hook=take,
+            max_array_len=MAX_VALUES,
+            max_map_len=MAX_VALUES,
+        )
+    except ValueError as error:
+        if "exceeds max_array_len" in str(error) or "exceeds max_map_len" in str(error):
+            raise _too_many() from error
+        raise
+    finally:
+        if was_collecting:
+            gc.enable()
+
+
+def _decode_map(body: bytes, max_bytes: int, *, counted: bool = False) -> dict[str, Any]:
     check_size(len(body), max_bytes)
     try:
-        message = msgpack.unpackb(body, raw=False, strict_map_key=False)
+        if counted and len(body) > LARGE_BYTES:
+            message = _unpack_counted(body)
+        else:
+            message = msgpack.unpackb(body, raw=False, strict_map_key=False)
     except msgpack.StackError as error:
         raise invalid("", "nested deeper than 64") from error
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
@@ -82,9 +141,9 @@ def decode_request(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Reques
         ProtocolError: MESSAGE_TOO_LARGE, INVALID_REQUEST, UNSUPPORTED_VERSION or UNKNOWN_TYPE;
             its ``request_id`` is set when the body was whole enough to have one.
     """
-    message = _decode_map(body, max_bytes)
+    message = _decode_map(body, max_bytes, counted=True)
     try:
-        _check_values(message)
+        _check_values(message, len(body))
         _check_version(message)
         _check_type(message)
         return _REQUEST.validate_python(message)
@@ -101,24 +160,25 @@ def decode_request(body: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Reques
 _CARRIERS: Final = {"arguments": -1, "values": -1, "set": -1, "push": -1, "metadata": -1, "pop": -2}
 
 
-def _check_values(message: dict[str, Any]) -> None:
+def _check_values(message: dict[str, Any], size: int) -> None:
+    share = size // max(len(message), 1)  # where there are many, each is small
     for key, value in message.items():
         if type(key) is not str:
             raise invalid("", key_fault(key))
         if key == "actions" and isinstance(value, list):
             for index, action in enumerate(value):
-                _check_action(action, f"actions[{index}]")
+                _check_action(action, f"actions[{index}]", share // len(value))
         else:
-            check_value(value, key, depth=_CARRIERS.get(key, 0))
+            check_value(value, key, depth=_CARRIERS.get(key, 0), size=share)
 
 
-def _check_action(action: Any, path: str) -> None:
+def _check_action(action: Any, path: str, size: int) -> None:
     if not isinstance(action, dict):
         raise invalid(path, f"an action must be a map, not {type(action).__name__}")
     for key, value in action.items():
         if type(key) is not str:
             raise invalid(path, key_fault(key))
-        check_value(value, f"{path}.{key}", depth=_CARRIERS.get(key, 0))
+        check_value(value, f"{path}.{key}", depth=_CARRIERS.get(key, 0), size=size // len(action))
 
 
 def _check_version(message: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.codec import REQUEST_TYPES, decode_reply, decode_request, encode
@@ -107,6 +107,10 @@ SCALARS = (
 )
 
 
+LARGE = 1 << 20
+"""Bytes of a message whose values are judged level by level."""
+
+
 @given(st.lists(SCALARS, max_size=4), st.integers(0, 100))
 def test_a_long_list_is_judged_as_its_items_are_one_by_one(odd: list[Any], place: int) -> None:
     def fault(item: Any) -> bool:
@@ -120,17 +124,100 @@ def test_a_long_list_is_judged_as_its_items_are_one_by_one(odd: list[Any], place
     values[place:place] = odd
     first = next((index for index, item in enumerate(values) if fault(item)), None)
     if first is None:
-        check_value(values, "")
+        check_value(values, "", size=LARGE)
     else:
         with pytest.raises(ProtocolError) as caught:
-            check_value(values, "")
+            check_value(values, "", size=LARGE)
         assert caught.value.information["path"].startswith(f"[{first}]")
 
 
 @given(st.lists(st.integers(-(2**66), 2**66), min_size=40, max_size=60))
 def test_a_long_list_of_integers_is_bounded_by_64_bits(values: list[int]) -> None:
     if all(-(2**63) <= value < 2**64 for value in values):
-        check_value(values, "")
+        check_value(values, "", size=LARGE)
     else:
         with pytest.raises(ProtocolError):
-            check_value(values, "")
+            check_value(values, "", size=LARGE)
+
+
+ANYTHING = st.recursive(
+    SCALARS | FOREIGN,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(TEXT | st.integers(0, 9), inner, max_size=4)
+    ),
+    max_leaves=25,
+)
+
+
+@given(ANYTHING, st.integers(0, 66), st.integers(-2, 2))
+def test_a_large_value_is_judged_as_a_small_one_is(value: Any, wrapped: int, depth: int) -> None:
+    for _ in range(wrapped):
+        value = [value]
+
+    def verdict(size: int) -> str:
+        try:
+            check_value(value, "value", depth=depth, size=size)
+        except ProtocolError as error:
+            return error.message
+        return ""
+
+    assert verdict(LARGE) == verdict(0)
+
+
+def test_a_value_that_holds_itself_twice_is_judged_at_once() -> None:
+    value: list[Any] = []
+    value += [value, value]
+    with pytest.raises(ProtocolError, match="nested deeper than 64"):
+        check_value(value, "", size=LARGE)
+
+
+def counted(value: Any) -> int:
+    """What a value counts besides itself, told another way than the codec does."""
+    if isinstance(value, dict):
+        return 4 + len(value) + sum(map(counted, value.values()))
+    if isinstance(value, list):
+        return 4 + len(value) + sum(map(counted, value))
+    return 0
+
+
+EXTRA = st.lists(VALUES, max_size=3)
+
+
+@given(EXTRA, st.integers(-30, 30), st.sampled_from([[], {}, [1, 2], {"a": 1}, [[]]]))
+@settings(max_examples=25, deadline=None)
+def test_a_request_has_as_many_values_as_are_allowed_and_no_more(
+    extra: list[Any], over: int, unit: Any
+) -> None:
+    head = {**CALL, "arguments": [*extra, []]}
+    left = 1_000_000 + over - counted(head)
+    each = 1 + counted(unit)
+    many = [unit] * (left // each) + [0] * (left % each)
+    body = encode({**CALL, "arguments": [*extra, many]})
+    if over <= 0:
+        request = decode_request(body)
+        assert isinstance(request, CallOperation)
+        assert request.arguments[-1] == many
+    else:
+        with pytest.raises(ProtocolError) as caught:
+            decode_request(body)
+        assert caught.value.code is ErrorCode.MESSAGE_TOO_LARGE
+        assert caught.value.information["limit"] == "values"
+        assert "1000000 values" in caught.value.message
+
+
+@given(
+    st.sampled_from([b"\x90", b"\x80", b"\xc0", b"\x01", b"\xa0"]),
+    st.integers(1_000_001, 7_000_000),
+    st.booleans(),
+)
+@settings(max_examples=20, deadline=None)
+def test_megabytes_of_tiny_values_are_refused_by_their_number(unit: bytes, number: int, as_map: bool) -> None:
+    first, item = (b"\xdf", b"\xa0" + unit) if as_map else (b"\xdd", unit)
+    values = first + number.to_bytes(4, "big") + item * number
+    body = encode({**CALL, "arguments": [0]}).replace(b"\xa9arguments\x91\x00", b"\xa9arguments\x91" + values)
+    with pytest.raises(ProtocolError) as caught:
+        decode_request(body)
+    assert caught.value.code is ErrorCode.MESSAGE_TOO_LARGE
+    assert caught.value.information["limit"] == "values"

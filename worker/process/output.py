@@ -116,7 +116,9 @@ class OutputReader:
         self._left -= len(kept)
         self._dropped += len(data) - len(kept)
         *lines, self._line = (self._line + kept).split(b"\n")
-        for line in lines:
+        surplus = lines[self._lines_left :]
+        self._dropped += sum(map(len, surplus)) + len(surplus)  # not one by one: they may be 65,536
+        for line in lines[: self._lines_left]:
             self._emit_counted(line, len(line) + 1)
         while len(self._line) > LINE_BYTES:
             end = _piece_end(self._line)

@@ -70,7 +70,7 @@ def judge_outcome(
     if status == OutcomeStatus.COMPLETED:
         if len(value) > max_result_bytes:
             raise ChannelError(f"a result of {len(value)} bytes, allowed {max_result_bytes}")
-        judge_value(unpack(value))
+        judge_value(unpack(value), len(value))
         return Outcome(
             OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings, answers=answers
         )
@@ -113,7 +113,7 @@ def judge_records(records: Any) -> dict[str, bytes]:
             raise ChannelError("a record must be a name and bytes")
         if not 0 < len(name) <= RECORD_NAME_CHARACTERS:
             raise ChannelError(f"the name of a record must have 1 to {RECORD_NAME_CHARACTERS} characters")
-        judge_value(unpack(value, allowance))
+        judge_value(unpack(value, allowance), len(value))
     return records
 
 
@@ -128,10 +128,10 @@ def judge_warnings(warnings: Any) -> list[dict[str, Any]]:
     return warnings
 
 
-def judge_value(value: Any) -> None:
-    """Refuse what is no JSON value."""
+def judge_value(value: Any, size: int = 0) -> None:
+    """Refuse what is no JSON value; ``size``: in bytes, where it is known."""
     try:
-        check_value(value, "")
+        check_value(value, "", size=size)
     except ProtocolError as error:
         raise ChannelError(f"no JSON value: {error.message}"[:300]) from error
 

@@ -87,7 +87,7 @@ class Births:
             return await store.update(row.run_key, edit, stored, self._rendered, tell)
 
         override = None if request is None else request.model_context
-        context, _ = self._model(record).effective_context(override)
+        context, _ = (await self._model(record)).effective_context(override)
         if request is not None:
             guard_presets(request, context, record.scope, execution, record.execution_context)
         source = self.stores.durable if shadow else store
@@ -124,7 +124,7 @@ class Births:
             RequestError: REWIND_INVALID, MODEL_NOT_FOUND, INVALID_CONTEXT; nothing was changed.
         """
         refuse_unborn(record)
-        model = self._model(record)
+        model = await self._model(record)
         context, _ = model.effective_context(request.model_context)
         refuse_filters(context)
         marker = context.restorations.rewind
@@ -194,7 +194,7 @@ class Births:
             async for page in pages(source_store, source.run_key, at_seq)
             for entry in page
         ]
-        context, _ = self._model(source).effective_context(request.model_context)
+        context, _ = (await self._model(source)).effective_context(request.model_context)
         guard_presets(request, context, source.scope, execution, source.execution_context)
         entries, excluded = left_by(entries, filters_of(context.restorations.parts()))
         at_seq = len(entries)
@@ -255,8 +255,8 @@ class Births:
             archived_us=source.last_operated_us or 0,
         )
 
-    def _model(self, record: RunRecord) -> ModelSource:
-        return self.catalogs.of(record.project).find(record.model_file)
+    async def _model(self, record: RunRecord) -> ModelSource:
+        return await self.catalogs.of(record.project).read(record.model_file)
 
     async def _replaying(
         self,
@@ -281,7 +281,7 @@ class Births:
         ``at_head``: its state is that of the head of the history, as the archive is. ``asked``: somebody asked
         for it, and is told what the contexts say without effect.
         """
-        model = self._model(record)
+        model = await self._model(record)
         contexts = self._contexts(model, model_override, execution)
         source = self.stores.durable if shadow else store
         if boot is None:

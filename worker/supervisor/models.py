@@ -1,9 +1,11 @@
 """Model files as the supervisor sees them: found, fingerprinted, their context read; never run or compiled.
 
 A model's sources are hostile text here: they are read with bounds, hashed and searched in linear time, nothing
-more, because everything here runs on the loop. Opening the model file to run it is left to the run process, behind the sandbox.
+more: the loop waits for that, or shares the interpreter with it. Opening the model file to run it is left to the run
+process, behind the sandbox.
 """
 
+import asyncio
 import hashlib
 import json
 import os
@@ -15,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -27,10 +30,12 @@ from worker.runs.overrides import override_context
 
 HASHED_BYTES: Final = 64 * 1024 * 1024
 """Of one folder; of what goes beyond, the fingerprint holds names and sizes only."""
-SCANNED_BYTES: Final = 1024 * 1024
+SCANNED_BYTES: Final = 256 * 1024
 """Of one folder, the model file first; imports beyond are found when the model imports them."""
 CONTEXT_BYTES: Final = 1024 * 1024
 SOURCE_FILES: Final = 2000
+STATEMENTS: Final = 2000
+"""Imports that are looked at in one file, the same ones again counted too."""
 IMPORTS: Final = 256
 """Names looked up among the installed modules; a folder that imports more has the rest imported by its runs."""
 SETTLED_NS: Final = 100_000_000
@@ -87,6 +92,11 @@ class ModelCatalog:
         self._cache: dict[str, tuple[_Stamps, ModelSource]] = {}
         self._guards: dict[str, tuple[list[tuple[int, int, int]], tuple[Guard, ...]]] = {}
 
+    async def read(self, model_file: str) -> ModelSource:
+        """As ``find``; what is not known yet is read and hashed by a thread, as it may be much."""
+        known = self._look(model_file).known
+        return known if known is not None else await asyncio.to_thread(self.find, model_file)
+
     def find(self, model_file: str) -> ModelSource:
         """The model at ``model_file``, relative to the root.
 
@@ -95,17 +105,22 @@ class ModelCatalog:
                 one that is not there, no regular file, or leads out of the root by a link; INVALID_CONTEXT
                 for a ctx2 file that is no JSON map.
         """
+        look = self._look(model_file)
+        if look.known is not None:
+            return look.known
+        places, stamps = look.found
+        source = self._read(model_file, look.path, list(zip(look.files, places, strict=True)))
+        if max(changed_ns for changed_ns, _, _ in stamps) < time.time_ns() - SETTLED_NS:
+            self._cache[model_file] = (look.found, source)
+        return source
+
+    def _look(self, model_file: str) -> "_Look":
         path, resolved = self._path(model_file)
         files = [path.name, *sorted({*_source_files(path.parent)} - {path.name})]
         places = [resolved, *(path.parent / name for name in files[1:])]
-        stamps = tuple(_stamp(place) for place in places)
+        found = (places, tuple(_stamp(place) for place in places))
         cached = self._cache.get(model_file)
-        if cached is not None and cached[0] == (places, stamps):
-            return cached[1]
-        source = self._read(model_file, path, list(zip(files, places, strict=True)))
-        if max(changed_ns for changed_ns, _, _ in stamps) < time.time_ns() - SETTLED_NS:
-            self._cache[model_file] = ((places, stamps), source)
-        return source
+        return _Look(path, files, found, cached[1] if cached is not None and cached[0] == found else None)
 
     def guards(self, model_file: str) -> tuple[Guard, ...]:
         """The guards in a model's ctx2 file; looks at no more than two files where they were read before.
@@ -170,7 +185,8 @@ class ModelCatalog:
             digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
             digest.update(content)
             if name.endswith(".py"):
-                imports |= dict.fromkeys(scan_imports(content[: SCANNED_BYTES - scanned]))
+                found = scan_imports(content[: SCANNED_BYTES - scanned])
+                imports |= dict.fromkeys(islice(found, STATEMENTS))
                 scanned = min(scanned + len(content), SCANNED_BYTES)
         context_name = f"{model_file.removesuffix('.py')}.ctx2"
         named = tuple(sorted(_preloadable(list(imports)[:IMPORTS], path.parent)))
@@ -187,6 +203,16 @@ class ModelCatalog:
 
 
 _Stamps = tuple[list[Path], tuple[tuple[int, int, int], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a folder holds now, and what is ``known`` of it, if nothing has changed."""
+
+    path: Path
+    files: list[str]
+    found: _Stamps
+    known: ModelSource | None
 
 
 def _source_files(folder: Path) -> Iterator[str]:

@@ -60,7 +60,7 @@ class NewRuns:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST.
             WorkerError: as ``Environments.of``.
         """
-        model = self.catalogs.of(request.project_name).find(request.model_file)
+        model = await self.catalogs.of(request.project_name).read(request.model_file)
         execution = request.execution_context or {}
         contexts = judge_contexts(model, request.model_context, execution, self.settings, self.sandbox)
         record = new_record(request, model, contexts.model, execution, is_shared=binding is not None)

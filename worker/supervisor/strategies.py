@@ -59,7 +59,7 @@ class Strategies:
 
     async def _reuse(self, flight: Flight, request: GetRunWithStrategy) -> Body:
         creation = creation_of(request, scope=request.scope)
-        model = self._access.births.catalogs.of(request.project_name).find(request.model_file)
+        model = await self._access.births.catalogs.of(request.project_name).read(request.model_file)
         by_tracking_key = request.strategy == "reuse-by-tracking-key"
         tracking_key = request.tracking_key if by_tracking_key else None
         query = alike(creation, model.name, tracking_key)

@@ -1,5 +1,6 @@
 """The catalog of models: real folders, some of them made by somebody hostile."""
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from worker.supervisor.models import (
     SCANNED_BYTES,
     SETTLED_NS,
     SOURCE_FILES,
+    STATEMENTS,
     ModelCatalog,
     ModelSource,
     scan_imports,
@@ -507,7 +509,7 @@ def test_a_source_that_is_no_python_still_gives_what_looks_like_imports(source: 
     ),
 )
 def test_a_mebibyte_of_anything_is_searched_in_no_time(unit: bytes) -> None:
-    source = b"import numpy\n" + unit * (SCANNED_BYTES // len(unit))
+    source = b"import numpy\n" + unit * ((1 << 20) // len(unit))
     began = time.process_time()
     modules = list(scan_imports(source))
     assert time.process_time() - began < FAST_SECONDS
@@ -527,6 +529,24 @@ def test_only_installed_third_party_modules_are_preloaded(
         "from . import psutil\n"
     )
     assert find("savings/model.py").imports == ("msgpack", "numpy.random", "scipy.stats")
+
+
+def test_imports_are_looked_at_up_to_a_number_and_a_place(
+    root: Path, find: Callable[[str], ModelSource]
+) -> None:
+    """Each costs the worker time; what comes later is imported by the run."""
+    model = root / "savings" / "model.py"
+    for before in ("import os\n" * STATEMENTS, "#" * SCANNED_BYTES + "\n"):
+        model.write_text(f"import numpy\n{before}import msgpack\n")
+        os.utime(model, ns=(0, 0))
+        assert find("savings/model.py").imports == ("numpy",)
+
+
+def test_what_a_thread_reads_is_what_is_found(root: Path) -> None:
+    catalog = ModelCatalog(root)
+    assert asyncio.run(catalog.read("savings/model.py")) == catalog.find("savings/model.py")
+    with pytest.raises(RequestError, match="no such file"):
+        asyncio.run(catalog.read("savings/gone.py"))
 
 
 def test_a_folder_that_imports_everything_is_answered_in_time(
