@@ -42,6 +42,12 @@ LAYERS: Final = (
         "signals of the worker's terminal; as the first to go when the host runs out of memory, harm to others",
     ),
     Layer(
+        "priority",
+        Part.ALWAYS,
+        "nothing",
+        "keeping processors from the worker, from zygotes and from other programs, as long as these want them",
+    ),
+    Layer(
         "namespaces",
         Part.SCRATCH,
         "root, or user name spaces",
@@ -101,6 +107,9 @@ LAYERS: Final = (
     ),
 )
 """In the order in which they close; each depends on those before it."""
+
+NICENESS: Final = 10
+"""How much nicer runs are than the worker: where both want a processor, a run gets a tenth of what the worker gets."""
 
 # What a run may read besides its own interpreter, its packages and its model's folder.
 READABLE: Final = (

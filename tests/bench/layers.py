@@ -25,6 +25,7 @@ def layers(children: int) -> Iterator[Row]:
             stdout=subprocess.PIPE,
             text=True,
             check=True,
+            start_new_session=True,  # as a zygote has
         )
         taken: dict[str, list[float]] = json.loads(done.stdout)
         for layer, times in taken.items():

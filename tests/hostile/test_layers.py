@@ -53,6 +53,8 @@ LAYERS = (
     Layer("no_new_privs", "become_owner", "uid", off=("seccomp", "landlock")),
     # With the walls that need it, it cannot be forgotten.
     Layer("no_new_privs", "fork", without="closed: landlock"),
+    Layer("priority", "crowd_out", "uid"),
+    Layer("priority", "crowd_out", "userns"),
     Layer("parent death", "outlive"),
     Layer("dumpable", "be_looked_into"),
     Layer("descriptors", "read_inherited"),
@@ -127,6 +129,7 @@ def tried(layer: Layer, folder: Path) -> dict[str, str]:
         capture_output=True,
         text=True,
         check=False,
+        start_new_session=True,  # whose group in the scheduler it may change
     )
     assert done.returncode == 0, done.stderr
     outcome: dict[str, str] = json.loads(done.stdout)

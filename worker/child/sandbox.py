@@ -17,9 +17,10 @@ from worker.channel import CHANNEL_FD, EXIT_PARENT_GONE
 from worker.child import kernel, mounts
 from worker.child.exposure import expose
 from worker.child.landlock import READ, SCRATCH, WRITE_DEVICE, Landlock, open_rule
+from worker.child.priority import Groups, choose_groups, weigh_group
 from worker.child.readable import outermost, read_paths
 from worker.child.seccomp import Program
-from worker.policy import FORBIDDEN_RESOURCES, LAYERS, RESOURCES, WRITABLE_DEVICE, Part
+from worker.policy import FORBIDDEN_RESOURCES, LAYERS, NICENESS, RESOURCES, WRITABLE_DEVICE, Part
 
 _OOM_SCORE: Final = "500"
 _PRIVATE_UMASK: Final = 0o077
@@ -72,6 +73,7 @@ class Walls:
             expose(exposed)  # first, so that the rules name what is seen from now on
         except OSError as error:
             self.missing["namespaces"] = str(error)
+        self.groups = choose_groups()
         self.null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.read_paths = read_paths()
         self.rules = [open_rule(path, READ) for path in outermost(self.read_paths)]
@@ -118,6 +120,7 @@ class Lockdown:
         """What is to be done, in order, by the name of the layer."""
         acts: dict[str, Callable[[], None]] = {
             "session": self._begin,
+            "priority": self._step_back,
             "namespaces": self._leave_namespaces,
             "jail": self._build_jail,
             "scratch": self._mount_scratch,
@@ -136,13 +139,21 @@ class Lockdown:
         return part is Part.ALWAYS or bool(getattr(self._order, part.value))
 
     def _begin(self) -> None:
-        os.setsid()
+        if self._walls.groups is Groups.SHARED:
+            os.setpgid(0, 0)
+        else:
+            os.setsid()
         os.dup2(self._walls.null, 0)
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
         # Undone by _bind_to_parent: only a dumpable process owns the files in /proc that it must write here.
         kernel.set_dumpable(dumpable=True)
         kernel.write_text("/proc/self/oom_score_adj", _OOM_SCORE)
+
+    def _step_back(self) -> None:
+        os.nice(NICENESS)
+        if self._walls.groups is Groups.OWN:
+            weigh_group()
 
     def _leave_namespaces(self) -> None:
         if self._order.identity == "userns":

@@ -48,6 +48,7 @@ def to_json(reports: Mapping[SandboxLevel, ProbeReport]) -> dict[str, Any]:
                 "holds": report.holds,
                 "identity": report.isolation.identity.value,
                 "missing": list(report.missing),
+                "remarks": list(report.remarks),
                 "attacks": dict(report.attacks),
                 "needs": dict(report.needs),
             }
@@ -59,6 +60,8 @@ def to_json(reports: Mapping[SandboxLevel, ProbeReport]) -> dict[str, Any]:
 def show(reports: Mapping[SandboxLevel, ProbeReport], console: Console) -> None:
     """The findings for a person."""
     console.print(_level_table(reports))
+    for remark in dict.fromkeys(remark for report in reports.values() for remark in report.remarks):
+        console.print(f"Weaker than it could be: {remark}.", soft_wrap=True)
     console.print(_layer_table())
     tried = max(reports.values(), key=lambda report: len(report.attacks))
     if tried.attacks:

@@ -27,6 +27,12 @@ _SOCKET_FOLDER_CHARACTERS: Final = 80
 _MAX_FRAME_BYTES: Final = 1 << 16
 _TIMEOUT_SECONDS: Final = 30.0
 
+_GROUPED: Final = Path("/proc/sys/kernel/sched_autogroup_enabled")
+_NOT_BEHIND: Final = (
+    "priority: this kernel schedules by session and did not let the sessions of runs be made nicer, so that a busy run "
+    "gets as much of a processor as the worker; run the worker as root, or in a control group of its own "
+    "(CPUAccounting= of systemd, or a container), or set kernel.sched_autogroup_enabled = 0"
+)
 _LOWER_LEVEL: Final = 'or set sandbox = "strict-noquota", which needs neither'
 _ADVICE: Final[Mapping[str, str]] = {
     "namespaces": "let the worker make name spaces: run it as root (in a container: with CAP_SYS_ADMIN), or allow "
@@ -52,13 +58,15 @@ class ProbeReport:
     """What the probe found.
 
     ``attacks``: ten attacks, each "refused" or what got through; empty if the lock-down failed. ``needs``: what
-    models count on, each "ok" or what went wrong. ``missing``: one sentence per failed layer, with advice.
+    models count on, each "ok" or what went wrong. ``missing``: one sentence per failed layer, with advice;
+    ``remarks``: one for what is weaker here than it could be, and holds nevertheless.
     """
 
     isolation: Isolation
     attacks: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def level(self) -> SandboxLevel:
@@ -158,7 +166,7 @@ async def _run(zygote: Zygote, isolation: Isolation, uid: int, bait: _Bait) -> P
             theirs.close()
             os.close(output_write)
         answer = await _converse(ours, targets)
-        reach = _reach(child.pidfd)
+        reach, remarks = _reach(child.pidfd), _remarks(child.pid)
         os.close(child.pidfd)
         if answer is None:
             ours.close()
@@ -167,7 +175,9 @@ async def _run(zygote: Zygote, isolation: Isolation, uid: int, bait: _Bait) -> P
             return ProbeReport(isolation, missing=(_explain(words or cause.message),))
     _, attacks, needs = answer
     needs |= reach
-    return ProbeReport(isolation, attacks, needs, _judge(isolation, attacks, needs, bait.connections))
+    return ProbeReport(
+        isolation, attacks, needs, _judge(isolation, attacks, needs, bait.connections), remarks
+    )
 
 
 def _reach(pidfd: int) -> dict[str, str]:
@@ -179,6 +189,23 @@ def _reach(pidfd: int) -> dict[str, str]:
     except ProcessLookupError:
         pass
     return {"kill": _FINE}
+
+
+def _remarks(pid: int) -> tuple[str, ...]:
+    """Whether a run is behind the worker in the queue for processors, also where sessions are scheduled as groups."""
+    try:
+        if _GROUPED.read_text().strip() != "1":
+            return ()
+        (group, niceness), (own, own_niceness) = _group_of(str(pid)), _group_of("self")
+    except (OSError, ValueError):
+        return ()
+    return (_NOT_BEHIND,) if group != own and niceness <= own_niceness else ()
+
+
+def _group_of(process: str) -> tuple[str, int]:
+    """The scheduler's group of a process, and how nice it is."""
+    group, _, niceness = Path(f"/proc/{process}/autogroup").read_text().partition(" nice ")
+    return group, int(niceness)
 
 
 async def _converse(connection: socket.socket, targets: dict[str, Any]) -> list[Any] | None:

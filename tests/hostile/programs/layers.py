@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ from typing import Any
 from worker.child import kernel, mounts
 from worker.child.sandbox import Lockdown, LockdownError, Order, Walls
 from worker.process.limits import FIRST_UID, Limits
+from worker.supervisor.step_watch import processor_clock
 
 SEGMENT_KEY = 0x6D776C79
 NAMESPACES = {
@@ -36,6 +38,10 @@ FORBIDDEN = {
     for name in ("core", "memlock", "msgqueue", "nice", "rtprio")
 }
 UNLIMITED = 1 << 40
+SHARED_SECONDS = 1.0
+"""Processor time that two processes share while it is seen how."""
+EVEN_SHARE = 0.3
+"""Of one of them; it is half where they are equals, and an eleventh where one of them steps back."""
 
 
 class Weakened(Lockdown):
@@ -204,6 +210,14 @@ def be_real_time(_facts: dict[str, Any]) -> bool:
     return _works(lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
 
 
+def crowd_out(facts: dict[str, Any]) -> bool:
+    """Take half of a processor that the parent wants for itself; the parent looks."""
+    os.write(facts["ask"], str(os.getpid()).encode())
+    while not select.select([facts["told"]], [], [], 0)[0]:
+        pass
+    return os.read(facts["told"], 1) == b"1"
+
+
 def outlive(facts: dict[str, Any]) -> bool:
     """Whether it is still there some time after its parent has gone."""
     while os.getppid() == facts["parent"]:
@@ -233,7 +247,7 @@ ATTACKS: dict[str, Callable[[dict[str, Any]], bool]] = {
     for one in (
         fork, read_foreign, read_private, see_foreign, send_datagram, share_memory, change_root, become_owner,
         read_inherited, fill_bytes, fill_inodes, allocate, burn, start_threads, open_files, queue_signals, raise_stack,
-        raise_core, lock_memory, make_queue, be_preferred, be_real_time, outlive, mount_outside, be_looked_into,
+        raise_core, lock_memory, make_queue, be_preferred, be_real_time, crowd_out, outlive, mount_outside, be_looked_into,
     )
 }  # fmt: skip
 
@@ -300,7 +314,7 @@ class Try:
         if attack == "outlive":
             os.read(ready, 1)
             os._exit(0)
-        if attack in ("mount_outside", "be_looked_into") and (number := os.read(ready, 16)):
+        if attack in ("mount_outside", "be_looked_into", "crowd_out") and (number := os.read(ready, 16)):
             os.write(tell, b"1" if self._observe(attack, int(number)) else b"0")
         os.waitpid(pid, 0)
         os._exit(0)
@@ -308,6 +322,8 @@ class Try:
     def _observe(self, attack: str, pid: int) -> bool:
         if attack == "mount_outside":
             return Path(self._asked["folder"], "scratch", "seen").exists()
+        if attack == "crowd_out":
+            return _shared_out(pid) > EVEN_SHARE
         looker = os.fork()
         if looker == 0:
             if self._uid != os.geteuid():
@@ -334,8 +350,21 @@ class Try:
 
     def _kept(self) -> set[str]:
         """Attacks that are watched talk to their parent over descriptors of their own."""
-        watched = ("outlive", "mount_outside", "be_looked_into")
+        watched = ("outlive", "mount_outside", "be_looked_into", "crowd_out")
         return {"descriptors"} if self._asked["attack"] in watched else set()
+
+
+def _shared_out(pid: int) -> float:
+    """How much of a processor another process took while this one wanted it too, as a share of both."""
+    one = {min(os.sched_getaffinity(0))}
+    os.sched_setaffinity(pid, one)
+    os.sched_setaffinity(0, one)
+    clock = processor_clock(pid)
+    mine, others = time.process_time(), time.clock_gettime(clock)
+    while True:
+        own, other = time.process_time() - mine, time.clock_gettime(clock) - others
+        if own + other > SHARED_SECONDS:
+            return other / (own + other)
 
 
 def main(asked: dict[str, Any]) -> None:
