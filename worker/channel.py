@@ -99,6 +99,16 @@ class ChannelError(Exception):
     """The peer sent bytes that are no frame of this channel; the connection cannot be used further."""
 
 
+class LimitError(ChannelError):
+    """The peer went beyond a limit; ``used`` is None where only that much is known."""
+
+    def __init__(self, message: str, *, limit: str, used: int | None, allowed: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.used = used
+        self.allowed = allowed
+
+
 def pack(value: Any) -> bytes:
     """Encode a JSON value; the same value always gives the same bytes (map order is kept)."""
     packed: bytes = msgpack.packb(value, use_bin_type=True)
@@ -116,19 +126,25 @@ class Allowance:
         """Count a list or map with its items; it is given back.
 
         Raises:
-            ValueError: they are too many.
+            LimitError: they are too many.
         """
         self._left -= len(container) + CONTAINER_VALUES
         if self._left < 0:
-            raise ValueError(f"more than {self.values} values")
+            raise self.exceeded()
         return container
+
+    def exceeded(self) -> LimitError:
+        """What is raised where they are too many."""
+        what = f"more than {self.values} values in all lists and maps of one message"
+        return LimitError(what, limit="values", used=None, allowed=self.values)
 
 
 def unpack(data: bytes, allowance: Allowance | None = None) -> Any:
     """Decode one msgpack value from an untrusted peer.
 
     Raises:
-        ChannelError: for anything that is not exactly one well-formed value, or holds more values than are allowed.
+        ChannelError: for anything that is not exactly one well-formed value.
+        LimitError: it holds more values than are allowed.
     """
     try:
         if allowance is not None or len(data) > LARGE_BYTES:
@@ -154,6 +170,10 @@ def _unpack_counted(data: bytes, allowance: Allowance) -> Any:
             max_array_len=allowance.values,
             max_map_len=allowance.values,
         )
+    except ValueError as error:
+        if "exceeds max_array_len" in str(error) or "exceeds max_map_len" in str(error):
+            raise allowance.exceeded() from error
+        raise
     finally:
         if was_collecting:
             gc.enable()
@@ -167,6 +187,11 @@ def pack_frame(message: list[Any]) -> bytes:
     """Encode one message with its length."""
     body = pack(message)
     return HEADER.pack(len(body)) + body
+
+
+def is_own(message: list[Any]) -> bool:
+    """Whether a run process sends this by itself: every other message answers one of the supervisor's."""
+    return message[0] == "call" or (message[0] == "replayed" and message[-1] is not True)
 
 
 class FrameReader:

@@ -232,6 +232,7 @@ class Settings(SourcedSettings):
     max_result_bytes: Positive = 8 * 1024 * 1024
     callback_bytes: Positive = 1024 * 1024
     output_bytes: Positive = 64 * 1024
+    message_rate: Positive = 1000
     uid_base: Positive = 1_900_000_000
 
     # Logs

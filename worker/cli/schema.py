@@ -94,6 +94,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "scratchInodes": "Files and folders in the scratch space.",
         "resultBytes": "Bytes of one result.",
         "outputBytes": "Bytes of printed output kept per request.",
+        "messageRate": "Calls of external functions per second, and lines of output per second.",
     },
 }
 PYPI: Final[Mapping[str, Any]] = {

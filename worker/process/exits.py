@@ -54,10 +54,14 @@ def classify_exit(report: ExitReport, *, killed_for: str | None, limits: Limits 
     """
     if report.with_zygote and not killed_for:
         return ExitCause(_EXITED, _ZYGOTE_GONE, {"signal": "SIGKILL"})
-    facts = {"cpu_seconds": round(report.cpu_seconds, 3), "max_rss_bytes": report.max_rss_bytes}
+    facts: dict[str, Any] = {"cpu_seconds": round(report.cpu_seconds, 3), "max_rss_bytes": report.max_rss_bytes}
     if os.WIFSIGNALED(report.wait_status):
         number = os.WTERMSIG(report.wait_status)
-        return _by_signal(number, facts | {"signal": _signal_name(number)}, killed_for, limits)
+        facts |= {"signal": _signal_name(number)}
+        spent = limits is not None and report.counted_seconds >= limits.cpu_seconds
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and not killed_for and spent):
+            return _cpu_limit(facts, max(report.cpu_seconds, report.counted_seconds), limits)
+        return _by_signal(number, facts, killed_for)
     code = os.waitstatus_to_exitcode(report.wait_status)
     return ExitCause(_EXITED, _exit_message(code), facts | {"exit_code": code})
 
@@ -69,12 +73,7 @@ def _signal_name(number: int) -> str:
         return f"SIG{number}"
 
 
-def _by_signal(
-    number: int, facts: dict[str, Any], killed_for: str | None, limits: Limits | None
-) -> ExitCause:
-    spent = limits is not None and facts["cpu_seconds"] >= limits.cpu_seconds
-    if number == signal.SIGXCPU or (number == signal.SIGKILL and not killed_for and spent):
-        return _cpu_limit(facts, limits)
+def _by_signal(number: int, facts: dict[str, Any], killed_for: str | None) -> ExitCause:
     if number == signal.SIGKILL and killed_for:
         return ExitCause(
             _EXITED, f"the worker ended the process: {killed_for}", facts | {"killed_for": killed_for}
@@ -90,13 +89,13 @@ def _by_signal(
     return ExitCause(_EXITED, message, facts)
 
 
-def _cpu_limit(facts: dict[str, Any], limits: Limits | None) -> ExitCause:
+def _cpu_limit(facts: dict[str, Any], used: float, limits: Limits | None) -> ExitCause:
     allowed = {"allowed": limits.cpu_seconds} if limits else {}
     bound = f" of {limits.cpu_seconds} s" if limits else ""
     return ExitCause(
         _LIMIT,
         f"the run used up its CPU time{bound} (cpu_seconds); look for a loop that does not end, or raise the limit",
-        facts | {"limit": "cpu_seconds", "used": facts["cpu_seconds"], **allowed},
+        facts | {"limit": "cpu_seconds", "used": round(used, 3), **allowed},
     )
 
 

@@ -9,8 +9,9 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from worker.channel import ChannelError, FrameReader, pack_frame
+from worker.channel import ChannelError, FrameReader, LimitError, is_own, pack_frame
 from worker.process.output import LineSink, OutputReader
+from worker.process.rate import MessageRate
 from worker.process.zygote import Child, ExitReport, ForkRequest, Zygote, ZygoteError
 
 READ_BYTES: Final = 256 * 1024
@@ -24,7 +25,7 @@ class Listener(Protocol):
     def on_message(self, message: list[Any]) -> None:
         """A well-formed frame arrived; its content is still to be judged."""
 
-    def on_broken(self, reason: str) -> None:
+    def on_broken(self, error: ChannelError) -> None:
         """The process sent what is no frame, or more than it may, and has been killed."""
 
     def on_exit(self, report: ExitReport) -> None:
@@ -45,6 +46,7 @@ class ProcessHandle:
         output: OutputReader,
         *,
         max_frame_bytes: int,
+        rate: MessageRate,
         listener: Listener,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -52,6 +54,7 @@ class ProcessHandle:
         self._channel = channel
         self.output = output
         self._frames = FrameReader(max_frame_bytes)
+        self._rate = rate
         self._listener = listener
         self._unsent = bytearray()
         self._broken = False
@@ -64,7 +67,7 @@ class ProcessHandle:
 
     @classmethod
     async def spawn(
-        cls, zygote: Zygote, request: ForkRequest, *, listener: Listener, sink: LineSink, output_bytes: int
+        cls, zygote: Zygote, request: ForkRequest, *, listener: Listener, sink: LineSink
     ) -> "ProcessHandle":
         """Fork a run process.
 
@@ -83,8 +86,13 @@ class ProcessHandle:
             except OSError as error:
                 raise ZygoteError(f"no descriptors for a run process: {error}") from error
             ours.pop_all()
-        output = OutputReader(read_end, budget_bytes=output_bytes, sink=sink)
-        return cls(child, channel, output, max_frame_bytes=request.max_frame_bytes, listener=listener)
+        limits = request.limits
+        lines = MessageRate(limits.message_rate)
+        output = OutputReader(read_end, budget_bytes=limits.output_bytes, rate=lines, sink=sink)
+        rate = MessageRate(limits.message_rate)
+        return cls(
+            child, channel, output, max_frame_bytes=request.max_frame_bytes, rate=rate, listener=listener
+        )
 
     @property
     def pid(self) -> int:
@@ -163,11 +171,25 @@ class ProcessHandle:
             return
         try:
             for message in self._frames.feed(data):
+                if is_own(message):
+                    self._charge()
                 self._listener.on_message(message)
         except ChannelError as error:
             self._broken = True
             self.kill(f"broke the channel: {error}")
-            self._listener.on_broken(str(error))
+            self._listener.on_broken(error)
+
+    def _charge(self) -> None:
+        """Charge one message that the process sent by itself.
+
+        Raises:
+            LimitError: it sends too many.
+        """
+        rate = self._rate
+        if not rate.take():
+            used, allowed = rate.used(), rate.per_second
+            told = f"{used} messages a second, allowed are {allowed}"
+            raise LimitError(told, limit="message_rate", used=used, allowed=allowed)
 
     def _on_exited(self, exited: "asyncio.Future[ExitReport]") -> None:
         self._drain()

@@ -20,7 +20,8 @@ class Limits:
     model sees MemoryError. ``cpu_seconds``: total CPU time of the process, not of one action; then SIGXCPU.
     ``action_cpu_seconds``: CPU time of one action; the supervisor ends what takes more. ``threads``: enforced
     where the run has a user id or an ordinary user's name space of its own. ``max_result_bytes``: one encoded
-    result. ``output_bytes``: printed output kept of one request.
+    result. ``output_bytes``: printed output kept of one request. ``message_rate``: messages that the process sends by
+    itself in a second (calls of external functions), and as many lines of output.
     ``file_bytes``: one file. ``scratch_bytes``, ``scratch_inodes``: the run's own file system, held in
     memory. ``stack_bytes``: of the main thread.
     """
@@ -37,6 +38,7 @@ class Limits:
     pending_signals: int = 64
     max_result_bytes: int = 8 * _MIB
     output_bytes: int = 64 * 1024
+    message_rate: int = 1000
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from worker.process.rate import MessageRate
+
 RECORD: Final = "\x1e"
 UNIT: Final = "\x1f"
 LEVELS: Final = frozenset({"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"})
@@ -30,14 +32,17 @@ A line longer than ``LINE_BYTES`` comes in pieces.
 class OutputReader:
     """Reads one output pipe until its end; owns the descriptor, and holds at most one piece of a line.
 
+    ``budget_bytes`` is of one request, ``rate`` of the life of the process.
+
     ``mute`` discards what comes (the output of replayed actions); ``renew`` begins the budget of the next
     request and reports what the last one lost.
     """
 
-    def __init__(self, fd: int, *, budget_bytes: int, sink: LineSink) -> None:
+    def __init__(self, fd: int, *, budget_bytes: int, rate: MessageRate, sink: LineSink) -> None:
         self._loop = asyncio.get_running_loop()
         self._fd = fd
         self._budget_bytes = budget_bytes
+        self._rate = rate
         self._sink = sink
         self._left = budget_bytes
         self._lines_left = budget_bytes // BYTES_PER_LINE
@@ -66,7 +71,8 @@ class OutputReader:
             self._sink(
                 "WARN",
                 f"output cut: {self._dropped} bytes dropped, over the limit of {self._budget_bytes} bytes "
-                f"or {self._budget_bytes // BYTES_PER_LINE} lines",
+                f"or {self._budget_bytes // BYTES_PER_LINE} lines (output_bytes), or of {self._rate.per_second} lines "
+                "a second (message_rate)",
             )
         self._dropped = 0
         self._left = self._budget_bytes
@@ -116,9 +122,10 @@ class OutputReader:
         self._left -= len(kept)
         self._dropped += len(data) - len(kept)
         *lines, self._line = (self._line + kept).split(b"\n")
-        surplus = lines[self._lines_left :]
+        granted = self._rate.take(min(len(lines), self._lines_left))
+        surplus = lines[granted:]
         self._dropped += sum(map(len, surplus)) + len(surplus)  # not one by one: they may be 65,536
-        for line in lines[: self._lines_left]:
+        for line in lines[:granted]:
             self._emit_counted(line, len(line) + 1)
         while len(self._line) > LINE_BYTES:
             end = _piece_end(self._line)

@@ -68,12 +68,15 @@ class ForkRequest:
 class ExitReport:
     """How a process ended: ``wait_status`` as of waitpid; peak resident memory; user and system time.
 
+    ``counted_seconds``: what of that time counted towards its limit. The kernel counts that in ticks, and may come to
+    more or less than was used.
     ``with_zygote``: its zygote ended and took it along; nothing was measured then.
     """
 
     wait_status: int
     max_rss_bytes: int
     cpu_seconds: float
+    counted_seconds: float = 0.0
     with_zygote: bool = False
 
 
@@ -268,8 +271,8 @@ class Zygote:
                 self._on_forked(self._forks.pop(n), pid, descriptors)
             case ["fork_failed", int(n), str(reason)]:
                 self._fail(self._forks.pop(n), reason)
-            case ["exited", int(pid), int(status), int(rss), float(cpu)]:
-                self._settle(pid, ExitReport(status, rss, cpu))
+            case ["exited", int(pid), int(status), int(rss), float(cpu), float(counted)]:
+                self._settle(pid, ExitReport(status, rss, cpu, counted))
 
     def _on_forked(self, fork: _Fork, pid: int, descriptors: list[int]) -> None:
         living = _Living(self._loop.create_future(), fork.folder)

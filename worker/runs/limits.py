@@ -16,6 +16,7 @@ _SETTINGS: Final = {
     "scratchInodes": "scratch_inodes",
     "resultBytes": "max_result_bytes",
     "outputBytes": "output_bytes",
+    "messageRate": "message_rate",
 }
 
 
@@ -36,6 +37,7 @@ class RunLimits(BaseModel):
     scratchInodes: Count | None = None
     resultBytes: Count | None = None
     outputBytes: Count | None = None
+    messageRate: Count | None = None
 
     def by_setting(self) -> dict[str, float]:
         """The limits that are given, by the name of the worker's setting."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from worker.channel import ChannelError
 from worker.clock import now_us
 from worker.errors import InternalError, WorkerError
 from worker.process.exits import classify_exit
@@ -336,9 +337,10 @@ class RunHost:
             case _ if self._farewell.hears(message) or self._calls.hears(message):
                 pass
             case ["outcome", n, _, _, _, _] if n == self._asked and self._step and not self._calls.waiting:
-                limit, told = self.limits.max_result_bytes, self._calls.finish()
+                at_us, limit = self._step_at_us, self.limits.max_result_bytes
+                told = self._calls.finish()
                 outcome = answers.judge_outcome(
-                    *message[2:], at_us=self._step_at_us, max_result_bytes=limit, answers=told
+                    *message[2:], at_us=at_us, max_result_bytes=limit, answers=told
                 )
                 self.head.use(*(taken := self._step_watch.taken()))
                 self.teller.tracer.ended(self._live_handle().output, self._step_at_us, outcome, taken[1])
@@ -349,9 +351,9 @@ class RunHost:
             case _:
                 self._coming_up.on_message(message)
 
-    def on_broken(self, reason: str) -> None:
-        """The process sent garbage and was killed."""
-        self._lose(mishaps.broke_channel(reason))
+    def on_broken(self, error: ChannelError) -> None:
+        """The process sent garbage or too much; it was killed."""
+        self._lose(mishaps.broke_channel(error))
 
     def on_exit(self, report: ExitReport) -> None:
         """The process is gone."""

@@ -157,9 +157,9 @@ class Visit:
             case _:
                 self._coming_up.on_message(message)
 
-    def on_broken(self, reason: str) -> None:
-        """The process sent garbage and was killed."""
-        self.abandon(mishaps.broke_channel(reason))
+    def on_broken(self, error: ChannelError) -> None:
+        """The process sent garbage, or too much, and was killed."""
+        self.abandon(mishaps.broke_channel(error))
 
     def on_exit(self, report: ExitReport) -> None:
         """The process is gone."""

@@ -1,6 +1,7 @@
 """What callers are told when a run process, or a write for it, came to grief."""
 
 from protocol.errors import ErrorCode
+from worker.channel import ChannelError, LimitError
 from worker.errors import InternalError, LogUnavailableError, ModelError, RunLostError, WorkerError
 from worker.process.exits import ExitCause
 from worker.runs.stimuli import Step, StepKind
@@ -49,12 +50,23 @@ def not_told(model_file: str, seconds: float) -> ModelError:
     )
 
 
-def broke_channel(reason: str) -> RunLostError:
-    """The process sent what is no answer, and was killed."""
+def broke_channel(error: ChannelError) -> RunLostError:
+    """The process sent what is no answer, or more than it may, and was killed."""
+    if isinstance(error, LimitError):
+        used = {} if error.used is None else {"used": error.used}
+        return RunLostError(
+            ErrorCode.LIMIT_EXCEEDED,
+            f"the run sent the worker {error} ({error.limit}); its process was ended, the run's state is what it was "
+            "before",
+            limit=error.limit,
+            **used,
+            allowed=error.allowed,
+            applied="no",
+        )
     return RunLostError(
         ErrorCode.PROCESS_EXITED,
-        f"the run process broke its channel to the worker and was ended: {reason}",
-        reason=reason,
+        f"the run process broke its channel to the worker and was ended: {error}",
+        reason=str(error),
         applied="no",
     )
 

@@ -90,9 +90,7 @@ class Spawner:
         for _ in range(ATTEMPTS):
             zygote = await self.pool.get(preload, incarnation.environment)
             try:
-                return await ProcessHandle.spawn(
-                    zygote, request, listener=listener, sink=sink, output_bytes=request.limits.output_bytes
-                )
+                return await ProcessHandle.spawn(zygote, request, listener=listener, sink=sink)
             except ZygoteError as error:
                 # It may have died or been retired since; the pool gives another one then.
                 failure = error

@@ -25,6 +25,7 @@ _OF_ONE: Final = (
     "max_result_bytes",
     "callback_bytes",
     "output_bytes",
+    "message_rate",
     "memory_bytes",
     "cpu_seconds",
     "action_cpu_seconds",

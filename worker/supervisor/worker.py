@@ -361,6 +361,7 @@ def _limits(settings: Settings) -> Limits:
         scratch_inodes=settings.scratch_inodes,
         max_result_bytes=settings.max_result_bytes,
         output_bytes=settings.output_bytes,
+        message_rate=settings.message_rate,
     )
 
 

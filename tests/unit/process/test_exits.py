@@ -11,8 +11,8 @@ from worker.process.limits import Limits
 from worker.process.zygote import ExitReport
 
 
-def signalled(number: int, *, cpu_seconds: float = 0.5) -> ExitReport:
-    return ExitReport(number, 1 << 20, cpu_seconds)
+def signalled(number: int, *, cpu_seconds: float = 0.5, counted_seconds: float = 0.5) -> ExitReport:
+    return ExitReport(number, 1 << 20, cpu_seconds, counted_seconds)
 
 
 def exited(code: int) -> ExitReport:
@@ -68,10 +68,21 @@ def test_a_crash_before_the_workers_kill_stays_a_crash() -> None:
 
 @pytest.mark.parametrize("number", (signal.SIGXCPU, signal.SIGKILL))
 def test_spent_cpu_time_is_a_limit(number: int) -> None:
-    report = signalled(number, cpu_seconds=12.34567)
+    report = signalled(number, cpu_seconds=12.34567, counted_seconds=10.0)
     cause = classify_exit(report, killed_for=None, limits=Limits(cpu_seconds=10))
     assert cause.code == "LIMIT_EXCEEDED"
     assert {"limit": "cpu_seconds", "used": 12.346, "allowed": 10}.items() <= dict(cause.information).items()
+
+
+def test_what_counts_towards_the_limit_is_what_the_kernel_counts() -> None:
+    """It counts in ticks, and ends a process that by the exact clock has used less, or leaves one that used more."""
+    limits = Limits(cpu_seconds=10)
+    early = signalled(signal.SIGKILL, cpu_seconds=6.2, counted_seconds=15.0)
+    cause = classify_exit(early, killed_for=None, limits=limits)
+    assert cause.code == "LIMIT_EXCEEDED"
+    assert {"used": 15.0, "cpu_seconds": 6.2}.items() <= dict(cause.information).items()
+    late = signalled(signal.SIGKILL, cpu_seconds=12.0, counted_seconds=9.9)
+    assert classify_exit(late, killed_for=None, limits=limits).code == "PROCESS_EXITED"
 
 
 def test_spent_cpu_time_is_a_limit_even_when_the_limit_is_not_at_hand() -> None:

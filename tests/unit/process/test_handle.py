@@ -16,11 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from worker.channel import ChannelError
+from worker.channel import ChannelError, LimitError
 from worker.process.handle import ProcessHandle
 from worker.process.isolation import Identity, Isolation, SandboxLevel
 from worker.process.limits import Limits
 from worker.process.output import OutputReader
+from worker.process.rate import BURST_SECONDS, MessageRate
 from worker.process.zygote import Child, ExitReport, ForkRequest, Zygote, ZygoteConfig, ZygoteError
 
 MAX_FRAME_BYTES = 64 * 1024
@@ -39,6 +40,10 @@ def receive():
 """
 
 
+RATE = 100
+"""Messages a second."""
+
+
 class Observer:
     """Keeps what a process did, in order, and lets a test wait for it."""
 
@@ -51,8 +56,9 @@ class Observer:
     def on_message(self, message: list[Any]) -> None:
         self._note("message", message)
 
-    def on_broken(self, reason: str) -> None:
-        self._note("broken", reason)
+    def on_broken(self, error: ChannelError) -> None:
+        self.error = error
+        self._note("broken", str(error))
 
     def on_exit(self, report: ExitReport) -> None:
         self._note("exit", report)
@@ -111,10 +117,16 @@ class Started:
         self._reaper_fd = os.dup(self.pidfd)
         self._exited: asyncio.Future[ExitReport] = loop.create_future()
         loop.add_reader(self._reaper_fd, self.reap)
-        output = OutputReader(read_end, budget_bytes=64 * 1024, sink=self.listener.on_line)
+        rate = MessageRate(RATE)
+        output = OutputReader(read_end, budget_bytes=64 * 1024, rate=rate, sink=self.listener.on_line)
         child = Child(self.popen.pid, self.pidfd, self._exited, None)
         self.handle = ProcessHandle(
-            child, ours, output, max_frame_bytes=MAX_FRAME_BYTES, listener=self.listener
+            child,
+            ours,
+            output,
+            max_frame_bytes=MAX_FRAME_BYTES,
+            rate=MessageRate(RATE),
+            listener=self.listener,
         )
 
     def reap(self) -> None:
@@ -237,6 +249,22 @@ def test_garbage_ends_the_process(data: str, words: str) -> None:
     listener, status = watched(f"send('fine'); channel.sendall({data}); send('late'); receive()")
     assert listener.kinds == ["message", "broken", "exit"]
     assert words in listener.seen[1][1]
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+
+def test_too_many_messages_of_its_own_end_the_process_and_answers_never_do() -> None:
+    many = 2 * RATE * BURST_SECONDS
+    answers = f"[['outcome', n] for n in range({many})] + [['replayed', 1, [], True]] * {many}"
+    calls = f"[['replayed', 1, [], False], ['call', 1, 'f', b'']] * {many}"
+    listener, status = watched(f"channel.sendall(b''.join(map(pack_frame, {answers} + {calls}))); receive()")
+    assert listener.kinds[-2:] == ["broken", "exit"]
+    of_its_own = len(listener.messages) - 2 * many
+    assert RATE * BURST_SECONDS <= of_its_own < 2 * many
+    error = listener.error
+    assert isinstance(error, LimitError)
+    assert (error.limit, error.allowed) == ("message_rate", RATE)
+    assert error.used is not None
+    assert error.used >= RATE
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
@@ -385,9 +413,7 @@ def test_a_host_without_free_descriptors_is_told_and_leaves_none_behind(tmp_path
                 observer = Observer()
                 before = psutil.Process().num_fds()
                 with descriptors_left(free), pytest.raises(ZygoteError, match="no descriptors"):
-                    await ProcessHandle.spawn(
-                        zygote, request, listener=observer, sink=observer.on_line, output_bytes=1024
-                    )
+                    await ProcessHandle.spawn(zygote, request, listener=observer, sink=observer.on_line)
                 assert psutil.Process().num_fds() == before
         finally:
             await zygote.close()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from worker.process.output import BYTES_PER_LINE, CHUNK_BYTES, LINE_BYTES, OutputReader
+from worker.process.rate import BURST_SECONDS, MessageRate
 
 Line = tuple[str, str]
 BUDGET = 4 * LINE_BYTES
@@ -17,11 +18,13 @@ BUDGET = 4 * LINE_BYTES
 class Pipe:
     """A pipe with its reader; ``lines`` is what was reported."""
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int, rate: int = 1000) -> None:
         self.lines: list[Line] = []
         self._read_end, self._write_end = os.pipe()
         self._news = asyncio.Event()
-        self.reader = OutputReader(self._read_end, budget_bytes=budget_bytes, sink=self._sink)
+        self.reader = OutputReader(
+            self._read_end, budget_bytes=budget_bytes, rate=MessageRate(rate), sink=self._sink
+        )
 
     def _sink(self, level: str, text: str) -> None:
         self.lines.append((level, text))
@@ -76,8 +79,8 @@ Scenario = Callable[[Pipe], Awaitable[None]]
 
 
 @contextmanager
-def _pipe(budget_bytes: int) -> Iterator[Pipe]:
-    pipe = Pipe(budget_bytes)
+def _pipe(budget_bytes: int, rate: int = 1000) -> Iterator[Pipe]:
+    pipe = Pipe(budget_bytes, rate)
     try:
         yield pipe
     finally:
@@ -242,6 +245,24 @@ def test_muted_output_is_drained_and_never_seen() -> None:
         assert await pipe.until(1) == [("STDOUT", "heard")]
 
     assert play(scenario) == [("STDOUT", "heard")]
+
+
+def test_lines_beyond_the_rate_are_dropped_and_counted_whatever_the_budget_is() -> None:
+    async def main() -> list[Line]:
+        with _pipe(1 << 20, rate=2) as pipe:
+            for _ in range(10):  # requests, each with a budget of its own
+                pipe.write(b"line\n" * 100)
+                pipe.reader.drain()
+                pipe.reader.renew()
+        return pipe.lines
+
+    lines = asyncio.run(main())
+    kept = [text for level, text in lines if level == "STDOUT"]
+    assert 2 * BURST_SECONDS <= len(kept) < 200
+    assert set(kept) == {"line"}
+    dropped = [int(text.split()[2]) for level, text in lines if level == "WARN"]
+    assert sum(dropped) == 5 * (1000 - len(kept))
+    assert all("2 lines a second (message_rate)" in text for level, text in lines if level == "WARN")
 
 
 def test_unmuting_begins_a_new_budget() -> None:

@@ -17,6 +17,7 @@ from worker.process.environment import Environment
 from worker.process.handle import ProcessHandle
 from worker.process.limits import Limits
 from worker.process.output import OutputReader
+from worker.process.rate import MessageRate
 from worker.process.zygote import Child, ExitReport
 from worker.runs.history import LogEntry, ReplayPlan
 from worker.runs.record import RunRecord
@@ -115,8 +116,12 @@ class PlayedRun:
         os.close(write_end)
         self._tasks.append(asyncio.create_task(self._play(theirs)))
         child = Child(popen.pid, os.pidfd_open(popen.pid), _reaped(popen), None)
-        output = OutputReader(read_end, budget_bytes=1024, sink=lambda _level, _line: None)
-        return ProcessHandle(child, ours, output, max_frame_bytes=MAX_FRAME_BYTES, listener=host)
+        output = OutputReader(
+            read_end, budget_bytes=1024, rate=MessageRate(1000), sink=lambda _level, _line: None
+        )
+        return ProcessHandle(
+            child, ours, output, max_frame_bytes=MAX_FRAME_BYTES, rate=MessageRate(1000), listener=host
+        )
 
     async def _play(self, channel: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
 # /// attack
 # rows = []
 # lives = false
-# code = "PROCESS_EXITED"
-# says = "not msgpack"
+# code = "LIMIT_EXCEEDED"
+# says = "values"
 # ///
 
 import os

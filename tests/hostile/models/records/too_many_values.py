@@ -1,0 +1,17 @@
+# /// attack
+# rows = []
+# lives = false
+# code = "LIMIT_EXCEEDED"
+# says = "2000000 values"
+# ///
+
+from epicenter import Epicenter
+from hostile import add, spoil, state
+
+
+def attack(world):
+    """Each record may be, all of one action together may not."""
+    spoil()
+    for number in range(3):
+        Epicenter.record(f"many {number}", [0] * 900_000)
+    return []
