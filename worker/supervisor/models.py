@@ -90,12 +90,17 @@ class ModelCatalog:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._cache: dict[str, tuple[_Stamps, ModelSource]] = {}
+        self._turn = asyncio.Lock()
         self._guards: dict[str, tuple[list[tuple[int, int, int]], tuple[Guard, ...]]] = {}
 
     async def read(self, model_file: str) -> ModelSource:
-        """As ``find``; what is not known yet is read and hashed by a thread, as it may be much."""
-        known = self._look(model_file).known
-        return known if known is not None else await asyncio.to_thread(self.find, model_file)
+        """As ``find``; what is not known yet is read and hashed by a thread, as it may be much.
+
+        Who asked first is answered first, so that runs start in their turn.
+        """
+        async with self._turn:
+            known = self._look(model_file).known
+            return known if known is not None else await asyncio.to_thread(self.find, model_file)
 
     def find(self, model_file: str) -> ModelSource:
         """The model at ``model_file``, relative to the root.
