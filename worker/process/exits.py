@@ -54,7 +54,10 @@ def classify_exit(report: ExitReport, *, killed_for: str | None, limits: Limits 
     """
     if report.with_zygote and not killed_for:
         return ExitCause(_EXITED, _ZYGOTE_GONE, {"signal": "SIGKILL"})
-    facts: dict[str, Any] = {"cpu_seconds": round(report.cpu_seconds, 3), "max_rss_bytes": report.max_rss_bytes}
+    facts: dict[str, Any] = {
+        "cpu_seconds": round(report.cpu_seconds, 3),
+        "max_rss_bytes": report.max_rss_bytes,
+    }
     if os.WIFSIGNALED(report.wait_status):
         number = os.WTERMSIG(report.wait_status)
         facts |= {"signal": _signal_name(number)}
