@@ -337,11 +337,9 @@ class RunHost:
             case _ if self._farewell.hears(message) or self._calls.hears(message):
                 pass
             case ["outcome", n, _, _, _, _] if n == self._asked and self._step and not self._calls.waiting:
-                at_us, limit = self._step_at_us, self.limits.max_result_bytes
+                at, limit = self._step_at_us, self.limits.max_result_bytes
                 told = self._calls.finish()
-                outcome = answers.judge_outcome(
-                    *message[2:], at_us=at_us, max_result_bytes=limit, answers=told
-                )
+                outcome = answers.judge_outcome(*message[2:], at_us=at, max_result_bytes=limit, answers=told)
                 self.head.use(*(taken := self._step_watch.taken()))
                 self.teller.tracer.ended(self._live_handle().output, self._step_at_us, outcome, taken[1])
                 self._end_step()
