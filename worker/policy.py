@@ -108,8 +108,8 @@ LAYERS: Final = (
 )
 """In the order in which they close; each depends on those before it."""
 
-NICENESS: Final = 10
-"""How much nicer runs are than the worker: where both want a processor, a run gets a tenth of what the worker gets."""
+NICENESS: Final = 5
+"""How much nicer runs are than the worker: where both want a processor, a run gets a third of what the worker gets."""
 
 # What a run may read besides its own interpreter, its packages and its model's folder.
 READABLE: Final = (

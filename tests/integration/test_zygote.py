@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,11 +15,15 @@ import pytest
 
 from tests.integration.programs import bench
 from tests.integration.programs.bench import running_zygote, start_run
+from worker.channel import pack_frame
+from worker.process.exits import classify_exit
 from worker.process.isolation import Isolation, SandboxLevel
 from worker.process.limits import Limits
 from worker.process.zygote import Zygote, ZygoteConfig, ZygoteError
 
 ROOT = Path(__file__).parents[2]
+HARD_SECONDS = 3
+"""Of processor time; more than a zygote needs."""
 
 
 @pytest.fixture
@@ -82,6 +87,29 @@ def test_the_end_of_a_child_is_reported_as_it_was(
             assert report.max_rss_bytes > 1 << 20
             assert 0 < report.cpu_seconds < 10
             assert zygote.children == 0
+            await run.end()
+
+    asyncio.run(main())
+
+
+def test_who_ignores_the_signal_of_the_limit_and_is_killed_by_it_met_the_limit(
+    workspace: Path, plain: Isolation
+) -> None:
+    """The hard limit is the host's here, lower than the five seconds that there usually are to it."""
+    limits = Limits(cpu_seconds=1)
+    burn = "import signal; signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: sum(range(1000))"
+
+    async def main() -> None:
+        async with running_zygote(workspace) as zygote:
+            resource.prlimit(zygote.pid, resource.RLIMIT_CPU, (HARD_SECONDS, HARD_SECONDS))
+            run = await start_run(zygote, plain, workspace / "models", limits)
+            await asyncio.get_running_loop().sock_sendall(run.connection, pack_frame(["run", burn]))
+            report = await run.child.exited
+            assert report.wait_status == signal.SIGKILL
+            assert report.counted_seconds >= HARD_SECONDS
+            cause = classify_exit(report, killed_for=None, limits=limits)
+            assert cause.code == "LIMIT_EXCEEDED"
+            assert cause.information["used"] >= HARD_SECONDS
             await run.end()
 
     asyncio.run(main())

@@ -40,8 +40,8 @@ FORBIDDEN = {
 UNLIMITED = 1 << 40
 SHARED_SECONDS = 1.0
 """Processor time that two processes share while it is seen how."""
-EVEN_SHARE = 0.3
-"""Of one of them; it is half where they are equals, and an eleventh where one of them steps back."""
+EVEN_SHARE = 0.37
+"""Of one of them; it is half where they are equals, and a quarter where one of them steps back."""
 
 
 class Weakened(Lockdown):
