@@ -142,7 +142,7 @@ def make_document(endpoints: Sequence[Endpoint], face: Face = EPICENTER) -> dict
     """The document of one API, ready to be served as JSON."""
     models = _models(endpoints)
     _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE)
-    schemas: dict[str, Any] = schema["$defs"]
+    schemas: dict[str, Any] = {name: _without_nulls(found) for name, found in schema["$defs"].items()}
     run = schemas.pop(RunView.__name__)
     # Values by position in pages, by name nowhere: the one place where views differ from the protocol's Run.
     run["properties"]["variables"] = {"type": "array", "items": {}, "title": "Variables"}
@@ -177,6 +177,22 @@ def make_document(endpoints: Sequence[Endpoint], face: Face = EPICENTER) -> dict
             "schemas": {**schemas, **views, "Fault": face.fault_schema},
         },
     }
+
+
+def _without_nulls(schema: dict[str, Any]) -> dict[str, Any]:
+    """A type as it travels: what is not meant is left out, and null is refused for it."""
+    properties = schema.get("properties")
+    if properties is None:
+        return schema
+    return {**schema, "properties": {name: _left_out(found) for name, found in properties.items()}}
+
+
+def _left_out(schema: dict[str, Any]) -> dict[str, Any]:
+    kinds = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    if not kinds or len(kinds) == len(schema["anyOf"]):
+        return schema
+    rest = {name: found for name, found in schema.items() if name not in ("anyOf", "default")}
+    return {**rest, **kinds[0]} if len(kinds) == 1 else {**rest, "anyOf": kinds}
 
 
 def _models(endpoints: Sequence[Endpoint]) -> list[type[BaseModel]]:
