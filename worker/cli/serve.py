@@ -7,13 +7,6 @@ from typing import Annotated
 
 import typer
 
-from worker.errors import LogUnavailableError
-from worker.settings import Settings, SettingsError
-from worker.supervisor.router import BindError
-from worker.supervisor.runtime import StartError
-from worker.supervisor.worker import run_worker
-from worker.telemetry import Traces, make_logger
-
 
 def serve(
     config: Annotated[
@@ -29,6 +22,14 @@ def serve(
     events: Annotated[str | None, typer.Option(help='Endpoint for events; "" for none.')] = None,
 ) -> None:
     """Serve runs until SIGTERM; prints one line `ready ENDPOINT…` when requests are accepted."""
+    # Not at the top: whatever the command, importing it would take as long as all else it imports.
+    from worker.errors import LogUnavailableError  # noqa: PLC0415
+    from worker.settings import Settings, SettingsError  # noqa: PLC0415
+    from worker.supervisor.router import BindError  # noqa: PLC0415
+    from worker.supervisor.runtime import StartError  # noqa: PLC0415
+    from worker.supervisor.worker import run_worker  # noqa: PLC0415
+    from worker.telemetry import Traces, make_logger  # noqa: PLC0415
+
     try:
         settings = Settings.load(config, models_dir=models, data=data, bind=bind or None, events=events)
         traces = Traces()
