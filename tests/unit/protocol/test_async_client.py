@@ -130,3 +130,17 @@ def test_a_client_belongs_to_one_loop() -> None:
         await worker.close()
 
     asyncio.run(both())
+
+
+def test_what_is_sent_again_is_counted() -> None:
+    hoarder = Hoarder(3)
+
+    async def main() -> tuple[int, int]:
+        async with AsyncClient(hoarder.endpoint, resend_seconds=0.01) as worker:
+            assert await worker.call_operation("0" * 36, "step", [1]) == [1]
+            return worker.repetitions, worker.connection_losses
+
+    repetitions, losses = asyncio.run(main())
+    assert repetitions >= 2
+    assert losses == 0
+    hoarder.close()
