@@ -373,6 +373,70 @@ def test_a_run_expires_when_nothing_changed_it_for_its_time(
     on_store(scenario)
 
 
+def test_the_next_end_of_a_run_is_told(on_store: OnStore, run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        await store.create(Creation(run("plain"), ()))
+        assert await store.next_expiry() is None
+        await start(store, run("late"), ttl_seconds=10, expires_us=90)
+        await start(store, run("soon"), ttl_seconds=10, expires_us=80)
+        assert await store.next_expiry() == 80
+
+        await store.update_profile("soon", lambda profile: replace(profile, expires_us=100), at_us=None)
+
+        assert await store.next_expiry() == 90
+        assert await store.get("soon") == run("soon")
+
+    on_store(scenario)
+
+
+def test_closing_a_run_finishes_its_profile_and_nothing_else_does(on_store: OnStore, run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        await store.create(Creation(run(), ()))
+        await store.update("run", lambda row: replace(row, marked=True))
+        profile = await store.read_profile("run")
+        assert profile is not None
+        assert profile.finish_reason is None
+
+        await store.update("run", lambda row: replace(row, closed=True))
+
+        assert await store.read_profile("run") == replace(profile, finish_reason="closed")
+
+    on_store(scenario)
+
+
+def test_the_request_that_removes_a_run_outlives_it_and_is_served_once(on_store: OnStore, run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        made = StoredRequest("made", "run", DIGEST, result=pack(1))
+        removed = StoredRequest("removed", "", DIGEST, result=pack(2))
+        await store.create(Creation(run(), (), request=made, profile=WHOLE))
+
+        await store.remove("run", removed)
+
+        assert await store.get("run") is None
+        assert await store.read_profile("run") is None
+        assert (store.find_request("made"), store.find_request("removed")) == ([], [removed])
+        await store.create(Creation(run("other"), ()))
+        with pytest.raises(DuplicateRequestError):
+            await store.remove("other", removed)
+        assert await store.get("other") == run("other")
+
+    on_store(scenario)
+
+
+def test_a_change_of_status_is_submitted_when_it_is_called(on_store: OnStore, run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        await start(store, run())
+        changing = store.change_status("run", StatusChange(RunStatus.STARTING, 20))
+
+        profile = await store.read_profile("run")
+
+        assert profile is not None
+        assert profile.status is RunStatus.STARTING
+        await changing
+
+    on_store(scenario)
+
+
 def test_profiles_outlive_the_store(tmp_path: Path, run: Run) -> None:
     async def first() -> None:
         store = await SqliteStore.open(tmp_path)

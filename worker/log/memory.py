@@ -30,7 +30,7 @@ from worker.log.memory_profiles import MemoryProfiles
 from worker.log.memory_query import MemoryRun, chosen, packed, search, unpacked
 from worker.log.memory_requests import MemoryRequests, outcomes_among
 from worker.log.rows import numbered
-from worker.runs.history import NEVER, LogEntry, Replayable, replayable
+from worker.runs.history import NEVER, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange, Usage, used
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
@@ -91,11 +91,7 @@ class MemoryStore:
         """Events behind ``after_event`` in order, and the highest number."""
         self._refuse_closed()
         run = self._runs.get(run_key)
-        if run is None:
-            return [], 0
-        page = run.events[after_event : after_event + limit]
-        kept = rules.within_bytes(((event, event.body) for event in page), max_bytes)
-        return [event for event, _ in kept], len(run.events)
+        return ([], 0) if run is None else run.events_behind(after_event, limit, max_bytes)
 
     def submit(self, append: Append, done: Done) -> None:
         """Add entries if epoch and head are as stated; done when it returns."""
@@ -155,13 +151,7 @@ class MemoryStore:
         """What a replay applies of the entries behind ``after_seq`` up to ``through_seq``, in order."""
         self._refuse_closed()
         run = self._runs.get(run_key)
-        entries = [] if run is None else run.entries
-        end = min(len(entries), through_seq)
-        found: list[Replayable] = []
-        while after_seq < end and len(found) < limit:
-            found += replayable(entries[after_seq : min(after_seq + limit, end)])
-            after_seq += limit
-        return found[:limit]
+        return [] if run is None else run.replayable_behind(after_seq, through_seq, limit)
 
     def find_request(self, request_id: str) -> list[StoredRequest]:
         """What is recorded under a request id, ordered by run key."""
@@ -262,12 +252,11 @@ class MemoryStore:
         old, new = self._profiles.edited(run_key, edit)
         if request is not None:
             request = replace(request, result=pack(None) if render is None else render(new))
-        events = () if tell is None else tell(old, new)
         self._profiles.put(new)
         if at_us is not None:
             run.record = replace(run.record, last_modified_us=at_us)
         self._requests.store(request)
-        self._add_events(run, events)
+        self._add_events(run, () if tell is None else tell(old, new))
         return new
 
     def change_status(self, run_key: str, *changes: StatusChange) -> Awaitable[RunProfile]:
@@ -409,5 +398,6 @@ class MemoryStore:
                 self._listener(event)
 
     def _advance(self, run: MemoryRun, seq: int, at_us: int, usage: Usage | None = None) -> None:
-        row = run.record if usage is None else used(run.record, usage)
-        run.record = replace(row, seq=seq, last_operated_us=at_us, last_modified_us=at_us)
+        run.record = replace(
+            used(run.record, usage or Usage()), seq=seq, last_operated_us=at_us, last_modified_us=at_us
+        )

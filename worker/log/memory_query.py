@@ -12,7 +12,7 @@ from worker.channel import pack, unpack
 from worker.log import rules
 from worker.log.base import FoundRun, Rewind, RunPage, StoredEvent
 from worker.runs.comparison import Comparable, comparable_of
-from worker.runs.history import LogEntry
+from worker.runs.history import LogEntry, Replayable, replayable
 from worker.runs.query import RunQuery, Subject, holds, sort_runs
 from worker.runs.record import RunRecord
 
@@ -43,6 +43,21 @@ class MemoryRun:
             ]
             self.entries += (rewind.marker, *rewind.kept)
         self.variables = dict(rewind.records)
+
+    def events_behind(self, after_event: int, limit: int, max_bytes: int) -> tuple[list[StoredEvent], int]:
+        """Events behind ``after_event``, in order, and the highest number."""
+        page = self.events[after_event : after_event + limit]
+        kept = rules.within_bytes(((event, event.body) for event in page), max_bytes)
+        return [event for event, _ in kept], len(self.events)
+
+    def replayable_behind(self, after_seq: int, through_seq: int, limit: int) -> list[Replayable]:
+        """What a replay applies of the entries behind ``after_seq`` up to ``through_seq``, in order."""
+        end = min(len(self.entries), through_seq)
+        found: list[Replayable] = []
+        while after_seq < end and len(found) < limit:
+            found += replayable(self.entries[after_seq : min(after_seq + limit, end)])
+            after_seq += limit
+        return found[:limit]
 
     def traces_behind(self, after_seq: int, limit: int, max_bytes: int) -> list[str]:
         """Traces of entries behind ``after_seq``, in order."""
