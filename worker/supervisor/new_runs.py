@@ -102,7 +102,7 @@ class NewRuns:
             WorkerError: as ``create``.
         """
         course = profile.course or {}
-        model = self.catalogs.of(record.project).find(record.model_file)
+        model = await self.catalogs.of(record.project).read(record.model_file)
         override, execution = course.get("model_context"), record.execution_context
         contexts = judge_contexts(model, override, execution, self.settings, self.sandbox)
         environment = await self.environments.of(model.context_name, contexts.model, flight)

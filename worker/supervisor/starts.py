@@ -64,7 +64,7 @@ class Starts:
         digest, births = run_digest(request), self.births
         catalog = births.catalogs.of(request.project_name)
         model_file, tag = interaction_of(request.model_file)
-        model = catalog.find(model_file)
+        model = await catalog.read(model_file)
         config, version = RunConfiguration(), None
         if request.config is not None:
             version, config = find_configuration(catalog.root, request.config)
