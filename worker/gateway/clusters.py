@@ -20,7 +20,7 @@ from worker.gateway.clusters_views import (
     run_view,
     status_of,
 )
-from worker.gateway.composable import creator_of, profile_of, source_of
+from worker.gateway.composable import profile_of, source_of
 from worker.gateway.composable_views import id_of
 from worker.gateway.endpoints import NO_CONTENT, Ask, Endpoint, NoContent
 from worker.gateway.faces import Face, Place
@@ -86,7 +86,6 @@ async def create(ask: Ask) -> Any:
         call_summarization=body.call_summarization,
         interactive=body.interactive,
         source=source_of(ask),
-        created_by=creator_of(ask),
         wait_seconds=body.wait_time,
     )
     profile = started["run"]
@@ -118,7 +117,7 @@ async def list_(ask: Ask) -> Any:
     query: bodies.ClusterListQuery = ask.query
     asked: dict[str, Any] = {"test": query.test == "true"}
     if query.user_id is not None:
-        asked["created_by"] = [f"user:{query.user_id}"]
+        asked["created_by"] = [query.user_id]
     if query.config_id is not None:
         asked["config"] = [query.config_id]
     if query.status is not None:

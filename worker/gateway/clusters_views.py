@@ -19,7 +19,7 @@ def listed_view(profile: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": id_of(profile),
         "name": profile["name"],
-        "userId": _user(profile),
+        "userId": profile.get("created_by"),
         "createdAt": profile["created_at"],
         "status": status_of(profile),
         "test": bool(profile.get("test")),
@@ -65,11 +65,6 @@ def _failure(profile: Mapping[str, Any]) -> str | None:
         return None
     error = profile.get("error") or {}
     return str(error.get("message") or profile.get("finish_reason") or "failed")
-
-
-def _user(profile: Mapping[str, Any]) -> str | None:
-    creator = profile.get("created_by")
-    return None if creator is None else str(creator).removeprefix("user:")
 
 
 def message_view(entry: Mapping[str, Any]) -> dict[str, Any]:

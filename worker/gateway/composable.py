@@ -96,12 +96,6 @@ def source_of(ask: Ask, type_: str = "api") -> dict[str, str]:
     }
 
 
-def creator_of(ask: Ask) -> str | None:
-    """Who asks, as records name people."""
-    user = ask.caller.actor.get("user_key")
-    return None if user is None else f"user:{user}"
-
-
 def tagged(interaction: str, header: str | None, model: str | None) -> str:
     """The model file with the tag that is meant: of its name, of the header, of the configuration.
 
@@ -141,7 +135,6 @@ async def create(ask: Ask) -> Any:
         context=body.context,
         ttl_seconds=body.ttl,
         source=source_of(ask),
-        created_by=creator_of(ask),
         model_context={"workerImage": config.environment} if has_environment else None,
         ephemeral=True if config.run_data == "RESTRICTED" else None,
         reasoning_traces=config.run_data == "DEBUG",
@@ -276,6 +269,8 @@ def _listed(query: bodies.FilterQuery) -> dict[str, Any]:
         for name in ("interaction", "model", "environment", "finish_reason", "created_by")
         if getattr(query, name)
     }
+    if "created_by" in found:
+        found["created_by"] = _users(found["created_by"])
     if query.status:
         found["status"] = statuses_of("composable", values("status"), "status")
     if query.tag:
@@ -284,6 +279,11 @@ def _listed(query: bodies.FilterQuery) -> dict[str, Any]:
     if parents or query.is_root:
         found["parent"] = _parents(parents, is_root=query.is_root is not None or parents == ["false"])
     return found
+
+
+def _users(creators: list[str]) -> list[str]:
+    """People as the worker names them."""
+    return [creator.removeprefix("user:") for creator in creators]
 
 
 def _parents(parents: list[str], *, is_root: bool) -> Any:
@@ -311,6 +311,8 @@ def _searched(part: bodies.SearchPart) -> dict[str, Any]:
     ):
         if name in given:
             found[name] = tag_list(given[name])
+    if "created_by" in found:
+        found["created_by"] = _users(found["created_by"])
     if "status" in given:
         found["status"] = statuses_of("composable", tag_list(given["status"]) or [], "query.status")
     if "run_ids" in given:

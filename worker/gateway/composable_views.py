@@ -47,8 +47,8 @@ def ref_view(profile: Mapping[str, Any], place: Place) -> dict[str, Any]:
         "execution_time_ms": _milliseconds(profile.get("execution_seconds")),
         "created_at": profile["created_at"],
         "updated_at": profile["updated_at"],
-        "created_by": profile.get("created_by"),
-        "updated_by": profile.get("updated_by"),
+        "created_by": _user(profile.get("created_by")),
+        "updated_by": _user(profile.get("updated_by")),
         "account": _reference(account),
         "project": _reference(project),
     }
@@ -65,6 +65,10 @@ def run_view(profile: Mapping[str, Any], place: Place) -> dict[str, Any]:
         "result_schema": profile.get("result_schema"),
         "prompt": None,
     }
+
+
+def _user(key: str | None) -> str | None:
+    return None if key is None else f"user:{key}"
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -202,7 +202,21 @@ class ProfileRequests:
         metadata = await self._stores.of(run_key).read_metadata(run_key)
         host: RunHost | None = self._access.table.get(run_key)
         live = host is not None and host.live
-        return {**profile_view(profile, record, live=live), "metadata": metadata}
+        return {
+            **profile_view(profile, record, live=live),
+            "metadata": metadata,
+            "entry_points": self._entry_points(record),
+        }
+
+    def _entry_points(self, record: RunRecord) -> dict[str, str | None] | None:
+        """The operations that the model's context names for data, prompts and the result; None: it cannot be read."""
+        try:
+            model = self._access.births.catalogs.of(record.project).find(record.model_file)
+            context, _ = model.effective_context(None)
+        except RequestError:
+            return None
+        run = context.run
+        return {"start": run.start, "prompt": run.prompt, "result": run.result}
 
     def _permit(self, request: StartRun, record: RunRecord) -> None:
         """Who starts a run that is there looks at it."""
