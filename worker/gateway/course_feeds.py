@@ -79,7 +79,8 @@ class CourseFeed(Reading):
         head = await self._head(self._run_key)
         if self._event > head:
             raise invalid_id(last_id, f"run {self._run_key} has {head} events")
-        return self._event < head or self._follow or await self._status() not in OVER
+        is_behind = self._event < head or self._done != _WHOLE
+        return is_behind or self._follow or await self._status() not in OVER
 
     async def items(self) -> AsyncGenerator[Told, None]:
         """What comes, until the run is over.

@@ -99,7 +99,9 @@ def models(model_root: Any) -> Any:
     (path / "scribe.py").write_text(SCRIBE)
     (path / "scribe.ctx2").write_text(CONTEXT)
     (path / "broken.py").write_text("raise RuntimeError('not today')\n")
-    (path / "plain.py").write_text("depth = 3\n\n\ndef dig(n=1):\n    global depth\n    depth += n\n    return depth\n")
+    (path / "plain.py").write_text(
+        "depth = 3\n\n\ndef dig(n=1):\n    global depth\n    depth += n\n    return depth\n"
+    )
     return path
 
 

@@ -38,7 +38,9 @@ def test_a_run_is_durable_when_answered_and_goes_on_by_itself(runs: Any) -> None
 def test_a_run_is_shown_as_the_api_has_it(runs: Any) -> None:
     run = start(runs, tags=["my-tag"], name="My run")
     found = runs.result("GET", f"/{run['id']}", token="dev:AUTHOR:ada")
-    assert {name: found[name] for name in ("status", "tags", "name", "parameters", "prompt", "token_use")} == {
+    assert {
+        name: found[name] for name in ("status", "tags", "name", "parameters", "prompt", "token_use")
+    } == {
         "status": "completed",
         "tags": ["my-tag"],
         "name": "My run",
@@ -49,7 +51,8 @@ def test_a_run_is_shown_as_the_api_has_it(runs: Any) -> None:
     assert found["interaction"] == {"id": "scribe.py", "name": "scribe.py"}
     assert found["environment"] == {"id": "default", "name": "default"}
     assert found["config"] == {"environment": "default", "model": found["modelId"]}
-    assert found["account"]["id"] and found["project"]["id"]
+    assert found["account"]["id"]
+    assert found["project"]["id"]
     assert found["created_at"] <= found["updated_at"]
     assert found["execution_time"] * 1000 == pytest.approx(found["execution_time_ms"])
     assert found["chunks"] == found["resource_use"]["actions"] == 1
