@@ -332,3 +332,9 @@ def test_a_trace_and_the_id_of_a_request_lead_from_the_gateways_log_to_the_worke
     assert (line["endpoint"], line["run_key"], line["traceparent"]) == ("operation", run_key, trace)
     assert {one["traceparent"] for one in told(daemon.logged())} == {trace}
     assert {one["run_key"] for one in told(daemon.logged())} == {run_key}
+
+
+def test_the_address_may_be_one_of_ipv6(make_gateway: Any, daemon: Any, connect_api: Any) -> None:
+    gateway = make_gateway(daemon.endpoint, arguments=("--listen", "[::1]:0"))
+    assert gateway.url.startswith("http://[::1]:")
+    assert len(connect_api(gateway.url).create()) == 36

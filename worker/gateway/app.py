@@ -79,8 +79,9 @@ def make_app(settings: GatewaySettings, link: Link, bell: Bell, meters: Meters, 
     project = Router([*channels.routes(desk), *project_routes(desk)], redirect_slashes=False)
     app = Starlette(
         routes=[
-            *root_routes(desk, channels),
+            # In front, as it is what is asked.
             Mount(PROJECT, project),
+            *root_routes(desk, channels),
             Mount(PROXY + PROJECT, project),
             *(_mounted(face, rows, desk, channels) for face, rows in FACES),
         ],
