@@ -122,6 +122,8 @@ def test_a_clone_is_a_child_of_its_source_and_outlives_it(peer: Any, scribe: str
     assert peer.result("update_profile", run_key=clone, detach=True)["parent"] is None
     below = started(peer, model_file=scribe, parent=clone)
     assert below["parent"] == clone
+    error = peer.error("start_run", model_file=scribe, parent="0" * 36)
+    assert (error["code"], error["information"]["path"]) == ("RUN_NOT_FOUND", "parent")
 
 
 def test_a_deleted_run_leaves_nothing_and_its_id_is_free(

@@ -244,6 +244,27 @@ def test_a_start_that_is_repeated_is_answered_with_the_same_run(
     assert error["code"] == "REQUEST_ID_REUSED"
 
 
+def test_ids_of_a_course_that_somebody_took_before_keep_it_from_nothing(peer: Any, scribe: str) -> None:
+    other = peer.result("create_run", model_file=scribe)["run_key"]
+    nap = {"kind": "execute", "name": "nap", "arguments": [1]}
+    run_key = peer.result("start_run", model_file=scribe, actions=[nap, ADD])["run"]["run_key"]
+    peer.result("call_operation", run_key=other, name="add", request_id=f"{run_key}:2")
+
+    run = peer.result("get_profile", run_key=run_key, wait_seconds=20)
+
+    assert (run["status"], run["result"]) == ("ready", 3)
+    error = peer.error("call_operation", run_key=run_key, name="add", request_id=f"{run_key}:1")
+    assert error["code"] == "REQUEST_ID_REUSED"
+
+
+def test_a_worker_tells_how_many_runs_take_their_course(peer: Any, scribe: str) -> None:
+    nap = {"kind": "execute", "name": "nap", "arguments": [1]}
+    run_key = peer.result("start_run", model_file=scribe, actions=[nap])["run"]["run_key"]
+    assert peer.result("worker_status")["courses"] == {"under_way": 1, "waiting": 0}
+    peer.result("get_profile", run_key=run_key, wait_seconds=20)
+    assert peer.result("worker_status")["courses"]["under_way"] == 0
+
+
 def test_a_name_is_the_callers_or_made_of_model_action_and_time(peer: Any, scribe: str) -> None:
     named = peer.result("start_run", model_file=scribe, name="My run")["run"]
     other = peer.result("start_run", model_file=scribe, prompt="go")["run"]

@@ -106,7 +106,7 @@ class ContextFile:
             [] if context_problems(self.raw) else RunOptions.model_validate(self.raw.get("run", {})).named()
         )
         for inner, name in named:
-            if name not in operations:
+            if name not in operations and not name.startswith("_"):  # these are none unless they are attached
                 advice = _closest(name, operations) or "remove the entry, or define the operation"
                 message = f"run.{inner}: the model has no operation {name!r}: no run could be started with it"
                 yield self._finding(Severity.PROBLEM, "UNKNOWN_OPERATION", f"run.{inner}", message, advice)

@@ -67,6 +67,10 @@ class Courses:
         for run_key in await self._stores.durable.unfinished():
             self.begin(run_key)
 
+    def status(self) -> dict[str, int]:
+        """How many runs take their course, and how many of them wait for their turn."""
+        return {"under_way": len(self._under_way), "waiting": self._slots.waiting}
+
     async def close(self) -> None:
         """Leave all courses as they are; idempotent."""
         self._ends = True

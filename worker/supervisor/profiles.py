@@ -90,6 +90,7 @@ class ProfileRequests:
         if len(self._under_way) >= COURSES:
             message = f"{COURSES} runs that were started have not come to rest"
             raise CapacityError(message, limit="courses", used=len(self._under_way), allowed=COURSES)
+        await self._judge_parent(request)
         start = await self._starts.of(request)
         flight.check()
         await self._create(flight, request, start)
@@ -102,6 +103,19 @@ class ProfileRequests:
         self._courses.begin(start.record.run_key)
         self._expiry.wake()
         return await self._answer(request, start.record.run_key, created=True, known=start)
+
+    async def _judge_parent(self, request: StartRun) -> None:
+        """Whether the parent that a request names is a run of its project.
+
+        Raises:
+            RequestError: RUN_NOT_FOUND.
+        """
+        parent = request.parent
+        if parent is not None:
+            record = await self._stores.of(parent).get(parent)
+            if record is None or record.project != request.project_name:
+                message = f"parent: there is no run {parent}"
+                raise RequestError(ErrorCode.RUN_NOT_FOUND, message, path="parent", run_key=parent)
 
     async def _create(self, flight: Flight, request: StartRun, start: Start) -> None:
         record, profile = start.record, start.profile

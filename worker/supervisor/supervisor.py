@@ -342,6 +342,7 @@ class Supervisor:
             **self._pong(),
             **await self._worker_status(len(self._flights), project, brief=brief),
             "requests": len(self._flights),
+            "courses": self._courses.status(),
             "draining": self.draining,
             "sandbox": self._sandbox,
             "events": self._publisher.status(),

@@ -157,3 +157,17 @@ def test_a_value_of_the_wrong_kind_is_told_with_its_line_and_what_to_write(
     (finding,) = file(tmp_path, json.dumps(raw, indent=1)).findings()
     assert (finding.severity, finding.code) == (Severity.PROBLEM, "INVALID_CONTEXT")
     assert (finding.file, finding.line, finding.advice) == ("model.ctx2", line, advice)
+
+
+def test_operations_that_runs_are_started_with_must_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "model.ctx2"
+    path.write_text(
+        '{"run": {"start": "begn", "prompt": "ask", "result": "report", "private": ["ask", "gone", "_hidden"]}}'
+    )
+
+    found = list(ContextFile(path).unknown_names(["begin", "ask", "report"]))
+
+    assert [(one.code, one.message.split(":")[0], one.advice) for one in found] == [
+        ("UNKNOWN_OPERATION", "run.start", "did you mean begin?"),
+        ("UNKNOWN_OPERATION", "run.private[1]", "remove the entry, or define the operation"),
+    ]
