@@ -52,6 +52,7 @@ class Link:
         self._lost = False
         try:
             self._configure(keys)
+            self._socket.ipv6 = "[" in settings.endpoint
             self._socket.connect(settings.endpoint)
         except zmq.ZMQError as error:
             self.close()

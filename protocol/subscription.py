@@ -38,6 +38,7 @@ class Subscription:
                 )
             self._socket.subscribe(subject)
             if endpoint:
+                self._socket.ipv6 = "[" in endpoint
                 self._socket.connect(endpoint)
         except zmq.ZMQError as error:
             self._release()

@@ -1,4 +1,4 @@
-"""Bounds the connections that have not proved who they are, which libzmq would accept without end.
+"""Bounds the connections of a socket, and those that have not proved who they are, which libzmq would accept without end.
 
 Every connection takes a descriptor, and runs and databases need descriptors too.
 """
@@ -17,6 +17,8 @@ HANDSHAKE_SECONDS: Final = 5.0
 """How long a connection may take to prove who it is."""
 STRANGERS: Final = 512
 """Unproved connections of one socket; of more, the oldest is ended. A known client needs milliseconds."""
+CONNECTIONS: Final = 2048
+"""All connections of one socket; of more, the newest is ended, so that those there are go on."""
 DRAIN_EVENTS: Final = 256
 
 _EVENTS: Final = int(zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
@@ -28,9 +30,11 @@ _SUCCEEDED: Final = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 class Strangers:
     """Watches one socket, from before it is bound until ``close``, which comes before the socket's own."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]") -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", connections: int = CONNECTIONS) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = socket
+        self._allowed = connections
+        self._open: set[int] = set()
         # By descriptor when it was accepted, oldest first. libzmq does not say which one succeeded; so these are all
         # connections as young as a handshake may be, except those that are known by a message.
         self._young: dict[int, float] = {}
@@ -80,7 +84,12 @@ class Strangers:
             self._successes.append(now)
             return
         self._young.pop(descriptor, None)
-        if event == _ACCEPTED:
+        if event != _ACCEPTED:
+            self._open.discard(descriptor)
+        elif len(self._open) >= self._allowed:
+            self._end(descriptor)
+        else:
+            self._open.add(descriptor)
             self._young[descriptor] = now
             self._forget(now - HANDSHAKE_SECONDS)
             if len(self._young) - len(self._successes) > STRANGERS:

@@ -52,7 +52,7 @@ from worker.supervisor.runtime import StartError, is_listening, runtime_folder
 from worker.supervisor.slots import Slots
 from worker.supervisor.spawner import Spawner
 from worker.supervisor.status import StatusReport
-from worker.supervisor.strangers import STRANGERS
+from worker.supervisor.strangers import CONNECTIONS
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
 from worker.supervisor.under_way import UnderWay
@@ -65,7 +65,7 @@ DESCRIPTORS_PER_RUN: Final = 3
 OTHER_DESCRIPTORS: Final = 200
 """For clients, zygotes, the store and runs that are just being started."""
 SOCKETS: Final = 2
-"""For requests and for events; each may hold as many unproved connections."""
+"""For requests and for events; each may hold as many connections, where there are keys."""
 SHARE_OF_MEMORY: Final = 0.75
 """For run processes where total_memory_bytes is 0; the rest is for the worker, the zygotes and the disk cache."""
 
@@ -179,8 +179,8 @@ def _raise_open_files(settings: Settings, log: Logger) -> None:
     """Take all the descriptors that the system grants: a run in memory needs several."""
     _, granted = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (granted, granted))
-    strangers = SOCKETS * STRANGERS if settings.curve_server_key else 0
-    needed = settings.live_run_limit * DESCRIPTORS_PER_RUN + OTHER_DESCRIPTORS + strangers
+    connections = SOCKETS * CONNECTIONS if settings.curve_server_key else 0
+    needed = settings.live_run_limit * DESCRIPTORS_PER_RUN + OTHER_DESCRIPTORS + connections
     if granted != resource.RLIM_INFINITY and granted < needed:
         log.warning(
             "too few open files for live_run_limit; raise the hard limit (ulimit -Hn, LimitNOFILE) or lower it",
