@@ -371,7 +371,10 @@ def make_receiver() -> Iterator[Callable[[], Receiver]]:
         def make() -> Receiver:
             class Handler(BaseHTTPRequestHandler):
                 def do_POST(self) -> None:
-                    body = self.rfile.read(int(self.headers["content-length"]))
+                    length = int(self.headers["content-length"])
+                    body = self.rfile.read(length)
+                    if len(body) < length:  # who sent it was killed
+                        return
                     headers = {name.lower(): value for name, value in self.headers.items()}
                     one = Received(self.path, headers, body)
                     receiver.received.append(one)

@@ -1,5 +1,6 @@
 """What every store promises about what is to be told of statuses: written with them, told in order, kept until told."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +11,7 @@ from protocol.entities import RunStatus
 from worker.errors import DuplicateRequestError
 from worker.log.base import Append, Creation, Store, StoredRequest
 from worker.log.outbox import DeliveryQuery
+from worker.log.sqlite_outbox import LOOK_ROWS
 from worker.runs.deliveries import Delivery, DeliveryState, Settled
 from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.status import IllegalStatusError
@@ -193,6 +195,26 @@ def test_targets_that_have_enough_are_passed_over(on_store: OnStore, run: Made) 
         assert found.target_key == "s"
         assert found.payload(1)["context"] is None
         assert [one.run_key for one in await due(store, limit=1)] == ["run"]
+
+    on_store(scenario)
+
+
+def test_behind_the_crowd_of_a_target_that_has_enough_others_have_their_turn(
+    on_store: OnStore, run: Made
+) -> None:
+    async def scenario(store: Store) -> None:
+        crowd = [f"crowd {number}" for number in range(LOOK_ROWS + 5)]
+        await asyncio.gather(*(started(store, run, run_key) for run_key in crowd))
+        for name in ("a", "z"):
+            function = {"function": {"service": name, "function": "f"}}
+            await started(store, run, f"run of {name}", on_status_change=function)
+
+        found = await due(store, without_targets=("https://example.org:443",))
+        again = await due(store, limit=1, without_targets=("https://example.org:443", "a"))
+
+        assert sorted(one.run_key for one in found) == ["run of a", "run of z"]
+        assert [one.run_key for one in again] == ["run of z"]
+        assert len(await due(store)) == 10
 
     on_store(scenario)
 

@@ -19,18 +19,27 @@ class MemoryOutbox:
         store_request: Callable[[StoredRequest | None], None],
     ) -> None:
         self._deliveries: dict[str, Delivery] = {}
+        self._by_run: dict[str, list[str]] = {}
         self._refuse_duplicate = refuse_duplicate
         self._store_request = store_request
+        self._listener: Callable[[], None] | None = None
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called when something is to be told."""
+        self._listener = listener
 
     def add(self, delivery: Delivery) -> None:
         """Add what is to be told, behind whatever of its run is pending."""
         self._deliveries[delivery.delivery_id] = delivery
+        self._by_run.setdefault(delivery.run_key, []).append(delivery.delivery_id)
         self._move_on(delivery.run_key, delivery.occurred_us)
+        if self._listener is not None:
+            self._listener()
 
     def removed(self, run_key: str) -> None:
         """Forget what is to be told of a run."""
-        for delivery in self._of(run_key):
-            del self._deliveries[delivery.delivery_id]
+        for delivery_id in self._by_run.pop(run_key, ()):
+            del self._deliveries[delivery_id]
 
     async def due(
         self, at_us: int, *, limit: int, without_runs: Collection[str], without_targets: Collection[str]
@@ -103,12 +112,10 @@ class MemoryOutbox:
         states = [one.state for one in self._deliveries.values()]
         return {state.value: states.count(state) for state in (PENDING, DeliveryState.DEAD)}
 
-    def _of(self, run_key: str) -> list[Delivery]:
-        return [one for one in self._deliveries.values() if one.run_key == run_key]
-
     def _move_on(self, run_key: str, at_us: int) -> None:
         """Of what is pending of a run, the first has a time and no other."""
-        pending = sorted((one for one in self._of(run_key) if one.state is PENDING), key=_by_sequence)
+        of_run = (self._deliveries[delivery_id] for delivery_id in self._by_run[run_key])
+        pending = sorted((one for one in of_run if one.state is PENDING), key=_by_sequence)
         for place, one in enumerate(pending):
             next_us = None if place else one.next_us if one.next_us is not None else at_us
             self._deliveries[one.delivery_id] = replace(one, next_us=next_us)

@@ -1,6 +1,6 @@
 """The port for what is to be told of statuses; its rows are written where a status is changed, in that very write."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +31,9 @@ class DeliveryQuery:
 
 class Outbox(Protocol):
     """Deliveries of one store. Of one run, the next may be sent when all before it are delivered or given up."""
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called when a new run has something to be told; of other changes its events tell."""
 
     async def due(
         self, at_us: int, *, limit: int, without_runs: Collection[str], without_targets: Collection[str]

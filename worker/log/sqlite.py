@@ -63,7 +63,12 @@ class SqliteStore:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         self._searcher = ThreadPoolExecutor(1, thread_name_prefix="log-searcher")
         self._closing: asyncio.Task[None] | None = None
-        self.outbox = SqliteOutbox(self._read, self._writer.submit, sqlite_requests.insert_request)
+        self.outbox = SqliteOutbox(
+            self._read,
+            partial(self._on, self._searcher, self._files.searcher),
+            self._writer.submit,
+            sqlite_requests.insert_request,
+        )
 
     @classmethod
     async def open(cls, folder: Path, *, on_check: OnCheck | None = None, log: Logger | None = None) -> Self:
@@ -195,6 +200,8 @@ class SqliteStore:
         """Add a run; durable when it returns."""
         rules.check_creation(creation)
         await self._writer.submit(partial(sqlite_writes.create, creation=creation))
+        if creation.profile is not None and creation.profile.on_status_change is not None:
+            self.outbox.added()
 
     async def get(self, run_key: str) -> RunRecord | None:
         """The run's row, or None."""

@@ -2,8 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import fields
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +12,10 @@ from worker.log.base import StoredRequest
 from worker.log.outbox import DeliveryQuery, DueDeliveries
 from worker.runs.deliveries import Delivery, DeliveryState, Settled
 
-_FIELDS: Final = tuple(field.name for field in fields(Delivery))
+LOOK_ROWS: Final = 256
+LOOK_TARGETS: Final = 256
+"""How many rows, and behind them targets, are looked at for what may be sent: a moment's work, whatever waits."""
+_FIELDS: Final = tuple(one.name for one in fields(Delivery))
 _COLUMNS: Final = ", ".join(_FIELDS)
 _LISTED: Final = _COLUMNS.replace("body", "NULL AS body")
 _FIRST_PENDING: Final = "(SELECT min(sequence) FROM delivery WHERE run_key = :run_key AND state = 'pending')"
@@ -35,10 +38,14 @@ _RELEASE: Final = (
     "UPDATE delivery SET next_us = :at_us"  # noqa: S608 - of our own texts
     f" WHERE run_key = :run_key AND state = 'pending' AND next_us IS NULL AND sequence = {_FIRST_PENDING}"
 )
-_DUE: Final = (
-    f"SELECT {_COLUMNS} FROM delivery WHERE next_us <= ?"  # noqa: S608 - of our own texts
-    " AND run_key NOT IN (SELECT value FROM json_each(?))"
-    " AND target_key NOT IN (SELECT value FROM json_each(?)) ORDER BY next_us LIMIT ?"
+_DUE: Final = "SELECT rowid, run_key, target_key FROM delivery WHERE next_us <= ? ORDER BY next_us LIMIT ?"
+_NEXT_TARGET: Final = "SELECT min(target_key) FROM delivery WHERE next_us IS NOT NULL AND target_key > ?"
+_DUE_OF_TARGET: Final = (
+    "SELECT rowid, run_key, target_key FROM delivery WHERE target_key = ? AND next_us <= ?"
+    " ORDER BY next_us LIMIT ?"
+)
+_CHOSEN: Final = (
+    f"SELECT {_COLUMNS} FROM delivery WHERE rowid IN (SELECT value FROM json_each(?)) ORDER BY next_us"  # noqa: S608 - of our own texts
 )
 _NEXT: Final = "SELECT min(next_us) FROM delivery WHERE next_us > ?"
 _COUNT: Final = (
@@ -75,6 +82,27 @@ def get_delivery(db: sqlite3.Connection, delivery_id: str) -> Delivery | None:
     return next(iter([_from_row(row) for row in rows.fetchall()]), None)
 
 
+@dataclass(slots=True)
+class _Choice:
+    """Rows to send: those that come by and may be, until there are enough."""
+
+    limit: int
+    without_runs: Collection[str]
+    without_targets: Collection[str]
+    rows: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.rows) >= self.limit
+
+    def offer(self, found: Sequence[tuple[int, str, str]]) -> None:
+        for row, run_key, target_key in found:
+            if self.is_full:
+                return
+            if run_key not in self.without_runs and target_key not in self.without_targets:
+                self.rows[row] = None
+
+
 def due(
     db: sqlite3.Connection,
     at_us: int,
@@ -82,12 +110,34 @@ def due(
     limit: int,
     without_runs: Collection[str],
     without_targets: Collection[str],
-) -> DueDeliveries:
-    """What may be sent, and when the next may."""
-    values = (at_us, json.dumps(list(without_runs)), json.dumps(list(without_targets)), limit)
-    rows = db.execute(_DUE, values).fetchall()
+    after_target: str = "",
+) -> tuple[DueDeliveries, str]:
+    """What may be sent, and when the next may; and the target to go on behind, the next time.
+
+    What has waited longest comes first. Where that is all of targets that have enough, targets take turns: nobody waits
+    behind the thousands of one that is down, and they are not looked through.
+    """
+    choice = _Choice(limit, set(without_runs), set(without_targets))
+    first = db.execute(_DUE, (at_us, LOOK_ROWS)).fetchall()
+    choice.offer(first)
+    if len(first) == LOOK_ROWS and not choice.is_full:
+        after_target = _offer_by_target(db, at_us, choice, after_target)
+    rows = db.execute(_CHOSEN, (json.dumps(list(choice.rows)),)).fetchall()
     ((next_us,),) = db.execute(_NEXT, (at_us,)).fetchall()
-    return DueDeliveries(tuple(map(_from_row, rows)), next_us)
+    return DueDeliveries(tuple(map(_from_row, rows)), next_us), after_target
+
+
+def _offer_by_target(db: sqlite3.Connection, at_us: int, choice: _Choice, after_target: str) -> str:
+    """Offer some of each of the next targets; gives the last one."""
+    room = choice.limit + len(choice.without_runs)
+    for _ in range(LOOK_TARGETS):
+        ((found,),) = db.execute(_NEXT_TARGET, (after_target,)).fetchall()
+        after_target = found or ""  # behind the last one comes the first
+        if found and found not in choice.without_targets:
+            choice.offer(db.execute(_DUE_OF_TARGET, (found, at_us, room)).fetchall())
+        if choice.is_full:
+            break
+    return after_target
 
 
 def find(db: sqlite3.Connection, query: DeliveryQuery) -> list[Delivery]:
@@ -144,21 +194,39 @@ StoreRequest = Callable[[sqlite3.Connection, StoredRequest], None]
 
 
 class SqliteOutbox:
-    """Implements ``Outbox`` over a store's threads."""
+    """Implements ``Outbox`` over a store's threads; ``search``: that for reads which may take a while."""
 
-    def __init__(self, read: Read, write: Write, store_request: StoreRequest) -> None:
+    def __init__(self, read: Read, search: Read, write: Write, store_request: StoreRequest) -> None:
         self._read = read
+        self._search = search
+        self._after_target = ""
         self._write = write
         self._store_request = store_request
+        self._listener: Callable[[], None] | None = None
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called when a new run has something to be told."""
+        self._listener = listener
+
+    def added(self) -> None:
+        """A new run has something to be told."""
+        if self._listener is not None:
+            self._listener()
 
     async def due(
         self, at_us: int, *, limit: int, without_runs: Collection[str], without_targets: Collection[str]
     ) -> DueDeliveries:
         """What may be sent, and when the next may."""
         asked = partial(
-            due, at_us=at_us, limit=limit, without_runs=without_runs, without_targets=without_targets
+            due,
+            at_us=at_us,
+            limit=limit,
+            without_runs=without_runs,
+            without_targets=without_targets,
+            after_target=self._after_target,
         )
-        found: DueDeliveries = await self._read(asked)
+        found: DueDeliveries
+        found, self._after_target = await self._read(asked)
         return found
 
     async def settle(self, settled: Settled) -> None:
@@ -172,7 +240,7 @@ class SqliteOutbox:
 
     async def find(self, query: DeliveryQuery) -> list[Delivery]:
         """A page of deliveries."""
-        found: list[Delivery] = await self._read(partial(find, query=query))
+        found: list[Delivery] = await self._search(partial(find, query=query))
         return found
 
     async def redeliver(
@@ -191,5 +259,5 @@ class SqliteOutbox:
 
     async def counts(self) -> dict[str, int]:
         """How many are pending and given up."""
-        found: dict[str, int] = await self._read(counts)
+        found: dict[str, int] = await self._search(counts)
         return found

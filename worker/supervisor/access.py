@@ -130,7 +130,7 @@ class StateAccess:
             async with self.table.gate(run_key):
                 stored = self.stored(flight, run_key)
                 if stored is not None:
-                    return await self._repeat(request, stored)
+                    return await self._repeat(request, stored, whole=flight.of_course)
                 await self.table.settled(run_key)
                 host, record = await self.locate(request, run_key)
                 ritual = self._ritual_of(request, record.project)
@@ -216,11 +216,13 @@ class StateAccess:
     def _find_request(self, request_id: str) -> list[StoredRequest]:
         return self.stores.durable.find_request(request_id) + self.stores.ephemeral.find_request(request_id)
 
-    async def _repeat(self, request: StateRequest, stored: StoredRequest) -> Served:
+    async def _repeat(self, request: StateRequest, stored: StoredRequest, *, whole: bool) -> Served:
         record = await self.stores.get(stored.run_key)
         ritual = self._ritual_of(request, record.project)
         outcomes = await self.stores.of(stored.run_key).read_outcomes(stored)
-        shown = await repeated(self.stores.of(stored.run_key), stored, outcomes)
+        shown: answers.Shown = answers.as_it_is
+        if not whole:
+            shown = await repeated(self.stores.of(stored.run_key), stored, outcomes)
         run = {
             "run_key": stored.run_key,
             "served_from": "archive",

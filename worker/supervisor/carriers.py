@@ -4,7 +4,6 @@ What answers is a stranger in each case: whatever it does costs this attempt, an
 """
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +13,11 @@ from protocol.profiles import StartRun
 from worker.channel import ANSWERED, unpack
 from worker.runs.deliveries import Delivery
 from worker.runs.digests import json_text
-from worker.runs.targets import Network, web_address
+from worker.runs.targets import web_address
 from worker.settings import Settings
 from worker.supervisor.courier import NotDeliveredError
 from worker.supervisor.providers import PendingCall, Providers
+from worker.supervisor.status_targets import allowed_networks, is_handler_model
 from worker.supervisor.webhook_secrets import SecretsError, read_secrets
 
 if TYPE_CHECKING:
@@ -27,20 +27,9 @@ Ask = Callable[[Request], Awaitable[dict[str, Any]]]
 """Has the worker serve a request of its own; gives the reply map."""
 ModelOf = Callable[[str], Awaitable[str]]
 """The model file of a run."""
-MODEL_SUFFIX: Final = ".py"
 RUN_ID_BYTES: Final = 16
 FINAL_CODES: Final = frozenset({"OPERATION_FAILED", "UNENCODABLE_VALUE", "RESULT_TOO_LARGE"})
 """Outcomes that are stored with the request: asked again, the operation is not performed again."""
-
-
-def allowed_networks(settings: Settings) -> list[Network]:
-    """Networks that are not public and may be told all the same."""
-    return [ipaddress.ip_network(network) for network in settings.delivery_networks]
-
-
-def is_handler_model(service: str) -> bool:
-    """Whether a service is a model file, and not one that providers serve."""
-    return service.endswith(MODEL_SUFFIX)
 
 
 def handler_run_id(model_file: str) -> str:
@@ -145,7 +134,7 @@ class Carriers:
         call = CallOperation(
             type="call_operation",
             request_id=request_id,
-            run_key=started["run_key"],
+            run_key=started["run"]["run_key"],
             name=operation,
             arguments=[delivery.payload(delivery.round + 1)],
             project=project,

@@ -19,8 +19,7 @@ from worker.log.base import Store
 from worker.runs.identity import request_digest
 from worker.runs.profile import FinishReason, RunProfile, StatusChange
 from worker.runs.stimuli import Work
-from worker.supervisor import answers
-from worker.supervisor.access import Served, StateAccess
+from worker.supervisor.access import StateAccess
 from worker.supervisor.failures import failure
 from worker.supervisor.flights import Flight
 from worker.supervisor.host import ReroutedError
@@ -144,14 +143,7 @@ class Courses:
         if override and self._access.table.get(profile.run_key) is None:
             await self._restore(profile, override)
         served = await self._access.serve(_flight(request), request, profile.run_key)
-        return await self._value(request, profile, served)
-
-    async def _value(self, request: PerformActions, profile: RunProfile, served: Served) -> Any:
-        """What an action came to, whole: the answer to a caller may be a digest of it."""
         (result,) = served.result
-        store = self._stores.of(profile.run_key)
-        for stored in store.find_request(request.request_id):
-            (result,) = answers.action_results(await store.read_outcomes(stored))
         return result.get("result", result.get("value"))
 
     async def _restore(self, profile: RunProfile, override: dict[str, Any]) -> None:

@@ -1,10 +1,10 @@
 """Deliveries of statuses as the worker offers them: targets judged, couriers for both stores, lists, redelivery."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Final
 
 from protocol.errors import ErrorCode
+from protocol.events import EventKind
 from protocol.profiles import ListDeliveries, Redeliver
 from worker.channel import pack
 from worker.clock import iso, now_us
@@ -13,10 +13,9 @@ from worker.log.base import EventListener, StoredEvent, StoredRequest
 from worker.log.outbox import DeliveryQuery, Outbox
 from worker.runs.backoff import Backoff
 from worker.runs.deliveries import Delivery, DeliveryState, shown_target
-from worker.runs.targets import TargetRefusedError, judge_host, web_address
 from worker.settings import Settings
 from worker.supervisor.access import StateAccess, stored_answer
-from worker.supervisor.carriers import Ask, Carriers, allowed_networks, is_handler_model
+from worker.supervisor.carriers import Ask, Carriers
 from worker.supervisor.courier import Courier, CourierLimits, DeliveryTallies
 from worker.supervisor.flights import Flight
 from worker.supervisor.providers import Providers
@@ -26,29 +25,6 @@ from worker.telemetry import Logger
 
 COUNT_SECONDS: Final = 2.0
 """How long counting may take."""
-_KINDS: Final = frozenset({"status", "created"})
-"""Events that something to deliver may have come with."""
-
-
-def judge_target(target: dict[str, Any], settings: Settings, has_model: Callable[[str], object]) -> None:
-    """Refuse a target that could never be told; ``has_model`` raises for a model file that there is not.
-
-    Raises:
-        RequestError: INVALID_REQUEST naming the field, MODEL_NOT_FOUND.
-    """
-    function = target.get("function")
-    if function is None:
-        try:
-            judge_host(web_address(target["webhook"]), allowed_networks(settings))
-        except TargetRefusedError as error:
-            raise _invalid("on_status_change.webhook", str(error)) from error
-    elif function.get("service") is None:
-        message = (
-            "name the service of the function: one that a provider serves, or the model file of a handler"
-        )
-        raise _invalid("on_status_change.function.service", message)
-    elif is_handler_model(function["service"]):
-        has_model(function["service"])
 
 
 def check_secrets(settings: Settings) -> None:
@@ -81,7 +57,7 @@ class Deliveries:
         """A listener that looks for what is to be told whenever a status has changed."""
 
         def listen(event: StoredEvent) -> None:
-            if event.kind.value in _KINDS:
+            if event.kind is EventKind.STATUS:
                 self.wake()
             listener(event)
 
@@ -106,6 +82,7 @@ class Deliveries:
                 tallies=self._tallies,
                 log=self._log,
             )
+            outbox.listen(courier.wake)
             courier.start()
             self._couriers.append(courier)
 

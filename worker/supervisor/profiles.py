@@ -120,7 +120,7 @@ class ProfileRequests:
     async def _create(self, flight: Flight, request: StartRun, start: Start) -> None:
         record, profile = start.record, start.profile
         store = self._stores.ephemeral if record.ephemeral else self._stores.durable
-        answer = {"run": profile_view(profile, record, live=False), "created": True}
+        answer = _started(profile, record, profile_view(profile, record, live=False), created=True)
         stored = StoredRequest(request.request_id, record.run_key, flight.digest, result=pack(answer))
         if record.ephemeral:
             self._stores.mark_ephemeral(record.run_key)
@@ -140,9 +140,11 @@ class ProfileRequests:
     ) -> Body:
         """The run as it was just made, or as it is after the time that the caller waits for it."""
         if known is not None and not request.wait_seconds:
-            return {"result": {"run": profile_view(known.profile, known.record, live=False), "created": True}}
+            view = profile_view(known.profile, known.record, live=False)
+            return {"result": _started(known.profile, known.record, view, created=True)}
         await self._under_way.ended(run_key, request.wait_seconds or 0)
-        return {"result": {"run": await self._view(run_key), "created": created}}
+        profile, record = await self._read(run_key)
+        return {"result": _started(profile, record, await self._view(run_key), created=created)}
 
     async def get(self, request: GetProfile) -> Body:
         """The profile of a run."""
@@ -238,6 +240,13 @@ class ProfileRequests:
             type="get_profile", request_id=request.request_id, run_key=record.run_key, actor=request.actor
         )
         self._access.permit(look, record)
+
+
+def _started(profile: RunProfile, record: RunRecord, view: Body, *, created: bool) -> Body:
+    """The answer to a start; who is to be told of a run that is not kept learns that this is not, either."""
+    answer = {"run": view, "created": created}
+    is_told_for_now = record.ephemeral and profile.on_status_change is not None
+    return {**answer, "durable": False} if is_told_for_now else answer
 
 
 def edited(profile: RunProfile, request: UpdateProfile, at_us: int) -> RunProfile:

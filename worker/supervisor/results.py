@@ -15,7 +15,7 @@ from worker.log.base import Store, StoredRequest
 from worker.runs.digests import digested, is_surely_short, json_text
 from worker.runs.history import EntryKind, LogEntry
 from worker.runs.profile import RunProfile
-from worker.runs.stimuli import Work
+from worker.runs.stimuli import Cause, Work
 from worker.supervisor.answers import Shown, as_it_is
 from worker.supervisor.redaction import Redaction
 
@@ -41,8 +41,8 @@ class Digests:
 
 
 def performed(work: Work, run_key: str, profile: RunProfile | None) -> Shown:
-    """How the results of work that was just done are returned."""
-    if profile is None or not profile.call_summarization:
+    """How the results of work that was just done are returned; to the run itself, whole."""
+    if profile is None or not profile.call_summarization or work.cause is Cause.INITIAL:
         return as_it_is
     seq, seqs = work.first_seq, list[int | None]()
     for step, outcome in zip(work.steps, work.outcomes, strict=False):

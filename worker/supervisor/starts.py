@@ -24,6 +24,7 @@ from worker.supervisor.finding import creation_of
 from worker.supervisor.guarding import guard_presets
 from worker.supervisor.models import ModelSource
 from worker.supervisor.records import new_record
+from worker.supervisor.status_targets import judge_target
 
 _NOT_THE_RUNS: Final = ("source", "created_by", "wait_seconds")
 """Fields that tell who asks and how: who repeats a ``run_id`` with others means the same run."""
@@ -71,6 +72,8 @@ class Starts:
             request = configured(request, config, model_file)
         context, _ = model.effective_context(request.model_context)
         _refuse_revision(model, context, model_file, tag)
+        if request.on_status_change is not None:
+            judge_target(request.on_status_change, births.settings, catalog.find)
         await self._judge_data(request, config, context)
         execution = _execution(request, context)
         contexts = judge_contexts(model, request.model_context, execution, births.settings, births.sandbox)

@@ -55,6 +55,14 @@ class RunTeller:
         """The events to append with ``entries``; ``records`` are the values recorded by them."""
         return self._announcer.state(record, entries, self._recorded.changed(records))
 
+    def executed(self, work: s.Work) -> tuple[StatusChange, ...]:
+        """The changes of status that ``work`` was, for a run that has somebody told of them; a course has its own."""
+        profile = self._incarnation.profile
+        if profile is None or profile.on_status_change is None or self.stored_status is not RunStatus.READY:
+            return ()
+        began_us = work.outcomes[0].at_us
+        return StatusChange(RunStatus.EXECUTING, began_us), StatusChange(RunStatus.READY, now_us())
+
     def restored(self, seq: int) -> None:
         """The run is in memory again, and that is all: nothing was to be made durable for it."""
         if not self._incarnation.origin.commits:

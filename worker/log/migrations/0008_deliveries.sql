@@ -23,6 +23,7 @@ CREATE TABLE delivery (
 
 -- Of each run at most one is to be sent: the first that is pending. Only that one has a time.
 CREATE INDEX delivery_due ON delivery (next_us) WHERE next_us IS NOT NULL;
+CREATE INDEX delivery_by_target ON delivery (target_key, next_us) WHERE next_us IS NOT NULL;
 CREATE INDEX delivery_pending ON delivery (run_key, sequence) WHERE state = 'pending';
 
 -- For people: the newest first, and what was given up.
