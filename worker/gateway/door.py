@@ -42,6 +42,12 @@ class Visit:
         """Which run the request turned out to be about."""
         self.facts["run_key"] = run_key
 
+    def told(self, path: str) -> dict[str, Any]:
+        """What its lines in the log tell of it; the path where it has no endpoint."""
+        if self.endpoint is None:
+            return {"path": path[:200], **self.facts}
+        return {"endpoint": self.endpoint.name, **self.facts}
+
 
 def visit_of(scope: Scope) -> Visit:
     """The visit that a request belongs to."""
@@ -79,7 +85,7 @@ class Door:
             await (self._app if refusal is None else refusal.response())(inner, receive, sending)
         except Exception:  # noqa: BLE001 - the request boundary: 500 was answered, the others go on
             self._meters.bugs += 1
-            self._log.exception("internal error", **visit.facts)
+            self._log.exception("internal error", **visit.told(inner["path"]))
         finally:
             self._meters.under_way -= 1
             self._tell(inner, visit)
@@ -100,14 +106,12 @@ class Door:
         endpoint, method = visit.endpoint, scope["method"]
         if endpoint is None:
             self._meters.answered("", method, visit.status, None)
-            facts = {"path": scope["path"][:200], **visit.facts}
         else:
             is_stream = endpoint.result == "stream"
             self._meters.answered(
                 visit.root + endpoint.path, method, visit.status, None if is_stream else seconds
             )
-            facts = {"endpoint": endpoint.name, **visit.facts}
         if self._settings.access_log and scope["path"] not in _QUIET:
-            self._log.info(
-                "request", method=method, status=visit.status, milliseconds=round(1000 * seconds, 2), **facts
-            )
+            milliseconds = round(1000 * seconds, 2)
+            facts = visit.told(scope["path"])
+            self._log.info("request", method=method, status=visit.status, milliseconds=milliseconds, **facts)
