@@ -1,14 +1,17 @@
 """The gateway as a process: its bounds, a worker that is away, repeated requests, names of projects, its log."""
 
 import concurrent.futures
+import contextlib
 import json
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgpack
 import pytest
 import zmq
@@ -222,39 +225,44 @@ def test_each_request_has_a_line_that_tells_who_asked_what_and_not_what_was_said
     assert "secret" not in gateway.log.read_text()
 
 
-def test_what_a_worker_is_told_of_a_request(make_gateway: Any, connect_api: Any, tmp_path: Path) -> None:
-    """A socket that answers null to everything stands in for the worker, to see the bare requests."""
-    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+@contextlib.contextmanager
+def answering_null(endpoint: str) -> Iterator[list[dict[str, Any]]]:
+    """A socket that answers null to everything stands in for the worker; the bare requests that it got."""
     asked: list[dict[str, Any]] = []
 
     def answer(router: "zmq.Socket[bytes]") -> None:
         while True:
             sender, _, body = router.recv_multipart()
             request = msgpack.unpackb(body)
+            asked.append(request)
             if request["type"] == "drain":
                 return
-            if request["type"] == "get_singular_run_key":
-                asked.append(request)
             result: Any = {"projects": {"": {}}} if request["type"] == "worker_status" else None
             reply = {"version": 1, "request_id": request["request_id"], "ok": True, "result": result}
             router.send_multipart([sender, b"", msgpack.packb(reply)])
 
-    endpoint = f"ipc://{tmp_path}/w"
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router, context.socket(zmq.DEALER) as end:
         router.bind(endpoint)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             answering = pool.submit(answer, router)
             try:
-                api = connect_api(make_gateway(endpoint).url)
-                for given in (trace, "nonsense"):
-                    headers = {"traceparent": given, "Idempotency-Key": given}
-                    path, token = "/run/singular/key", "dev:LEADER:ada:Sales"
-                    assert api.result("GET", path, token=token, headers=headers, timeout=7) is None
+                yield asked
             finally:
                 end.connect(endpoint)
                 end.send_multipart([b"", msgpack.packb({"type": "drain"})])
                 answering.result(20)
-    first, second = asked
+
+
+def test_what_a_worker_is_told_of_a_request(make_gateway: Any, connect_api: Any, tmp_path: Path) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    endpoint = f"ipc://{tmp_path}/w"
+    with answering_null(endpoint) as asked:
+        api = connect_api(make_gateway(endpoint).url)
+        for given in (trace, "nonsense"):
+            headers = {"traceparent": given, "Idempotency-Key": given}
+            path, token = "/run/singular/key", "dev:LEADER:ada:Sales"
+            assert api.result("GET", path, token=token, headers=headers, timeout=7) is None
+    first, second = (one for one in asked if one["type"] == "get_singular_run_key")
     assert first["traceparent"] == trace
     assert "traceparent" not in second
     assert first["request_id"] != second["request_id"]
@@ -266,6 +274,25 @@ def test_what_a_worker_is_told_of_a_request(make_gateway: Any, connect_api: Any,
         "pseudonym_key": "ada",
         "world_role": "Sales",
     }
+
+
+def test_a_bug_is_500_without_details_and_a_line_that_names_the_request(
+    make_gateway: Any, connect_api: Any, tmp_path: Path, wait_until: Any
+) -> None:
+    endpoint = f"ipc://{tmp_path}/w"
+    gateway = make_gateway(endpoint, env={"MODEL_WORKER_GATEWAY_METRICS": "127.0.0.1:0"})
+    with answering_null(endpoint):
+        api = connect_api(gateway.url)
+        wait_until(lambda: api.root.get("/readyz").status_code == 200)
+        response = api.ask("GET", f"/run/{MISSING}")
+        assert (response.status_code, response.json()["information"]) == (500, {"code": "INTERNAL_ERROR"})
+        wait_until(lambda: "internal error" in gateway.log.read_text())
+        (line,) = [one for one in gateway.logged() if one["event"] == "internal error"]
+        assert (line["endpoint"], line["run_key"]) == ("get", MISSING)
+        assert line["request_id"] == response.headers["x-request-id"]
+        (url,) = [one["url"] for one in gateway.logged() if one["event"] == "metrics served"]
+        assert "model_worker_gateway_internal_errors_total 1.0" in httpx.get(url, timeout=30).text
+        assert api.result("GET", "/run/singular/key") is None
 
 
 def test_the_document_names_every_endpoint_and_the_page_loads_nothing(api: Any) -> None:
