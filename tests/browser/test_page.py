@@ -52,13 +52,12 @@ def test_runs_in_memory_and_in_the_archive_are_listed_and_opened(
 
 
 def test_numbers_are_plotted_over_the_steps_of_the_history(page: Page, make_run: MakeRun) -> None:
-    page.open(make_run(1, 10, -1 + 1))
-    page.wait(lambda: len(page.points("level")) == 3, "three points")
-    assert page.points("level") == [(2, 1), (3, 11), (4, 11)]
-    assert page.points("price") == [(2, 10.5), (3, 20.5), (4, 20.5)]
+    page.open(make_run(1, 10, 0))
+    assert page.points("level") == [(1, 0), (2, 1), (3, 11), (4, 11)]
+    assert page.points("price") == [(1, 9.5), (2, 10.5), (3, 20.5), (4, 20.5)]
     assert [page.points("stock", line) for line in (0, 1)] == [
-        [(2, 11), (3, 1), (4, 1)],
-        [(2, 12), (3, 12), (4, 12)],
+        [(1, 12), (2, 11), (3, 1), (4, 1)],
+        [(1, 12), (2, 12), (3, 12), (4, 12)],
     ]
     figure = "figure[data-variable='stock']"
     assert page.text(f"{figure} .legend") == "north 1\nsouth 12"
@@ -120,7 +119,7 @@ def test_what_another_client_does_appears_by_itself(page: Page, api: Api, make_r
     page.browser.one("figure[data-variable='level'] summary").click()
     page.field("note").fill("half a thought")
     play(api, run_key, 5, token="dev:AUTHOR:bob")
-    page.wait(lambda: page.points("level") == [(2, 1), (3, 6)], "the new point")
+    page.wait(lambda: page.points("level") == [(1, 0), (2, 1), (3, 6)], "the new point")
     page.wait(lambda: page.value("level") == "6", "the new value")
     assert "bob · AUTHOR" in page.row(3)
     api.result("PATCH", f"/run/variable/{run_key}", {"secret": 8})
@@ -189,7 +188,7 @@ def test_a_run_is_rewound_to_an_entry_when_that_is_confirmed(page: Page, api: Ap
     page.click("Rewind to step 2")
     page.click("Rewind", "dialog")
     page.wait(lambda: page.steps() == [5, 4, 3, 2, 1], "the rewind in the history")
-    page.wait(lambda: page.points("level") == [(2, 1), (5, 1)], "a line without what was taken back")
+    page.wait(lambda: page.points("level") == [(1, 0), (2, 1), (5, 1)], "a line without what was taken back")
     assert "taken back at step 5" in page.row(3)
     page.wait(lambda: page.value("level") == "1", "the value before")
     assert [one.name for one in page.browser.all(".history tr.gone button")] == [
@@ -214,6 +213,7 @@ def test_a_run_is_cloned_from_an_entry_and_the_copy_is_opened(
     run = api.result("GET", f"/run/{copy}")
     assert (run["clonedFrom"], run["trackingKey"], run["seq"]) == (run_key, name, 3)
     page.wait(lambda: page.value("level") == "11", "its state")
+    assert page.points("level") == [(3, 11)]
     page.sees(name, "#runs")
 
 
@@ -314,7 +314,7 @@ def test_the_main_tasks_are_done_with_the_keyboard_alone(page: Page, api: Api, m
 
 def test_the_skip_link_leads_past_the_list(page: Page) -> None:
     page.open()
-    page.wait(lambda: page.link == "Live", "the page")
+    page.wait(lambda: page.link == "Connected", "the page")
     page.browser.press("Tab")
     assert page.browser.focused.name == "Skip to the run"
     page.browser.press("Enter")

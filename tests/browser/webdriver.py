@@ -139,6 +139,10 @@ class Browser:
         sent = [one.wire if isinstance(one, Element) else one for one in arguments]
         return self.ask("POST", "/execute/sync", {"script": script, "args": sent})
 
+    def found(self, script: str, *arguments: Any) -> list[Element]:
+        """The elements that a script returns."""
+        return [Element(self, one[_ELEMENT]) for one in self.run(script, *arguments)]
+
     def press(self, *keys: str) -> None:
         """Press keys, one after the other: names as of ``KEYS``, "Shift+Tab", or the characters of a text."""
         actions: list[dict[str, str]] = []

@@ -8,11 +8,12 @@ import { Runs } from "./runs.js";
 import { addressOf, apiOf, here, keepToken, token } from "./session.js";
 
 const READY_MS = 2_000;
+const PATIENCE_MS = 5_000;
 const LIST_MS = 5_000;
 const LINKS = {
-  open: ["Live", ""],
+  open: ["Connected", ""],
   waiting: ["Reconnecting…", ""],
-  draining: ["Worker ends", "The worker is about to end and takes nothing new."],
+  draining: ["Worker ending", "The worker is about to end and takes nothing new."],
   worker: ["Worker away", "The worker is away."],
   gateway: ["Gateway away", "The gateway does not answer."],
 };
@@ -92,13 +93,10 @@ class Page {
 
   /** Ask whether gateway and worker are there; what waited for them goes on. */
   async check() {
-    let link = "open";
-    try {
-      const answer = await (await reach("/readyz", { signal: AbortSignal.timeout(READY_MS) })).json();
-      if (!answer.ready) link = answer.worker ? "draining" : "worker";
-    } catch {
-      link = "gateway";
-    }
+    if (this.isChecking) return;
+    this.isChecking = true;
+    const link = await linkNow();
+    this.isChecking = false;
     const was = this.link;
     this.link = link;
     if (link === "open") this.seen = new Date();
@@ -153,6 +151,15 @@ class Page {
     if (location.hash === address || (stays && !location.hash)) this.go(true);
     else location.hash = address;
     this.news(`Asking as ${who}.`);
+  }
+}
+
+async function linkNow() {
+  try {
+    const answer = await (await reach("/readyz", { signal: AbortSignal.timeout(PATIENCE_MS) })).json();
+    return answer.ready ? "open" : answer.worker ? "draining" : "worker";
+  } catch {
+    return "gateway";
   }
 }
 

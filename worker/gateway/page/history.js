@@ -4,7 +4,7 @@ import { intents } from "./api.js";
 import { ask, faultNote, textField } from "./dialogs.js";
 import { arrows, foreign, h, say } from "./dom.js";
 import { addressOf } from "./session.js";
-import { brief, moment, show } from "./values.js";
+import { brief, moment, show, whole } from "./values.js";
 
 const WINDOW = 100;
 
@@ -36,9 +36,12 @@ export class History {
     this.#finish();
   }
 
-  /** Read what came behind the newest entry that is shown. */
+  /** Read what came behind the newest entry that is shown. A rewind says more of those before it: all is read anew. */
   async catchUp() {
-    (await this.#read(this.head)).forEach((entry) => this.#put(entry));
+    const before = this.head;
+    const entries = await this.#read(before);
+    if (this.head < before || entries.some((entry) => entry.kind === "rewind")) return this.load(this.head);
+    entries.forEach((entry) => this.#put(entry));
     this.#finish();
   }
 
@@ -166,7 +169,7 @@ function outcomeOf(entry) {
   if (result === null || result === undefined) return h("span", { class: "outcome none" }, entry.kind === "execute" ? "null" : "done");
   const text = show(result);
   if (text.length <= 120) return foreign(text, "code");
-  return h("details", {}, h("summary", {}, foreign(brief(result), "code")), foreign(show(result, 2), "pre"));
+  return h("details", {}, h("summary", {}, foreign(brief(result), "code")), foreign(whole(result), "pre"));
 }
 
 function traceOf(error) {

@@ -3,7 +3,7 @@
 import { Fault, intent } from "./api.js";
 import { faultNote } from "./dialogs.js";
 import { field, foreign, h, say } from "./dom.js";
-import { meant, parse, show } from "./values.js";
+import { meant, parse, show, whole } from "./values.js";
 
 /** The section of one run; `load()` asks what the model offers. */
 export class Operations {
@@ -102,7 +102,7 @@ export class Operations {
     const text = `{"name":${JSON.stringify(name)},"arguments":[${given.join(",")}]}`;
     try {
       const value = await this.api.ask("POST", `/run/operation/${this.runKey}`, { text, key });
-      this.result.replaceChildren(h("p", { class: "good" }, foreign(name, "b"), " returned"), foreign(show(value, 2), "pre"));
+      this.result.replaceChildren(h("p", { class: "good" }, foreign(name, "b"), " returned"), foreign(whole(value), "pre"));
     } catch (error) {
       this.result.replaceChildren(faultNote(error, () => this.#call(name, given, key)));
     } finally {

@@ -3,6 +3,7 @@
 const INTEGER = /^-?\d+$/;
 const NUMBER_AS_TEXT = /^-?\d{1,15}(\.\d{1,15})?$/;
 const MOST_LINES = 8;
+const MOST_SHOWN = 100_000;
 
 /** The value of a JSON text; integers that a number cannot hold are BigInts, where the browser tells their digits. */
 export function parse(text) {
@@ -23,6 +24,12 @@ export function show(value, indent = 0) {
 export function brief(value, most = 120) {
   const text = show(value);
   return text.length > most ? `${text.slice(0, most)}…` : text;
+}
+
+/** A value on many lines; of a very long one the beginning, and how much more there is. */
+export function whole(value) {
+  const text = show(value, 2);
+  return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…\n(${text.length - MOST_SHOWN} more characters)` : text;
 }
 
 /** What a field's text means: JSON, or else the text itself. Both as JSON text, to be sent as it stands. */

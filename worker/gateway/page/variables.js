@@ -2,7 +2,7 @@
 
 import { foreign, h, say } from "./dom.js";
 import { Plot } from "./plot.js";
-import { brief, show } from "./values.js";
+import { brief, show, whole } from "./values.js";
 
 const MOST_QUESTIONS = 40;
 const FIRST_PLOTS = 12;
@@ -143,5 +143,5 @@ export class Variables {
 
 function shownValue(value, text) {
   if (text.length <= 120) return foreign(text, "code");
-  return h("details", {}, h("summary", {}, foreign(brief(value), "code")), foreign(show(value, 2), "pre"));
+  return h("details", {}, h("summary", {}, foreign(brief(value), "code")), foreign(whole(value), "pre"));
 }
