@@ -64,7 +64,7 @@ class Event(BaseModel):
 
 COMMON_FIELDS: Final = ("version", "event", "run_key", "kind", "at")
 KIND_FIELDS: Final[Mapping[EventKind, tuple[str, ...]]] = {
-    EventKind.CREATED: ("run",),
+    EventKind.CREATED: ("run", "variables", "omitted?", "guarded?"),
     EventKind.STATUS: ("from", "to", "reason?"),
     EventKind.STATE: ("seq", "actions", "variables", "actor?", "request_id", "omitted?", "guarded?"),
     EventKind.METADATA: ("metadata", "request_id", "omitted?"),

@@ -45,6 +45,8 @@ def large(size):
 
 
 Epicenter.record("same", same)
+if "bulk" in globals():
+    Epicenter.record("bulk", bulk)
 """
 CONTEXT = '{"operations": {"peek": {"inert": true}}, "restorations": {"rewind": {"name": "add"}}}'
 
@@ -157,6 +159,7 @@ def test_everything_that_happens_to_a_run_is_told_once_and_in_order(
     created, first, listed, failed, metadata, evicted, restored, replaced, rewound, _, closed = events
     assert created.run is not None
     assert (created.run["run_key"], created.run["tracking_key"], created.run["live"]) == (key, "t", True)
+    assert created.variables == {"same": "as ever"}
     assert (first.seq, first.request_id, first.actor) == (2, "first", {"user_key": "u"})
     assert first.actions == [{"kind": "execute", "name": "add", "arguments": [2], "result": 2}]
     assert first.at == history[2]["at"]
@@ -174,14 +177,15 @@ def test_everything_that_happens_to_a_run_is_told_once_and_in_order(
     assert (replaced.reason, rewound.to_seq, rewound.seq) == ("rewind", 3, 6)
     assert closed.seq == 6
     assert kinds(copied) == ["created"]
+    assert copied[0].variables == {"same": "as ever", "total": 2}
 
 
 def test_events_have_exactly_the_fields_that_their_kinds_are_told_to_have(
     told_daemon: Any, model: str
 ) -> None:
     with told_daemon.client() as client:
-        key = client.create_run(model).run_key
-        client.call_operation(key, "large", [70_000], actor={"user_key": "u"})
+        key = client.create_run(model, execution_context={"presets": {"bulk": "x" * 70_000}}).run_key
+        client.call_operation(key, "large", [70_001], actor={"user_key": "u"})
         client.update_metadata(key, set={"bulk": "z" * 70_000})
         client.evict_run(key)
         client.restore_run(key)
@@ -191,8 +195,9 @@ def test_events_have_exactly_the_fields_that_their_kinds_are_told_to_have(
     for event in read:
         fields = {name.rstrip("?") for name in KIND_FIELDS[EventKind(event["kind"])]}
         assert event.keys() == {*COMMON_FIELDS, *fields} - {"guarded"}  # this model guards nothing
-    state, metadata = read[1], read[2]
-    assert state["actions"] == [{"kind": "execute", "name": "large", "arguments": [70_000]}]
+    created, state, metadata = read[:3]
+    assert (created["variables"], created["omitted"]) == ({"same": "as ever"}, ["variables.bulk"])
+    assert state["actions"] == [{"kind": "execute", "name": "large", "arguments": [70_001]}]
     assert (state["variables"], state["omitted"]) == ({}, ["actions[0].result", "variables.bulk"])
     assert (metadata["metadata"], metadata["omitted"]) == ({}, ["metadata.bulk"])
 

@@ -138,6 +138,19 @@ def test_events_read_hide_what_their_reader_may_not_read(peer: Any, run_key: str
     ]
 
 
+def test_the_event_of_a_creation_hides_what_its_reader_may_not_read(peer: Any, run_key: str) -> None:
+    play(peer, run_key)
+    copy = peer.result("clone_run", run_key=run_key)["run_key"]
+    shown: list[dict[str, Any]] = [
+        peer.result("read_events", run_key=copy, actor=actor)["events"][0] for actor in (PARTICIPANT, SYSTEM)
+    ]
+    assert [event["kind"] for event in shown] == ["created", "created"]
+    assert shown[0]["variables"] == {"total": 2}
+    assert sorted(shown[0]["guarded"]) == ["variables.creator", "variables.profile.name"]
+    assert shown[1]["variables"] == {"creator": "bob 2", "profile.name": "bob", "total": 2}
+    assert "guarded" not in shown[1]
+
+
 @pytest.mark.parametrize("actor", (FACILITATOR, SYSTEM))
 def test_who_may_read_them_sees_all_values(peer: Any, run_key: str, actor: dict[str, Any]) -> None:
     play(peer, run_key)

@@ -222,7 +222,7 @@ class Births:
                 Creation(
                     *(row, history, records, metadata),
                     self._answered(stored, row),
-                    self._created(row),
+                    self._created(row, records),
                     profile=profile,
                 )
             )
@@ -335,8 +335,8 @@ class Births:
     ) -> Contexts:
         return judge_contexts(model, override, execution, self.settings, self.sandbox)
 
-    def _created(self, record: RunRecord) -> tuple[NewEvent, ...]:
-        return self.announcer.created(record, self._view(record))
+    def _created(self, record: RunRecord, records: Mapping[str, bytes]) -> tuple[NewEvent, ...]:
+        return self.announcer.created(record, self._view(record), records)
 
     def _answered(self, stored: StoredRequest, record: RunRecord) -> StoredRequest:
         return replace(stored, result=self._rendered(record))

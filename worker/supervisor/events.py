@@ -48,6 +48,12 @@ class _Budget:
         self._left -= size
         return True
 
+    def kept(self, prefix: str, values: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Those of encoded values that go in."""
+        return {
+            name: value for name, value in values.items() if self.takes(len(name) + len(value), prefix, name)
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Announcer:
@@ -55,9 +61,17 @@ class Announcer:
 
     settings: Settings
 
-    def created(self, row: RunRecord, view: Mapping[str, Any]) -> tuple[NewEvent, ...]:
-        """A run exists and is in memory."""
-        return self._opted(row, NewEvent(EventKind.CREATED, row.created_us, pack({"run": view})))
+    def created(
+        self, row: RunRecord, view: Mapping[str, Any], variables: Mapping[str, bytes]
+    ) -> tuple[NewEvent, ...]:
+        """A run exists and is in memory; ``variables`` are the values (msgpack) that its archive begins with."""
+        if not self._tells(row):
+            return ()
+        budget = _Budget()
+        fields = {"run": pack(view), "variables": _packed_map(budget.kept("variables.", variables))}
+        if budget.omitted:
+            fields["omitted"] = pack(budget.omitted)
+        return (NewEvent(EventKind.CREATED, row.created_us, _packed_map(fields)),)
 
     def state(
         self, row: RunRecord, entries: Sequence[LogEntry], variables: Mapping[str, bytes]
@@ -67,15 +81,10 @@ class Announcer:
             return ()
         budget, last = _Budget(), entries[-1]
         actions = [_action(entry, index, budget) for index, entry in enumerate(entries)]
-        kept = {
-            name: value
-            for name, value in variables.items()
-            if budget.takes(len(name) + len(value), "variables.", name)
-        }
         fields = {
             "seq": pack(last.seq),
             "actions": _packed_list(actions),
-            "variables": _packed_map(kept),
+            "variables": _packed_map(budget.kept("variables.", variables)),
             "request_id": pack(last.request_id),
         }
         if last.actor is not None:
@@ -92,12 +101,7 @@ class Announcer:
             return ()
         budget = _Budget()
         packed = {name: pack(value) for name, value in changed.items()}
-        kept = {
-            name: value
-            for name, value in packed.items()
-            if budget.takes(len(name) + len(value), "metadata.", name)
-        }
-        fields = {"metadata": _packed_map(kept), "request_id": pack(request_id)}
+        fields = {"metadata": _packed_map(budget.kept("metadata.", packed)), "request_id": pack(request_id)}
         if budget.omitted:
             fields["omitted"] = pack(budget.omitted)
         return (NewEvent(EventKind.METADATA, at_us, _packed_map(fields)),)
@@ -146,9 +150,6 @@ class Announcer:
 
     def _tells(self, row: RunRecord) -> bool:
         return row.allow_channel or self.settings.of_project(row.project).event_runs == "all"
-
-    def _opted(self, row: RunRecord, event: NewEvent) -> tuple[NewEvent, ...]:
-        return (event,) if self._tells(row) else ()
 
 
 class Recorded:

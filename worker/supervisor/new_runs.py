@@ -84,7 +84,7 @@ class NewRuns:
                 Creation(
                     *(born, (self._boot(born, beginning, answers),), records, request.metadata or {}),
                     stored,
-                    self._created(born),
+                    self._created(born, records),
                     binding,
                     profile,
                 )
@@ -131,7 +131,7 @@ class NewRuns:
                     entries=(self._boot(born, beginning, answers),),
                     at_us=at_us,
                     records=records,
-                    events=self._created(born),
+                    events=self._created(born, records),
                     changes=(StatusChange(then, at_us),),
                 )
             )
@@ -150,8 +150,8 @@ class NewRuns:
         )
         return replace(boot, answers=answers)
 
-    def _created(self, record: RunRecord) -> tuple[NewEvent, ...]:
-        return self.announcer.created(record, self._view(record))
+    def _created(self, record: RunRecord, records: Mapping[str, bytes]) -> tuple[NewEvent, ...]:
+        return self.announcer.created(record, self._view(record), records)
 
     def _view(self, record: RunRecord) -> dict[str, Any]:
         return run_view(record, RunStatus.READY, live=True, sandbox=self.sandbox)

@@ -40,17 +40,18 @@ class Redaction:
         return {**view, "guarded": ["value", f"outcome.{key}"]}
 
     def event(self, view: dict[str, Any]) -> dict[str, Any]:
-        """An event as its body is; only those of kind state hold values of variables."""
-        if not self._guards or view["kind"] != "state":
+        """An event as its body is; only those of kind created and state hold values of variables."""
+        if not self._guards or view["kind"] not in ("created", "state"):
             return view
         guarded = []
-        for index, action in enumerate(view["actions"]):
+        for index, action in enumerate(view.get("actions", ())):
             if action["kind"] != "set" or not self.hides(action["name"]):
                 continue
             keys = [key for key in ("value", "error") if key in action]
             guarded += [f"actions[{index}].{key}" for key in keys]
             view["actions"][index] = {key: action[key] for key in action if key not in keys}
-        for name in [name for name in view["variables"] if self.hides(name)]:
+        # What was recorded by a worker of before, which told of no variables here, has none.
+        for name in [name for name in view.get("variables", ()) if self.hides(name)]:
             del view["variables"][name]
             guarded.append(f"variables.{name}"[:MAX_PATH])
         return {**view, "guarded": guarded} if guarded else view
