@@ -59,13 +59,14 @@ class Event(BaseModel):
     reason: str | None = None
     from_status: str | None = Field(None, alias="from")
     to_status: str | None = Field(None, alias="to")
+    status_seq: int | None = None
     lines: list[dict[str, str]] | None = None
 
 
 COMMON_FIELDS: Final = ("version", "event", "run_key", "kind", "at")
 KIND_FIELDS: Final[Mapping[EventKind, tuple[str, ...]]] = {
     EventKind.CREATED: ("run", "variables", "omitted?", "guarded?"),
-    EventKind.STATUS: ("from", "to", "reason?"),
+    EventKind.STATUS: ("from", "to", "reason?", "status_seq?"),
     EventKind.STATE: ("seq", "actions", "variables", "actor?", "request_id", "omitted?", "guarded?"),
     EventKind.METADATA: ("metadata", "request_id", "omitted?"),
     EventKind.RESTORED: ("seq",),

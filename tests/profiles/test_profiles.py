@@ -146,7 +146,7 @@ def test_a_deleted_run_leaves_nothing_and_its_id_is_free(
     assert again["run"]["run_key"] != run_key
 
 
-def test_a_run_is_deleted_in_the_middle_of_its_course(peer: Any, scribe: str) -> None:
+def test_a_run_is_deleted_in_the_middle_of_its_course(peer: Any, daemon: Any, scribe: str) -> None:
     nap = {"kind": "execute", "name": "nap", "arguments": [0.4]}
     run_key = peer.result("start_run", model_file=scribe, actions=[nap] * 50)["run"]["run_key"]
     peer.result("get_profile", run_key=run_key, wait_seconds=0.6)
@@ -154,7 +154,8 @@ def test_a_run_is_deleted_in_the_middle_of_its_course(peer: Any, scribe: str) ->
     peer.result("delete_run", run_key=run_key)
 
     assert peer.error("get_profile", run_key=run_key)["code"] == "RUN_NOT_FOUND"
-    assert peer.result("worker_status")["log"]["pending_writes"] == 0
+    assert peer.result("worker_status")["courses"] == {"under_way": 0, "waiting": 0}
+    assert "bug" not in daemon.logged()
 
 
 def test_an_actor_without_the_right_changes_nothing(peer: Any, scribe: str) -> None:

@@ -1,9 +1,7 @@
 """start_run: durable when answered, then a course of its own; against a real worker."""
 
 import re
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -187,29 +185,19 @@ def test_the_answer_may_wait_for_the_course(peer: Any, scribe: str) -> None:
     assert peer.error("start_run", model_file=scribe, wait_seconds=21)["code"] == "INVALID_REQUEST"
 
 
-def test_twenty_starts_at_once_under_one_id_make_one_run(daemon: Any, scribe: str) -> None:
-    barrier = threading.Barrier(20)
+def test_twenty_starts_at_once_under_one_id_make_one_run(peer: Any, scribe: str) -> None:
+    fields = {"model_file": scribe, "run_id": "only-one", "actions": [ADD], "wait_seconds": 20}
+    for number in range(20):
+        peer.send("start_run", **fields, source={"client_ip": f"10.0.0.{number}"})
 
-    def start(number: int) -> dict[str, Any]:
-        with daemon.client() as client:
-            barrier.wait()
-            answer: dict[str, Any] = client.start_run(
-                scribe,
-                run_id="only-one",
-                actions=[ADD],
-                wait_seconds=20,
-                source={"client_ip": f"10.0.0.{number}"},
-            )
-            return answer
+    replies = [peer.receive() for _ in range(20)]
 
-    with ThreadPoolExecutor(20) as threads:
-        answers = list(threads.map(start, range(20)))
-
+    assert [reply["error"] for reply in replies if not reply["ok"]] == []
+    answers = [reply["result"] for reply in replies]
     assert sum(answer["created"] for answer in answers) == 1
     assert len({answer["run"]["run_key"] for answer in answers}) == 1
     assert {answer["run"]["result"] for answer in answers} == {2}
-    with daemon.client() as client:
-        assert client.get_profile(run_id="only-one")["seq"] == 2
+    assert peer.result("get_profile", run_id="only-one")["seq"] == 2
 
 
 def test_a_run_id_is_one_run_of_its_project_and_its_request(peer: Any, scribe: str) -> None:
