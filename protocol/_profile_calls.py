@@ -10,7 +10,7 @@ from protocol._methods import awaitable as _awaitable
 from protocol._methods import blocking as _blocking
 from protocol.actions import Execute, Get, Set
 from protocol.entities import Address, Permit, Scope
-from protocol.profiles import Configured, Evaluation, Source
+from protocol.profiles import Configured, Evaluation, Facet, Order, SearchQuery, Source
 
 
 def start_run(
@@ -131,6 +131,38 @@ def delete_run(run_key: str, **options: Unpack[Options]) -> Call[Any]:
     return _call("delete_run", _as_is, options, run_key=run_key)
 
 
+def search_runs(
+    query: SearchQuery | Fields | None = None,
+    *,
+    sort: Sequence[Order | Fields] | None = None,
+    first: int | None = None,
+    max: int | None = None,  # noqa: A002 - the protocol's own name for it
+    **options: Unpack[Options],
+) -> Call[dict[str, Any]]:
+    """Find runs by their profiles, the newest change first: ``{total, first, values}``, without what may be large."""
+    return _call("search_runs", _as_is, options, query=query, sort=sort, first=first, max=max)
+
+
+def find_runs(
+    filter: Fields,  # noqa: A002 - the protocol's own name for it
+    *,
+    select: str | None = None,
+    sort: Sequence[Order | Fields] | None = None,
+    first: int | None = None,
+    max: int | None = None,  # noqa: A002 - the protocol's own name for it
+    **options: Unpack[Options],
+) -> Call[dict[str, Any]]:
+    """Find runs by a document of operators: ``{total, first, values}`` with the fields that ``select`` names."""
+    return _call("find_runs", _as_is, options, filter=filter, select=select, sort=sort, first=first, max=max)
+
+
+def facet_runs(
+    facets: Sequence[Facet | Fields], *, query: SearchQuery | Fields | None = None, **options: Unpack[Options]
+) -> Call[dict[str, Any]]:
+    """Count runs by values: ``{total, facets}``, where each facet is ``{buckets: [{value, count}], truncated}``."""
+    return _call("facet_runs", _as_is, options, facets=facets, query=query)
+
+
 class BlockingProfiles:
     """The methods of a client that waits."""
 
@@ -138,6 +170,9 @@ class BlockingProfiles:
     get_profile = _blocking(get_profile)
     update_profile = _blocking(update_profile)
     delete_run = _blocking(delete_run)
+    search_runs = _blocking(search_runs)
+    find_runs = _blocking(find_runs)
+    facet_runs = _blocking(facet_runs)
 
 
 class AwaitableProfiles:
@@ -147,3 +182,6 @@ class AwaitableProfiles:
     get_profile = _awaitable(get_profile)
     update_profile = _awaitable(update_profile)
     delete_run = _awaitable(delete_run)
+    search_runs = _awaitable(search_runs)
+    find_runs = _awaitable(find_runs)
+    facet_runs = _awaitable(facet_runs)

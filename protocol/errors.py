@@ -61,6 +61,7 @@ class ErrorCode(StrEnum):
     LOG_UNAVAILABLE = "LOG_UNAVAILABLE"
     FENCED = "FENCED"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    QUERY_TIMEOUT = "QUERY_TIMEOUT"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     OPERATION_TIMEOUT = "OPERATION_TIMEOUT"
     BOOT_TIMEOUT = "BOOT_TIMEOUT"
@@ -132,6 +133,7 @@ _STATUS_CODES: Final[Mapping[int, tuple[ErrorCode, ...]]] = {
         ErrorCode.LOG_UNAVAILABLE,
         ErrorCode.FENCED,
         ErrorCode.OUTCOME_UNKNOWN,
+        ErrorCode.QUERY_TIMEOUT,
     ),
     504: (ErrorCode.DEADLINE_EXCEEDED, ErrorCode.OPERATION_TIMEOUT, ErrorCode.BOOT_TIMEOUT),
 }
@@ -145,6 +147,7 @@ _RETRYABLE: Final = frozenset(
         ErrorCode.LOG_UNAVAILABLE,
         ErrorCode.FENCED,
         ErrorCode.OUTCOME_UNKNOWN,
+        ErrorCode.QUERY_TIMEOUT,
         ErrorCode.DEADLINE_EXCEEDED,
         ErrorCode.PROCESS_EXITED,
         ErrorCode.BOOT_TIMEOUT,

@@ -25,11 +25,14 @@ from protocol.envelope import (
 from protocol.functions import FunctionFailure, FunctionService
 from protocol.profiles import (
     DeleteRun,
+    FacetRuns,
+    FindRuns,
     GetProfile,
     ListDeliveries,
     ReadResult,
     ReadTraces,
     Redeliver,
+    SearchRuns,
     StartRun,
     UpdateProfile,
 )
@@ -337,6 +340,9 @@ ServedRequest = (
     | GetProfile
     | UpdateProfile
     | DeleteRun
+    | SearchRuns
+    | FindRuns
+    | FacetRuns
 )
 """What is answered alike whatever connection it comes by."""
 

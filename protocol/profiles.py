@@ -154,32 +154,38 @@ class DeleteRun(RunRequest):
     type: Literal["delete_run"]
 
 
+Texts = Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=500)]
+Statuses = Annotated[list[Status], Field(max_length=6)]
+
+
 class SearchQuery(Entity):
     """Which runs to look for. Lists match any of their items, unless said otherwise; fields must all match.
 
-    ``tags``: all of them; ``any_tags``: one of them. ``query``: words that must all occur in name, tags, error or
-    result. ``parent``: runs of these parents, or False for runs without one. ``start`` and ``end``: on creation,
+    ``tags``: all of them; ``any_tags``: one of them. ``name``: a part of it, whatever its case. ``query``: words that
+    must all occur in name, tags, error or result. ``run_ids``: ids or keys. ``finish_reason``: "none" for runs
+    without one. ``test``: True for tests, which are left out otherwise. ``parent``: runs of these parents, or False for runs without one. ``start`` and ``end``: on creation,
     both inclusive, ISO-8601. ``metadata``: names to the texts that values must have.
     """
 
     name: Annotated[str, Field(max_length=256)] | None = None
-    status: list[Status] | None = None
-    interaction: list[str] | None = None
-    environment: list[str] | None = None
-    model: list[str] | None = None
-    tags: list[str] | None = None
-    any_tags: list[str] | None = None
-    exclude_tags: list[str] | None = None
+    status: Statuses | None = None
+    interaction: Texts | None = None
+    environment: Texts | None = None
+    model: Texts | None = None
+    tags: Texts | None = None
+    any_tags: Texts | None = None
+    exclude_tags: Texts | None = None
     query: Annotated[str, Field(max_length=1024)] | None = None
-    parent: list[str] | Literal[False] | None = None
+    parent: Texts | Literal[False] | None = None
     object: Annotated[str, Field(max_length=128)] | None = None
     start: str | None = None
     end: str | None = None
-    finish_reason: list[str] | None = None
-    created_by: list[str] | None = None
-    config: list[str] | None = None
+    finish_reason: Texts | None = None
+    created_by: Texts | None = None
+    config: Texts | None = None
+    run_ids: Texts | None = None
     run_keys: Annotated[list[RunKey], Field(max_length=1000)] | None = None
-    metadata: dict[Key, str] | None = None
+    metadata: Annotated[dict[Key, str], Field(max_length=64)] | None = None
     test: bool | None = None
 
 

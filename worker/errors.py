@@ -6,6 +6,7 @@
     ├─ RunLostError     the process: it ended; information.applied says whether the action took effect
     ├─ LogError         the world: disk or database; FencedError when another host owns the run
     ├─ ReplayError      a replay did not repeat what the log says
+    ├─ TooSlowError     a search asks for more than can be looked at in time
     ├─ CapacityError    too much at once; information has limit, used, allowed, retry_after_seconds
     └─ InternalError    a bug; details go to the worker's log, never to a caller
 
@@ -82,6 +83,17 @@ class CapacityError(WorkerError):
             used=used,
             allowed=allowed,
             applied="no",
+        )
+
+
+class TooSlowError(WorkerError):
+    """A search took longer than it may; nothing of what it found is told."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            ErrorCode.QUERY_TIMEOUT,
+            f"the search took longer than {seconds:g} seconds; ask for fewer runs: by status, tag, time or metadata",
+            limit_seconds=seconds,
         )
 
 

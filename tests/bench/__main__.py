@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.bench import attacked, gateway, layers, measures, queries
+from tests.bench import attacked, gateway, layers, measures, queries, searches
 from tests.bench.rounds import Row
 
 
@@ -50,6 +50,7 @@ def _measure(*, quick: bool, console: Console) -> list[Row]:
     ]
     parts.append(("gateway", gateway.latency(rounds=3 if quick else 7, calls=1000 // scale)))
     parts.append(("queries", queries.queries(runs=1_000_000 // scale, rounds=3 if quick else 21)))
+    parts.append(("searches", searches.searches(runs=1_000_000 // scale, rounds=3 if quick else 21)))
     parts.append(("attacked", attacked.attacked(share=3 * scale, quiet_seconds=20 / scale)))
     rows: list[Row] = []
     with Progress(console=console, transient=True) as progress:

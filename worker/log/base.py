@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from protocol.entities import RunStatus
 from protocol.events import EventKind
 from worker.log.outbox import Outbox
+from worker.log.searching import Searches
 from worker.runs.history import NEVER, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange, Usage
 from worker.runs.query import RunQuery
@@ -366,7 +367,7 @@ class Profiles(Protocol):
         """When to look for such runs at the earliest, in microseconds since 1970; None where none has an end."""
 
 
-class Store(ActionLog, EventLog, RunDirectory, Bindings, Archive, Profiles, Protocol):
+class Store(ActionLog, EventLog, RunDirectory, Bindings, Archive, Profiles, Searches, Protocol):
     """All ports over one transaction domain."""
 
     @property

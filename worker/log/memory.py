@@ -20,24 +20,23 @@ from worker.log.base import (
     EventListener,
     NewEvent,
     Rewind,
-    RunPage,
     StoredEvent,
     StoredRequest,
 )
 from worker.log.memory_bindings import MemoryBindings
 from worker.log.memory_outbox import MemoryOutbox
 from worker.log.memory_profiles import MemoryProfiles
-from worker.log.memory_query import MemoryRun, chosen, packed, search, unpacked
+from worker.log.memory_query import MemoryRun, chosen, packed, unpacked
 from worker.log.memory_requests import MemoryRequests, outcomes_among
+from worker.log.memory_search import MemorySearches
 from worker.log.rows import numbered
 from worker.runs.history import NEVER, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange, Usage, used
-from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
 from worker.waiting import Done
 
 
-class MemoryStore:
+class MemoryStore(MemorySearches):
     """Implements ``Store``; its writes are as durable as the process."""
 
     def __init__(self) -> None:
@@ -335,11 +334,6 @@ class MemoryStore:
         """How many runs there are."""
         self._refuse_closed()
         return len(self._runs)
-
-    async def query(self, query: RunQuery) -> RunPage:
-        """The runs that match: each is looked at."""
-        self._refuse_closed()
-        return search(self._runs.values(), query, self._profiles.status_of)
 
     async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
         """Recorded values by name."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from protocol.entities import RunStatus
 from protocol.events import EventKind
+from worker.channel import unpack
 from worker.log.base import NewEvent, StoredEvent, StoredRequest
 from worker.runs.comparison import Opaque, comparable_of, instant_ms
 from worker.runs.history import EntryKind, LogEntry, OutcomeStatus
@@ -23,7 +24,9 @@ SCOPE_COLUMNS: Final = ("scope_boundary", "scope_key", "user_key")
 """Derived from ``scope`` at every write, for queries only."""
 ADDRESS_COLUMNS: Final = ("group_name", "episode_name")
 """Derived from ``address``, as these."""
-RUN_COLUMNS: Final = (*RUN_FIELDS, *SCOPE_COLUMNS, *ADDRESS_COLUMNS)
+PERMIT_COLUMNS: Final = ("read_lock",)
+"""Derived from ``permit``, as these."""
+RUN_COLUMNS: Final = (*RUN_FIELDS, *SCOPE_COLUMNS, *ADDRESS_COLUMNS, *PERMIT_COLUMNS)
 
 FALSE: Final = b"\0"
 TRUE: Final = b"\1"
@@ -61,6 +64,8 @@ def run_to_row(run: RunRecord) -> dict[str, Any]:
         row[name] = run.scope.get(name)
     for name in ADDRESS_COLUMNS:
         row[name] = (run.address or {}).get(name)
+    for name in PERMIT_COLUMNS:
+        row[name] = run.permit.get(name)
     return row
 
 
@@ -158,6 +163,17 @@ def value_to_row(run_key: str, name: str, value: bytes) -> tuple[Any, ...]:
     """A recorded variable or metadata value, with what queries compare: ``scalar_of`` and ``at_ms_of``."""
     scalar = scalar_of(value)
     return (run_key, name, value, scalar, instant_ms(scalar) if type(scalar) is str else None)
+
+
+def metadata_to_row(run_key: str, name: str, value: bytes) -> tuple[Any, ...]:
+    """A recorded metadata value as any other, with the document of what is no scalar."""
+    row = value_to_row(run_key, name, value)
+    return (*row, document_of(value) if row[3] == OPAQUE_VALUE else None)
+
+
+def document_of(value: bytes) -> str:
+    """The JSON text of a msgpack value."""
+    return _TO_JSON.encode(unpack(value))
 
 
 def scalar_of(value: bytes) -> int | float | str | bytes | None:

@@ -11,6 +11,7 @@ from protocol.events import EventKind
 from worker.channel import pack, unpack
 from worker.errors import FencedError, LogUnavailableError, RequestError
 from worker.log.base import Append, Binding, Creation, FoundRun, NewEvent, Rewind, StoredRequest
+from worker.log.searching import FoundProfile
 from worker.runs.history import LogEntry
 from worker.runs.profile import RunProfile, StatusChange, default_profile
 from worker.runs.record import RunRecord
@@ -72,6 +73,19 @@ def page_within_bytes(runs: Iterable[FoundRun], max_bytes: int) -> Iterator[Foun
         if size > max_bytes and size > carried:
             return
         yield found
+
+
+def profiles_within_bytes(found: Iterable[FoundProfile], max_bytes: int) -> Iterator[FoundProfile]:
+    """Runs until what they carry of the caller's and the model's exceeds ``max_bytes``; the first in any case."""
+    size = 0
+    for one in found:
+        profile = one.profile
+        documents = (profile.parameters, profile.result, profile.result_errors, profile.result_schema)
+        carried = len(pack([*documents, profile.error, profile.context, profile.evaluation, one.metadata]))
+        size += carried
+        if size > max_bytes and size > carried:
+            return
+        yield one
 
 
 def _check_entries(run_key: str, entries: Sequence[LogEntry], head_seq: int, epoch: int | None) -> None:

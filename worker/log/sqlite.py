@@ -18,10 +18,12 @@ from worker.errors import LogUnavailableError, WorkerError
 from worker.log import (
     rules,
     sqlite_bindings,
+    sqlite_facets,
     sqlite_profiles,
     sqlite_query,
     sqlite_reads,
     sqlite_requests,
+    sqlite_search,
     sqlite_traces,
     sqlite_writes,
 )
@@ -36,15 +38,19 @@ from worker.log.base import (
     StoredEvent,
     StoredRequest,
 )
+from worker.log.searching import SEARCH_SECONDS, ProfilePage
+from worker.log.sqlite_deadline import within_seconds
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors, translate
 from worker.log.sqlite_files import OnCheck, StoreFiles, open_files
 from worker.log.sqlite_outbox import SqliteOutbox
 from worker.log.sqlite_writer import GroupWriter
 from worker.metering import Histogram
+from worker.runs.fields import Place
 from worker.runs.history import NEVER, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
+from worker.runs.search import FacetCounts, ProfileQuery
 from worker.telemetry import Logger
 from worker.waiting import Done, awaited
 
@@ -69,6 +75,7 @@ class SqliteStore:
             self._writer.submit,
             sqlite_requests.insert_request,
         )
+        self.search_seconds = SEARCH_SECONDS
 
     @classmethod
     async def open(cls, folder: Path, *, on_check: OnCheck | None = None, log: Logger | None = None) -> Self:
@@ -312,6 +319,21 @@ class SqliteStore:
     def _search(self, query: RunQuery, db: sqlite3.Connection) -> RunPage:
         self._refuse_closed()
         return sqlite_query.search(db, query)
+
+    async def search(self, query: ProfileQuery) -> ProfilePage:
+        """The runs that match; one search at a time."""
+        return await self._find(lambda db: sqlite_search.search(db, query))
+
+    async def count_facets(self, query: ProfileQuery, places: Sequence[Place]) -> FacetCounts:
+        """How many runs match, and how often each field has which values."""
+        return await self._find(lambda db: sqlite_facets.count_facets(db, query, places))
+
+    async def _find(self, find: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        def found(db: sqlite3.Connection) -> _Answer:
+            self._refuse_closed()
+            return within_seconds(db, self.search_seconds, find)
+
+        return await self._on(self._searcher, self._files.searcher, found)
 
     async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
         """Recorded values by name."""

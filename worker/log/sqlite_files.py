@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.log.folder_lock import FolderLock
-from worker.log.rows import at_ms_of, scalar_of
+from worker.log.rows import at_ms_of, document_of, scalar_of
 from worker.log.sqlite_bulk import STATEMENTS
 from worker.log.sqlite_errors import StoreRefusedError, driver_errors
+from worker.log.sqlite_words import words_of_row
 from worker.runs.profile import default_name
 
 DATABASE_FILE: Final = "worker.db"
@@ -65,6 +66,9 @@ def migrate(db: sqlite3.Connection, steps: Sequence[Migration]) -> None:
     db.create_function("scalar_of", 1, scalar_of, deterministic=True)
     db.create_function("at_ms_of", 1, at_ms_of, deterministic=True)
     db.create_function("default_name", 2, default_name, deterministic=True)
+    db.create_function("document_of", 1, document_of, deterministic=True)
+    db.create_function("folded", 1, str.casefold, deterministic=True)
+    db.create_function("words_of_row", 5, words_of_row, deterministic=True)
     current = _pragma(db, "user_version")
     for step in steps:
         if step.version > current:

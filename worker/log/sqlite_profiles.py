@@ -12,6 +12,7 @@ from worker.log.base import NewEvent, StoredRequest
 from worker.log.rows import PROFILE_FIELDS, profile_from_row, profile_to_row
 from worker.log.sqlite_outbox import add_delivery
 from worker.log.sqlite_reads import read_metadata
+from worker.log.sqlite_words import insert_words, rewrite_words
 from worker.runs.deliveries import delivery_of
 from worker.runs.profile import KEPT, FinishReason, RunProfile, StatusChange, changed
 from worker.runs.status import UNFINISHED
@@ -49,6 +50,7 @@ def insert_profile(db: sqlite3.Connection, profile: RunProfile) -> None:
             raise rules.run_id_taken(profile, found)
     db.execute(_INSERT, profile_to_row(profile))
     _insert_tags(db, profile)
+    insert_words(db, profile)
 
 
 def read_profile(db: sqlite3.Connection, run_key: str) -> RunProfile | None:
@@ -104,7 +106,8 @@ def change_status(db: sqlite3.Connection, run_key: str, changes: Sequence[Status
         raise rules.run_not_found(run_key)
     if rows[0]["on_status_change"] is not None:  # what is delivered has more of the profile in it
         rows = cursor.execute("SELECT * FROM profile WHERE run_key = ?", (run_key,)).fetchall()
-    old, columns = profile_from_row(rows[0]), set(_TURNED)
+    first = old = profile_from_row(rows[0])
+    columns = set(_TURNED)
     events: list[NewEvent] = []
     for change in changes:
         new = changed(old, change)
@@ -115,6 +118,8 @@ def change_status(db: sqlite3.Connection, run_key: str, changes: Sequence[Status
     row = profile_to_row(old)
     sets = ", ".join(f"{name} = :{name}" for name in sorted(columns))
     db.execute(f"UPDATE profile SET {sets} WHERE run_key = :run_key", row)  # noqa: S608 - of our own texts
+    if "result" in columns or (old.error, old.finish_reason) != (first.error, first.finish_reason):
+        rewrite_words(db, run_key)
     return events
 
 
@@ -129,6 +134,7 @@ def deliver(db: sqlite3.Connection, old: RunProfile | None, new: RunProfile, at_
 def close_profile(db: sqlite3.Connection, run_key: str) -> None:
     """Nothing more comes of a run."""
     db.execute("UPDATE profile SET finish_reason = ? WHERE run_key = ?", (FinishReason.CLOSED.value, run_key))
+    rewrite_words(db, run_key)
 
 
 def update_profile(
@@ -149,6 +155,7 @@ def update_profile(
     if new.tags != old.tags:
         db.execute("DELETE FROM tag WHERE run_key = ?", (run_key,))
         _insert_tags(db, new)
+    rewrite_words(db, run_key)
     if request is not None:
         request = replace(request, result=pack(None) if render is None else render(new))
     return old, new, request

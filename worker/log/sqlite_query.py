@@ -13,8 +13,9 @@ from protocol.entities import RunStatus
 from worker.log import rules
 from worker.log.base import FoundRun, RunPage
 from worker.log.rows import FALSE, TRUE, run_from_row
+from worker.log.sqlite_asked import check_of
 from worker.runs.comparison import MAX_TEXT, ORDERING, Literal, Operator
-from worker.runs.query import ATTRIBUTES, Every, Kind, Node, Not, RunQuery, Some, Source, Test
+from worker.runs.query import ATTRIBUTES, Asked, Every, Kind, Node, Not, RunQuery, Some, Source, Test
 from worker.runs.record import RunRecord
 
 FEW_RUNS: Final = 2000
@@ -24,7 +25,7 @@ _TABLES: Final = {Source.VARIABLE: "variable", Source.METADATA: "metadata"}
 _COLUMNS: Final = {
     **{name: f"run.{name}" for name in ATTRIBUTES},
     **{f"{name}": f"run.{name}_us" for name in ("created", "last_modified", "last_operated")},
-    **{name: f"json_extract(run.permit, '$.{name}')" for name in ("read_lock", "write_lock")},
+    "write_lock": "json_extract(run.permit, '$.write_lock')",
     **{
         name: f"json_extract(run.address, '$.{name}')"
         for name in ("account_short_name", "project_short_name", "world_key")
@@ -102,13 +103,15 @@ def where_of(node: Node, *, few: bool) -> _Sql:
     match node:
         case Test():
             return _run_test(node) if node.source is Source.RUN else _value_test(node, few=few)
+        case Asked():
+            return check_of(node)
         case Not():
             text, values = where_of(node.test, few=few)
             return f"({text}) IS NOT TRUE", values
         case Every():
             return _joined(" AND ", node.parts, few=few) if node.parts else ("TRUE", [])
         case Some():
-            return _joined(" OR ", node.parts, few=few)
+            return _joined(" OR ", node.parts, few=few) if node.parts else ("FALSE", [])
 
 
 def _joined(word: str, parts: Sequence[Node], *, few: bool) -> _Sql:

@@ -18,6 +18,7 @@ from worker.log.rows import (
     RUN_COLUMNS,
     entry_to_row,
     event_to_row,
+    metadata_to_row,
     numbered,
     run_to_row,
     value_to_row,
@@ -31,6 +32,7 @@ from worker.log.sqlite_profiles import update_profile as edit_profile
 from worker.log.sqlite_reads import first_run, get_run, read_metadata
 from worker.log.sqlite_requests import insert_request, insert_requests, keep_answers, refuse_duplicate
 from worker.log.sqlite_traces import drop_traces, insert_traces
+from worker.log.sqlite_words import remove_words
 from worker.runs.history import LogEntry
 from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.record import RunRecord
@@ -67,9 +69,10 @@ _WRITE_VARIABLES = BulkStatement(
     columns=5,
 )
 _WRITE_METADATA = BulkStatement(
-    "INSERT INTO metadata (run_key, name, value, scalar, at_ms) VALUES {rows}"
-    " ON CONFLICT DO UPDATE SET value = excluded.value, scalar = excluded.scalar, at_ms = excluded.at_ms",
-    columns=5,
+    "INSERT INTO metadata (run_key, name, value, scalar, at_ms, document) VALUES {rows}"
+    " ON CONFLICT DO UPDATE SET value = excluded.value, scalar = excluded.scalar, at_ms = excluded.at_ms,"
+    " document = excluded.document",
+    columns=6,
 )
 _INSERT_RUN: Final = (
     f"INSERT INTO run ({', '.join(RUN_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in RUN_COLUMNS)})"  # noqa: S608 - of our own texts
@@ -323,6 +326,7 @@ def remove(db: sqlite3.Connection, run_key: str, request: StoredRequest | None =
     """Delete a run; what refers to it goes with it."""
     if request is not None:
         insert_request(db, request)
+    remove_words(db, run_key)
     db.execute("DELETE FROM run WHERE run_key = ?", (run_key,))
     db.execute("DELETE FROM request WHERE run_key = ?", (run_key,))
 
@@ -367,4 +371,4 @@ def _write_variables(db: sqlite3.Connection, run_key: str, records: Mapping[str,
 
 
 def _write_metadata(db: sqlite3.Connection, run_key: str, values: Mapping[str, Any]) -> None:
-    _WRITE_METADATA(db, [value_to_row(run_key, name, pack(value)) for name, value in values.items()])
+    _WRITE_METADATA(db, [metadata_to_row(run_key, name, pack(value)) for name, value in values.items()])

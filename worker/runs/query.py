@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from worker.runs.checks import Check, passes
 from worker.runs.comparison import Comparable, Literal, Operator, comparable, matches, ordered
+from worker.runs.fields import Field, Sought
 from worker.runs.record import RunRecord
 
 
@@ -83,10 +85,19 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A condition on what a path leads to in a field of the profile."""
+
+    field: Field
+    check: Check
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """Holds where a condition does not, also where there is nothing to compare."""
 
-    test: Test
+    test: "Node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +109,16 @@ class Every:
 
 @dataclass(frozen=True, slots=True)
 class Some:
-    """Holds where one part does; there is at least one."""
+    """Holds where one part does; without parts, never."""
 
     parts: tuple["Node", ...]
 
 
-Node = Test | Not | Every | Some
+Node = Test | Asked | Not | Every | Some
+
+EVERYTHING: Final = Every()
+NOTHING: Final = Some(())
+"""What no run is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +150,15 @@ class RunQuery:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A run as conditions see it; the functions give what a recorded value counts as."""
+    """A run as conditions see it; the functions give what a recorded value counts as.
+
+    ``sought``: for conditions on its profile; a query without any needs none.
+    """
 
     run: RunRecord
     variable: Callable[[str], Comparable]
     metadata: Callable[[str], Comparable]
+    sought: Sought | None = None
 
 
 def holds(node: Node, subject: Subject) -> bool:
@@ -147,8 +166,12 @@ def holds(node: Node, subject: Subject) -> bool:
     match node:
         case Test():
             return _holds(node, subject)
+        case Asked():
+            return subject.sought is not None and passes(
+                node.check, node.field.read(subject.sought), node.path
+            )
         case Not():
-            return not _holds(node.test, subject)
+            return not holds(node.test, subject)
         case Every():
             return all(holds(part, subject) for part in node.parts)
         case Some():

@@ -37,11 +37,14 @@ from protocol.messages import (
 )
 from protocol.profiles import (
     DeleteRun,
+    FacetRuns,
+    FindRuns,
     GetProfile,
     ListDeliveries,
     ReadResult,
     ReadTraces,
     Redeliver,
+    SearchRuns,
     StartRun,
     UpdateProfile,
 )
@@ -76,6 +79,7 @@ from worker.supervisor.publisher import Publisher
 from worker.supervisor.queries import runs_page
 from worker.supervisor.results import result_page
 from worker.supervisor.run_requests import RunRequests
+from worker.supervisor.searches import SearchRequest, searched
 from worker.supervisor.shared_runs import SharedRuns
 from worker.supervisor.starts import Starts
 from worker.supervisor.status import StatusReport
@@ -230,7 +234,7 @@ class Supervisor:
                 return {"result": await self.status(request.project)}
             case Drain():
                 return await self._drain(request)
-            case QueryRuns():
+            case QueryRuns() | SearchRuns() | FindRuns() | FacetRuns():
                 return {"result": await self._query(request)}
             case CreateRun() | GetRun() | RestoreRun() | RewindRun() | CopyRequest():
                 return await self._runs.serve(flight, request)
@@ -357,7 +361,14 @@ class Supervisor:
         self.drained.set()
         return {"result": {"evicted": evicted}}
 
-    async def _query(self, request: QueryRuns) -> dict[str, Any]:
+    def _is_live(self, run_key: str) -> bool:
+        host = self._table.get(run_key)
+        return host is not None and host.live
+
+    async def _query(self, request: QueryRuns | SearchRequest) -> dict[str, Any]:
+        if not isinstance(request, QueryRuns):
+            return await searched(self._stores.durable, request, self._is_live, self._settings)
+
         def view(found: FoundRun) -> dict[str, Any]:
             return self._runs.view(found.run, self._table.get(found.run.run_key), found.status)
 
