@@ -86,9 +86,7 @@ class Page {
     const was = this.isStreaming;
     this.isStreaming = isOpen;
     this.tell();
-    if (was === isOpen) return;
-    if (isOpen) this.view?.ring();
-    this.check();
+    if (was !== isOpen) this.check();
   }
 
   /** Ask whether gateway and worker are there; what waited for them goes on. */

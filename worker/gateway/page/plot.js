@@ -117,7 +117,7 @@ function scale(low, high, from, to) {
 }
 
 /** Two to five round numbers that hold all between `low` and `high`. */
-export function ticksOf(low, high) {
+function ticksOf(low, high) {
   if (low === high) return low === 0 ? [0, 1] : [Math.min(0, 2 * low), low, Math.max(0, 2 * low)].sort((a, b) => a - b);
   const raw = (high - low) / 3;
   const power = 10 ** Math.floor(Math.log10(raw));

@@ -64,7 +64,7 @@ async function readOnce(api, path, lastId, heard, onLink, signal) {
 }
 
 /** A function that takes pieces of a stream as they come and tells the id of each block that is complete. */
-export function blocks(heard) {
+function blocks(heard) {
   let rest = "";
   let block = {};
   return (piece) => {

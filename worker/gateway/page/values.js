@@ -43,7 +43,7 @@ export function meant(text) {
 }
 
 /** The number that a value is; exact decimals travel as text. undefined: it is none. */
-export function asNumber(value) {
+function asNumber(value) {
   if (typeof value === "number") return value;
   if (typeof value === "bigint") return Number(value);
   return typeof value === "string" && NUMBER_AS_TEXT.test(value) ? Number(value) : undefined;
