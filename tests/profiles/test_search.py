@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from protocol.client import Client
 
@@ -259,6 +261,81 @@ def test_a_run_is_found_by_what_becomes_of_it(peer: Any, plain: str) -> None:
     peer.result("delete_run", run_key=run_key)
     assert peer.result("search_runs", **seen)["total"] == 0
     assert peer.result("search_runs", query={"query": "änderung"})["total"] == 0
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=8), parts, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(
+    [
+        *(
+            "$and",
+            "$or",
+            "$nor",
+            "$not",
+            "$eq",
+            "$ne",
+            "$in",
+            "$nin",
+            "$gt",
+            "$lt",
+            "$exists",
+            "$all",
+            "$size",
+            "$where",
+        ),
+        *(
+            "name",
+            "status",
+            "tags",
+            "created_at",
+            "metadata.n",
+            "metadata.many",
+            "result",
+            "parameters.x.0",
+            "test",
+            "x",
+        ),
+        *("metadata.", "..", "config.version", "execution_time", "_id", "words", "resource_use.actions"),
+    ]
+)
+GARBAGE = st.recursive(
+    ANYTHING | st.sampled_from(["ready", "a", "red", "2026-01-01", 1]),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(NAMES, parts, max_size=3),
+    max_leaves=8,
+)
+DOCUMENTS = st.dictionaries(NAMES, GARBAGE, max_size=3)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(document=DOCUMENTS, text=st.text(max_size=20) | st.text(alphabet='abn:"*- metdt.', max_size=20))
+@example(document={"$or": [{"name": {"$not": {"$in": [[], {}]}}}]}, text='"')
+def test_any_document_and_any_words_are_answered_or_refused(
+    peer: Any, runs: Any, document: Any, text: str
+) -> None:
+    """What is answered is right as far as it goes: a document and its opposite find every run between them."""
+    both = [
+        peer.ask("find_runs", filter=one) for one in (narrowed(document), narrowed({"$nor": [document]}))
+    ]
+    codes = {None if reply["ok"] else reply["error"]["code"] for reply in both}
+    assert len(codes) == 1
+    assert codes <= {None, "INVALID_FILTER", "INVALID_REQUEST"}
+    if codes == {None}:
+        found = [run["run_key"] for reply in both for run in reply["result"]["values"]]
+        assert sorted(found) == sorted(runs.values())
+    reply = peer.ask("search_runs", query={"query": text})
+    assert reply["ok"] or reply["error"]["code"] == "INVALID_FILTER"
+
+
+def narrowed(document: dict[str, Any]) -> dict[str, Any]:
+    """Among the runs of this module, those that are tests too."""
+    return {"$and": [document, {"created_by": "searcher", "test": {"$exists": True}}]}
 
 
 def find_key(peer: Any, document: dict[str, Any]) -> list[str]:

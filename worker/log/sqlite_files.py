@@ -116,6 +116,11 @@ def open_files(folder: Path, on_check: OnCheck | None = None) -> StoreFiles:
         raise StoreRefusedError(
             f"SQLite {sqlite3.sqlite_version} is too old, needed is 3.37 or newer (STRICT tables)"
         )
+    if not _has_full_text():
+        raise StoreRefusedError(
+            f"SQLite {sqlite3.sqlite_version} was compiled without FTS5, which searches need; use a Python whose "
+            "SQLite has it, as those of python.org, of uv and of the distributions have"
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -144,6 +149,18 @@ def open_files(folder: Path, on_check: OnCheck | None = None) -> StoreFiles:
             searcher.execute(f"PRAGMA cache_size = -{SEARCH_CACHE_KIB}")
             searcher.execute("PRAGMA temp_store = MEMORY")
         return StoreFiles(path, lock, writer, reader, finder, searcher)
+
+
+def _has_full_text() -> bool:
+    db = sqlite3.connect(":memory:")
+    try:
+        db.execute("CREATE VIRTUAL TABLE probe USING fts5 (text, tokenize = 'trigram')")
+    except sqlite3.OperationalError:
+        return False
+    else:
+        return True
+    finally:
+        db.close()
 
 
 @contextmanager
