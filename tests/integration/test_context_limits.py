@@ -112,6 +112,21 @@ def exhaust(what):
 
 def text(size):
     return "x" * size
+
+
+def call_often(times):
+    from epicenter import Epicenter
+
+    for _ in range(times):
+        Epicenter.callback("nothing", [])
+    return times
+
+
+def record_much(times, size):
+    from epicenter import Epicenter
+
+    for number in range(times):
+        Epicenter.record(f"many {number}", [0] * size)
 """
 OPERATION_SECONDS = 30
 
@@ -249,6 +264,28 @@ def test_a_result_beyond_the_contexts_limit_is_too_large(peer: Any, limited: Cal
     assert error["information"]["allowed"] == 1000
 
 
+def test_a_run_that_sends_too_many_messages_of_its_own_is_ended(
+    peer: Any, limited: Callable[..., str]
+) -> None:
+    key = limited(messageRate=2)
+    assert called(peer, key, "call_often", 5) == 5
+    error = peer.error("call_operation", run_key=key, name="call_often", arguments=[5000])
+    assert error["code"] == "LIMIT_EXCEEDED"
+    information = error["information"]
+    assert (information["limit"], information["allowed"]) == ("message_rate", 2)
+    assert information["used"] >= 2
+    assert information["applied"] == "no"
+    assert called(peer, key, "add", 1) == 8, "the run is what it was before"
+
+
+def test_records_of_too_many_values_are_told_as_a_limit(peer: Any, limited: Callable[..., str]) -> None:
+    key = limited()
+    error = peer.error("call_operation", run_key=key, name="record_much", arguments=[3, 900_000])
+    assert error["code"] == "LIMIT_EXCEEDED"
+    assert error["information"] == {"limit": "values", "allowed": 2_000_000, "applied": "no"}
+    assert called(peer, key, "add", 1) == 8
+
+
 def test_a_context_cannot_raise_a_limit(
     make_daemon: Any, model_root: Any, greedy: str, connect: Callable[..., Any]
 ) -> None:
@@ -270,6 +307,7 @@ def test_a_context_cannot_raise_a_limit(
         ({"openFiles": 3}, "limits.openFiles"),
         ({"actionCpuSeconds": -1.0}, "limits.actionCpuSeconds"),
         ({"scratchBytes": "8m"}, "limits.scratchBytes"),
+        ({"messageRate": 0}, "limits.messageRate"),
     ),
 )
 def test_a_limit_that_makes_no_sense_is_refused_by_name(
