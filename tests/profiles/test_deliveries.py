@@ -123,6 +123,57 @@ def test_a_run_that_is_done_again_is_told_twice(
     assert numbers == sorted(set(numbers))
 
 
+def test_it_is_told_that_a_request_is_executed_while_it_is(
+    *, peer: Any, start: Any, settled: Any, make_receiver: Any, scribe: str, wait_until: Any
+) -> None:
+    receiver = make_receiver()
+    run_key = start(scribe, {"webhook": receiver.url})
+    settled(run_key)
+    told = len(receiver.received)
+
+    request_id = peer.send("call_operation", run_key=run_key, name="nap", arguments=[2])
+    wait_until(lambda: len(receiver.received) > told)
+    assert receiver.told(run_key)[told]["status"] == "executing"
+    assert not peer.socket.poll(0), "the operation is over"
+    reply = peer.receive()
+
+    assert (reply["request_id"], reply["result"]) == (request_id, 1)
+    settled(run_key)
+    assert [one["status"] for one in receiver.told(run_key)[told:]] == ["executing", "ready"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "last"),
+    (
+        ("nowhere", "UNKNOWN_OPERATION", "ready"),
+        ("fail", "OPERATION_FAILED", "ready"),
+        ("die", "PROCESS_EXITED", "failed"),
+        ("hang", "OPERATION_TIMEOUT", "failed"),
+    ),
+)
+def test_however_a_request_ends_the_status_goes_with_it(
+    *, peer: Any, start: Any, settled: Any, make_receiver: Any, scribe: str, name: str, code: str, last: str
+) -> None:
+    receiver = make_receiver()
+    run_key = start(scribe, {"webhook": receiver.url})
+    settled(run_key)
+    told = len(receiver.received)
+
+    assert peer.error("call_operation", run_key=run_key, name=name)["code"] == code
+    settled(run_key)
+
+    assert [one["status"] for one in receiver.told(run_key)[told:]] == ["executing", last]
+    assert at_rest(peer, run_key)["status"] == last
+    assert peer.result("call_operation", run_key=run_key, name="add") in (1, 101)
+    settled(run_key)
+    again = [one["status"] for one in receiver.told(run_key)[told + 2 :]]
+    assert again == (
+        ["executing", "ready"] if last == "ready" else ["starting", "ready", "executing", "ready"]
+    )
+    assert peer.result("call_operation", run_key=run_key, name="pid") > 1
+    assert len(receiver.told(run_key)) == told + 2 + len(again), "what is not recorded is no change"
+
+
 def test_only_what_is_asked_for_is_told(
     peer: Any, start: Any, settled: Any, make_receiver: Any, scribe: str
 ) -> None:

@@ -307,7 +307,7 @@ class RunHost:
     def _send(self, work: s.Work, step: s.Step) -> None:
         handle = self._live_handle()
         if not work.outcomes:
-            self.teller.begins(handle.output)
+            self.teller.begins(handle.output, work)
         self._services.memory.works(self)
         self._asked += 1
         self._step = step

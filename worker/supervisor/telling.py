@@ -29,7 +29,8 @@ class RunTeller:
 
     Nobody waits for those that have a write of their own. Writes keep the order of their submission, so what
     happens to the run afterwards is not told before them, and is not durable without them. ``stored_status``: that of
-    the run's profile; while the run takes its course, that changes it and this is silent.
+    the run's profile; while the run takes its course, that changes it and this is silent. Where somebody is told when a
+    request begins, the status is ahead of it: written before the request is done, and put right with its end.
     """
 
     def __init__(self, incarnation: Incarnation, announcer: Announcer, start: Start, log: Logger) -> None:
@@ -43,6 +44,8 @@ class RunTeller:
         self._exists = incarnation.continues
         self._printed: list[tuple[str, str]] = []
         self.stored_status = RunStatus.READY if incarnation.profile is None else incarnation.profile.status
+        self._target = None if incarnation.profile is None else incarnation.profile.on_status_change
+        self._is_ahead = False
 
     def recorded(self, records: Mapping[str, bytes]) -> None:
         """Take what the archive has of the run while it comes up, so that only later changes are told."""
@@ -57,11 +60,13 @@ class RunTeller:
 
     def executed(self, work: s.Work) -> tuple[StatusChange, ...]:
         """The changes of status that ``work`` was, for a run that has somebody told of them; a course has its own."""
-        profile = self._incarnation.profile
-        if profile is None or profile.on_status_change is None or self.stored_status is not RunStatus.READY:
+        ready = StatusChange(RunStatus.READY, now_us())
+        if self._is_ahead:
+            self._is_ahead, self.stored_status = False, RunStatus.READY
+            return (ready,)
+        if self._target is None or self.stored_status is not RunStatus.READY:
             return ()
-        began_us = work.outcomes[0].at_us
-        return StatusChange(RunStatus.EXECUTING, began_us), StatusChange(RunStatus.READY, now_us())
+        return StatusChange(RunStatus.EXECUTING, work.outcomes[0].at_us), ready
 
     def restored(self, seq: int) -> None:
         """The run is in memory again, and that is all: nothing was to be made durable for it."""
@@ -77,7 +82,9 @@ class RunTeller:
         before, current = run.state, run.current
         effects = run.handle(stimulus)
         self._exists = self._exists or run.came_up
-        if isinstance(stimulus, s.Lost):
+        if self._is_ahead:
+            self._catch_up(stimulus, current)
+        elif isinstance(stimulus, s.Lost):
             self._tell_loss(stimulus.error, current, came_up=run.came_up)
         elif self.stored_status is RunStatus.FAILED and run.usable:
             self._turn(RunStatus.STARTING, RunStatus.READY)
@@ -95,14 +102,39 @@ class RunTeller:
         elif self.stored_status in (RunStatus.READY, RunStatus.FAILED):
             self._turn(RunStatus.STARTING, RunStatus.FAILED, error)
 
+    def _go_ahead(self, work: s.Work) -> None:
+        """Write down that a request is executed, where somebody is told so, and it may be recorded."""
+        if self._target is None or not any(step.recorded for step in work.steps):
+            return
+        asked = self._target.get("statuses")
+        if self.stored_status is RunStatus.READY and (asked is None or RunStatus.EXECUTING in asked):
+            self._is_ahead = True
+            self._change(StatusChange(RunStatus.EXECUTING, now_us()))
+        elif self.stored_status is RunStatus.EXECUTING and work.cause is s.Cause.CALL:
+            # Left so by a request whose end could not be written down.
+            self._is_ahead = True
+
+    def _catch_up(self, stimulus: s.Stimulus, current: s.Work | None) -> None:
+        """Put right what was written ahead, where the request ends without being recorded."""
+        change = StatusChange(RunStatus.READY, now_us())
+        is_over = current is not None and current.finished and not current.leaves_trace
+        if isinstance(stimulus, s.Lost):
+            if reason_of(stimulus.error) is not None:
+                change = failure(stimulus.error, now_us())
+        elif not (isinstance(stimulus, s.Performed) and is_over):
+            return  # it goes on, or ends with what is recorded
+        self._is_ahead = False
+        self._change(change)
+
     def _turn(self, via: RunStatus, to: RunStatus, error: WorkerError | None = None) -> None:
-        """Change the durable status; nobody waits for it."""
         at_us = now_us()
         last = StatusChange(to, at_us) if error is None else failure(error, at_us)
-        turned = self._incarnation.store.change_status(
-            self._incarnation.run_key, StatusChange(via, at_us), last
-        )
-        self.stored_status = to
+        self._change(StatusChange(via, at_us), last)
+
+    def _change(self, *changes: StatusChange) -> None:
+        """Change the durable status; nobody waits for it."""
+        turned = self._incarnation.store.change_status(self._incarnation.run_key, *changes)
+        self.stored_status = changes[-1].to
         self._start(self._settled_turn(turned))
 
     async def _settled_turn(self, turned: Awaitable[RunProfile]) -> None:
@@ -117,10 +149,11 @@ class RunTeller:
             reason = str(stimulus.error.code) if isinstance(stimulus, s.Lost | s.AppendFailed) else None
             self._tell(self._announcer.status(before, after, reason, now_us()))
 
-    def begins(self, output: OutputReader) -> None:
+    def begins(self, output: OutputReader, work: s.Work) -> None:
         """The first step of a request is sent: what is printed from now on belongs to that request."""
         output.renew()
         self.tracer.begin()
+        self._go_ahead(work)
 
     def output(self, level: str, line: str) -> None:
         """Take one line that the model printed or logged; lines of one moment make one event.
