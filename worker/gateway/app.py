@@ -154,7 +154,14 @@ def _cors(settings: GatewaySettings) -> Middleware:
         allow_origin_regex=_LOOPBACK_ORIGIN if settings.auth == "development" else None,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=list(_HEADERS),
-        expose_headers=["Retry-After", "X-Request-Id", "X-Served-From", "X-Total-Count", "X-Warnings"],
+        expose_headers=[
+            "Retry-After",
+            "X-Request-Id",
+            "X-Served-From",
+            "X-Facets-Truncated",
+            "X-Total-Count",
+            "X-Warnings",
+        ],
     )
 
 

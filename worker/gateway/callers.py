@@ -26,6 +26,8 @@ class Caller:
     role: Role
     projects: frozenset[str] | None = None
     group_name: str | None = None
+    expires_at: float | None = None
+    """When the token is good no more, in seconds since 1970; None: it stays good."""
     identity: tuple[str, ...] = field(default=())
     """What tells this caller from others, for the ids of requests."""
 

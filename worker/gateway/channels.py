@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
@@ -75,7 +76,8 @@ class Channels:
                 place.enter_context(self.place())
                 feed: Feed = await endpoint.handler(ask)
                 begin = await feed.open(last_id)
-                return Stream(self._events(feed, begin), self._settings, place.pop_all())
+                events = self._events(feed, begin)
+                return Stream(events, self._settings, place.pop_all(), ask.caller.expires_at)
 
         return serve
 
@@ -104,17 +106,25 @@ class Channels:
 
 
 class Stream(EventSourceResponse):
-    """A stream that gives its place back, however it ends, and ends when its time is over."""
+    """A stream that gives its place back, however it ends, and ends when its time is over, or that of its token is.
+
+    ``expires_at``: when the token is good no more, in seconds since 1970; None: it stays good.
+    """
 
     def __init__(
-        self, events: AsyncIterator[ServerSentEvent], settings: GatewaySettings, place: contextlib.ExitStack
+        self,
+        events: AsyncIterator[ServerSentEvent],
+        settings: GatewaySettings,
+        place: contextlib.ExitStack,
+        expires_at: float | None,
     ) -> None:
         super().__init__(
             events,
             ping=settings.channel_heartbeat_seconds,
             ping_message_factory=lambda: ServerSentEvent(comment="heartbeat"),
         )
-        self._seconds = settings.channel_seconds
+        left = settings.channel_seconds if expires_at is None else max(0.0, expires_at - time.time())
+        self._seconds = min(settings.channel_seconds, left)
         self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

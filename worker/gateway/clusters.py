@@ -3,13 +3,14 @@
 A cluster is a project: ``account.project``, or any name where the worker serves only its default one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from protocol.entities import RUN_KEY, Role
 from worker.gateway import clusters_bodies as bodies
+from worker.gateway import results
 from worker.gateway.bodies import Actionable
 from worker.gateway.callers import Caller
 from worker.gateway.clusters_views import (
@@ -19,6 +20,7 @@ from worker.gateway.clusters_views import (
     message_view,
     run_view,
     status_of,
+    waiting_view,
 )
 from worker.gateway.composable import profile_of, source_of
 from worker.gateway.composable_views import id_of
@@ -61,7 +63,7 @@ _FAULT: Final = {
         "errors": {"type": "array", "items": {"type": "object"}},
     },
 }
-FACE: Final = Face("/clusters/{clusterId}", "Inferable", place_of, render, _FAULT)
+FACE: Final = Face("/clusters/{clusterId}", "Inferable", place_of, render, _FAULT, results.HEADERS)
 
 
 async def create(ask: Ask) -> Any:
@@ -123,18 +125,23 @@ async def list_(ask: Ask) -> Any:
     if query.status is not None:
         asked["status"] = statuses_of("inferable", query.status.split(","), "status")
     if query.metadata:
-        asked["metadata"] = dict(_pair(text) for text in query.metadata)
+        asked["metadata"] = _pairs(query.metadata)
     newest = [{"field": "created_at", "order": "desc"}]
     page = await ask.result("search_runs", query=asked, sort=newest, max=query.limit)
     ask.headers["X-Total-Count"] = str(page["total"])
     return [listed_view(profile) for profile in page["values"]]
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name:
-        raise incomprehensible(f"metadata: {text!r} is not key:value", path="metadata")
-    return name, value
+def _pairs(texts: Iterable[str]) -> dict[str, str]:
+    """Names and values; the first colon parts them."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not colon or not name:
+            raise incomprehensible(f"metadata: {text!r} is not key:value", path="metadata")
+        if found.setdefault(name, value) != value:
+            raise incomprehensible(f"metadata: {name} cannot have two values", path="metadata")
+    return found
 
 
 async def get(ask: Ask) -> Any:
@@ -144,12 +151,8 @@ async def get(ask: Ask) -> Any:
 
 
 def _shown(profile: Mapping[str, Any]) -> dict[str, Any]:
-    run_key = profile["run_key"]
-    waiting = [
-        {"id": f"{run_key}:{one['action_id']}", "targetFn": one["name"], "arguments": one.get("arguments")}
-        for one in profile.get("waiting") or ()
-    ]
-    return run_view(profile, waiting)
+    pending = profile.get("pending")
+    return run_view(profile, [] if pending is None else [waiting_view(pending, profile["run_key"])])
 
 
 async def delete(ask: Ask) -> NoContent:
@@ -198,13 +201,28 @@ async def add_message(ask: Ask) -> Any:
     profile = await profile_of(ask)
     run_key = profile["run_key"]
     request_id = None if body.id is None else f"{run_key}:{body.id}"
-    result = await _perform(ask, profile, body.message, request_id)
     ask.status = 201
+    try:
+        result = await _perform(ask, profile, body.message, request_id, body.reasoning)
+    except Fault as fault:
+        if fault.code != "PENDING_APPROVAL":
+            raise
+        # It is kept, and performed once that is decided.
+        return {"id": body.id, "result": None, "status": "paused", "waiting": [call_id(fault, run_key)]}
     return {"id": body.id, "result": result}
 
 
+def call_id(fault: Fault, run_key: str) -> str:
+    """The call that waits for approval."""
+    return f"{run_key}:{fault.information['actionId']}"
+
+
 async def _perform(
-    ask: Ask, profile: Mapping[str, Any], message: str | list[Actionable], request_id: str | None = None
+    ask: Ask,
+    profile: Mapping[str, Any],
+    message: str | list[Actionable],
+    request_id: str | None = None,
+    reasoning: str | None = None,
 ) -> Any:
     run_key = profile["run_key"]
     if isinstance(message, str):
@@ -220,7 +238,7 @@ async def _perform(
         actions = [one.action() for one in message]
     if request_id is not None:
         ask.request_id, ask.asked = request_id, 0
-    return await ask.result("perform_actions", run_key=run_key, actions=actions)
+    return await ask.result("perform_actions", run_key=run_key, actions=actions, reasoning=reasoning)
 
 
 async def edit_message(ask: Ask) -> Any:
@@ -251,6 +269,16 @@ async def _back_to(ask: Ask, run_key: str, message_id: str) -> dict[str, Any]:
     return found[0]
 
 
+async def result(ask: Ask) -> Response:
+    """What an action came to, byte for byte."""
+    return await results.result(ask, (await profile_of(ask))["run_key"])
+
+
+async def traces(ask: Ask) -> Any:
+    """What each action took and changed."""
+    return results.camel_traces(await results.traces(ask, (await profile_of(ask))["run_key"]))
+
+
 async def timeline(ask: Ask) -> Any:
     """What is new of a run behind three positions."""
     query: bodies.TimelineQuery = ask.query
@@ -274,7 +302,7 @@ async def approval(ask: Ask) -> NoContent:
     if not colon or RUN_KEY.fullmatch(run_key) is None or not action_id:
         raise Fault(404, "CALL_NOT_FOUND", f"call {ask.path['callId'][:100]}: no such call")
     ask.note_run(run_key)
-    await ask.result("decide_action", run_key=run_key, action_id=action_id, approved=ask.body.approved)
+    await ask.result("decide_action", run_key=run_key, action_id=action_id[:128], approved=ask.body.approved)
     return NO_CONTENT
 
 
@@ -291,5 +319,7 @@ ENDPOINTS: Final = (
     Endpoint("clusterEditMessage", "PUT", "/runs/{id}/messages/{messageId}", _P, "Put another message in the place of one; what came after is taken back", edit_message, bodies.EditBody, result="Object"),
     Endpoint("clusterRetry", "POST", "/runs/{id}/retry", _P, "Do it again from a message on", retry, bodies.RetryBody, result="none"),
     Endpoint("clusterTimeline", "GET", "/runs/{id}/timeline", _P, "What is new of a run", timeline, None, bodies.TimelineQuery, "Object"),
+    Endpoint("clusterResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result),
+    Endpoint("clusterTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, bodies.ClusterTracesQuery, "Object"),
     Endpoint("clusterApproval", "POST", "/calls/{callId}/approval", _P, "Let a call that waits be performed, or not", approval, bodies.ApprovalBody, result="none"),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from protocol.entities import Key
+from protocol.envelope import Reasoning
 from protocol.profiles import Name, RunId
 from worker.gateway.bodies import Actionable, Body, Query
 
@@ -103,6 +104,7 @@ class MessageBody(Body):
     id: Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,26}$")] | None = None
     message: Prompt | Annotated[list[Actionable], Field(min_length=1, max_length=1000)]
     type: Literal["human", "supervisor"] = "human"
+    reasoning: Reasoning | None = None
 
 
 class EditBody(Body):
@@ -159,14 +161,21 @@ class WaitQuery(Query):
 class MessagesQuery(Query):
     """A page of messages, behind the one named."""
 
-    after: Annotated[int, Field(ge=0)] = 0
+    after: Annotated[int, Field(ge=0, lt=2**63)] = 0
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     wait_time: WaitTime | None = None
+
+
+class ClusterTracesQuery(Query):
+    """A page of traces, behind the action named."""
+
+    after_seq: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
 class TimelineQuery(Query):
     """Positions behind which to tell."""
 
-    messages_after: Annotated[int, Field(ge=0)] = 0
-    activity_after: Annotated[int, Field(ge=0)] = 0
-    jobs_after: Annotated[int, Field(ge=0)] = 0
+    messages_after: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    activity_after: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    jobs_after: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -49,6 +49,19 @@ def run_view(profile: Mapping[str, Any], waiting: list[dict[str, Any]]) -> dict[
     }
 
 
+def waiting_view(pending: Mapping[str, Any], run_key: str) -> dict[str, Any]:
+    """A call that waits for approval; its id is the one that is decided on."""
+    return {
+        "id": f"{run_key}:{pending['action_id']}",
+        "status": "pending",
+        "targetFn": pending["name"],
+        "arguments": pending["arguments"],
+        "approvalRequested": True,
+        "reason": pending.get("reason"),
+        "roles": pending["roles"],
+    }
+
+
 def attached_view(profile: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The operations that the run may be asked for; None: all that are public."""
     attached = profile.get("attached_functions")
@@ -94,7 +107,7 @@ def job_view(entry: Mapping[str, Any], run_key: str) -> dict[str, Any]:
         "targetFn": entry["name"],
         "resultType": "rejection" if entry["outcome"]["status"] == "error" else "resolution",
         "createdAt": entry["at"],
-        "approved": entry.get("approved"),
+        "approved": (entry.get("approval") or {}).get("approved"),
     }
 
 

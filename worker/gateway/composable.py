@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from starlette.responses import Response
 
 from protocol.entities import RUN_KEY, Role
 from worker.gateway import composable_bodies as bodies
+from worker.gateway import results
 from worker.gateway.callers import Caller
-from worker.gateway.composable_documents import worker_document, worker_select
+from worker.gateway.composable_documents import selected, worker_document
+from worker.gateway.composable_filters import listed, searched, text_list
 from worker.gateway.composable_views import (
     FIELDS,
     buckets_of,
@@ -22,7 +25,6 @@ from worker.gateway.composable_views import (
 from worker.gateway.endpoints import Ask, Endpoint
 from worker.gateway.faces import Face, Place
 from worker.gateway.faults import Fault, answer, incomprehensible
-from worker.gateway.vocabulary import statuses_of
 
 DEFAULT_PLACE: Final = ("default", "default")
 _TAG_HEADER: Final = "x-interaction-tag"
@@ -68,7 +70,7 @@ _FAULT: Final = {
         "details": {"type": "object"},
     },
 }
-FACE: Final = Face("/api/v1", "Composable", place_of, render, _FAULT, (_TAG_HEADER,))
+FACE: Final = Face("/api/v1", "Composable", place_of, render, _FAULT, (_TAG_HEADER, *results.HEADERS))
 
 
 def key_field(id_: str) -> dict[str, str]:
@@ -112,11 +114,6 @@ def tagged(interaction: str, header: str | None, model: str | None) -> str:
     return f"{name}@{tags.pop()}" if tags else name
 
 
-def tag_list(tags: str | list[str] | None) -> list[str] | None:
-    """One tag, or several."""
-    return [tags] if isinstance(tags, str) else tags
-
-
 async def create(ask: Ask) -> Any:
     """A new run, durable when answered; it goes on by itself."""
     body: bodies.RunBody = ask.body
@@ -128,7 +125,7 @@ async def create(ask: Ask) -> Any:
         model_file=tagged(body.interaction, ask.given.get(_TAG_HEADER), config.model),
         run_id=body.id,
         name=body.name,
-        tags=tag_list(body.tags),
+        tags=None if body.tags is None else text_list(body.tags),
         data=body.data,
         result_schema=body.result_schema,
         result_mode=None if strict is None else "strict" if strict else "null",
@@ -162,7 +159,7 @@ async def update(ask: Ask) -> Any:
         "update_profile",
         run_key=profile["run_key"],
         name=body.name,
-        tags=tag_list(body.tags),
+        tags=None if body.tags is None else text_list(body.tags),
         evaluation=None if body.evaluation is None else body.evaluation.model_dump(exclude_none=True),
         ttl_seconds=body.ttl,
         detach=True if "parent" in body.model_fields_set else None,
@@ -177,6 +174,16 @@ async def delete(ask: Ask) -> Any:
     return {"id": ask.path["id"]}
 
 
+async def result(ask: Ask) -> Response:
+    """What an action came to, byte for byte."""
+    return await results.result(ask, (await profile_of(ask))["run_key"])
+
+
+async def traces(ask: Ask) -> Any:
+    """What each action took and changed."""
+    return await results.traces(ask, (await profile_of(ask))["run_key"])
+
+
 async def clone(ask: Ask) -> Any:
     """A copy under a new key."""
     source = await ask.result("get_profile", **key_field(ask.body.source_run_id))
@@ -188,14 +195,14 @@ async def clone(ask: Ask) -> Any:
 
 async def list_(ask: Ask) -> Any:
     """A page, newest change first."""
-    return await _search(ask, _listed(ask.query), ask.query.limit, ask.query.offset)
+    return await _search(ask, await listed(ask, ask.query), ask.query.limit, ask.query.offset)
 
 
 async def search(ask: Ask) -> Any:
     """A page of what matches; ``X-Total-Count`` is how many do."""
     body: bodies.SearchBody = ask.body
     sort = [one.model_dump() for one in body.sort] if body.sort else None
-    return await _search(ask, _searched(body.query), body.limit, body.offset, sort)
+    return await _search(ask, await searched(ask, body.query), body.limit, body.offset, sort)
 
 
 async def _search(
@@ -209,15 +216,12 @@ async def _search(
 async def find(ask: Ask) -> Any:
     """Runs by a document of operators; references stay ids."""
     body: bodies.FindBody = ask.body
+    shown, large = selected(body.select)
     page = await ask.result(
-        "find_runs",
-        filter=worker_document(body.query),
-        select=None if body.select is None else worker_select(body.select),
-        first=body.offset,
-        max=body.limit,
+        "find_runs", filter=worker_document(body.query), select=large, first=body.offset, max=body.limit
     )
     ask.headers["X-Total-Count"] = str(page["total"])
-    return [found_view(one) for one in page["values"]]
+    return [found_view(one, ask.place, shown) for one in page["values"]]
 
 
 async def facets(ask: Ask) -> Any:
@@ -225,14 +229,18 @@ async def facets(ask: Ask) -> Any:
     body: bodies.FacetsBody = ask.body
     fields = {one.name: FIELDS.get(one.field, one.field) for one in body.facets}
     asked = [{"name": one.name, "field": fields[one.name]} for one in body.facets]
-    result = await ask.result("facet_runs", facets=asked, query=_searched(body.query))
-    truncated = [name for name, facet in result["facets"].items() if facet.get("truncated")]
-    if truncated:
-        ask.headers["X-Facets-Truncated"] = ",".join(truncated)
+    result = await ask.result("facet_runs", facets=asked, query=await searched(ask, body.query))
+    _note_truncated(ask, [name for name, facet in result["facets"].items() if facet["truncated"]])
     return facets_view(result, fields)
 
 
-_OPTIONS: Final = {"tag": "tags", "model": "model", "modelId": "model"}
+def _note_truncated(ask: Ask, names: list[str]) -> None:
+    """Names of facets that have more values than are told; names are of callers, and may not be fit for a header."""
+    if names:
+        ask.headers["X-Facets-Truncated"] = ",".join(quote(name, safe="") for name in names)
+
+
+_OPTIONS: Final = {"tag": "tags", "modelId": "model"}
 _OPTION_FIELDS: Final = frozenset(
     {"interaction", "environment", "model", "status", "tags", "finish_reason", "created_by"}
 )
@@ -244,13 +252,12 @@ async def filter_options(ask: Ask) -> Any:
     field = _OPTIONS.get(asked, asked)
     if field not in _OPTION_FIELDS:
         known = ", ".join(sorted(_OPTION_FIELDS))
-        raise Fault(404, "UNKNOWN_FIELD", f"filter-options/{asked}: there are {known}")
+        raise Fault(404, "UNKNOWN_FIELD", f"filter-options/{asked[:100]}: there are {known}")
     result = await ask.result(
-        "facet_runs", facets=[{"name": "field", "field": field}], query=_listed(ask.query)
+        "facet_runs", facets=[{"name": "field", "field": field}], query=await listed(ask, ask.query)
     )
     facet = result["facets"]["field"]
-    if facet.get("truncated"):
-        ask.headers["X-Facets-Truncated"] = asked
+    _note_truncated(ask, [asked] if facet["truncated"] else [])
     return [
         {"id": bucket["_id"], "name": bucket["_id"], "count": bucket["count"]}
         for bucket in buckets_of(facet["buckets"], field)
@@ -258,73 +265,7 @@ async def filter_options(ask: Ask) -> Any:
     ]
 
 
-def _listed(query: bodies.FilterQuery) -> dict[str, Any]:
-    """Filters of a query string: any of the values of a name, all of the names."""
-
-    def values(name: str) -> list[str]:
-        return [value for given in getattr(query, name) for value in given.split(",") if value]
-
-    found: dict[str, Any] = {
-        name: values(name)
-        for name in ("interaction", "model", "environment", "finish_reason", "created_by")
-        if getattr(query, name)
-    }
-    if "created_by" in found:
-        found["created_by"] = _users(found["created_by"])
-    if query.status:
-        found["status"] = statuses_of("composable", values("status"), "status")
-    if query.tag:
-        found["any_tags"] = values("tag")
-    parents = values("parent")
-    if parents or query.is_root:
-        found["parent"] = _parents(parents, is_root=query.is_root is not None or parents == ["false"])
-    return found
-
-
-def _users(creators: list[str]) -> list[str]:
-    """People as the worker names them."""
-    return [creator.removeprefix("user:") for creator in creators]
-
-
-def _parents(parents: list[str], *, is_root: bool) -> Any:
-    if not is_root:
-        return parents
-    if parents not in ([], ["false"]):
-        raise incomprehensible("parent: either runs of parents, or runs without one", path="parent")
-    return False
-
-
-def _searched(part: bodies.SearchPart) -> dict[str, Any]:
-    """A search in the worker's words."""
-    given = part.model_dump(exclude_unset=True, exclude_none=True)
-    found: dict[str, Any] = {
-        name: given[name] for name in ("name", "query", "object", "start", "end") if name in given
-    }
-    for name in (
-        "interaction",
-        "environment",
-        "model",
-        "finish_reason",
-        "created_by",
-        "tags",
-        "exclude_tags",
-    ):
-        if name in given:
-            found[name] = tag_list(given[name])
-    if "created_by" in found:
-        found["created_by"] = _users(found["created_by"])
-    if "status" in given:
-        found["status"] = statuses_of("composable", tag_list(given["status"]) or [], "query.status")
-    if "run_ids" in given:
-        found["run_ids"] = given["run_ids"]
-    if "parent" in given or "is_root" in given:
-        parent = given.get("parent")
-        is_root = parent is False or "is_root" in given
-        found["parent"] = _parents([] if parent is False else tag_list(parent) or [], is_root=is_root)
-    return found
-
-
-_P, _U = Role.PARTICIPANT, Role.USER
+_P: Final = Role.PARTICIPANT
 
 ENDPOINTS: Final = (
     Endpoint("composableSearch", "POST", "/runs/search", _P, "Search runs", search, bodies.SearchBody, result="Objects"),
@@ -334,7 +275,9 @@ ENDPOINTS: Final = (
     Endpoint("composableFilterOptions", "GET", "/runs/filter-options/{field}", _P, "Values that a filter can have", filter_options, None, bodies.FilterQuery, "Objects"),
     Endpoint("composableList", "GET", "/runs", _P, "Runs, newest change first", list_, None, bodies.ListQuery, "Objects"),
     Endpoint("composableCreate", "POST", "/runs", _P, "Start a run, which goes on by itself", create, bodies.RunBody, result="Object"),
-    Endpoint("composableGet", "GET", "/runs/{id}", _P, "A run, whole", get, result="Object"),
+    Endpoint("composableGet", "GET", "/runs/{id}", _P, "A run, whole", get, None, bodies.GetQuery, "Object"),
     Endpoint("composableUpdate", "PUT", "/runs/{id}", _P, "Change what people say of a run", update, bodies.UpdateRunBody, result="Object"),
+    Endpoint("composableResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result),
+    Endpoint("composableTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, results.TracesQuery, "Object"),
     Endpoint("composableDelete", "DELETE", "/runs/{id}", _P, "Delete a run for good", delete, result="Object"),
 )  # fmt: skip

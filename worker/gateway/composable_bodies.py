@@ -172,6 +172,14 @@ class FilterQuery(Query):
     is_root: Literal["true"] | None = None
 
 
+class GetQuery(Query):
+    """How a run is shown; its interaction is, with its name, whether ``populate`` is asked for or not."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    populate: Literal["true", "false"] = "false"
+
+
 class ListQuery(FilterQuery):
     """A page of them."""
 

@@ -1,6 +1,7 @@
 """Profiles of runs as the Composable runs API has them."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from worker.gateway.faces import Place
@@ -51,6 +52,7 @@ def ref_view(profile: Mapping[str, Any], place: Place) -> dict[str, Any]:
         "updated_by": _user(profile.get("updated_by")),
         "account": _reference(account),
         "project": _reference(project),
+        "metadata": profile.get("metadata") or {},
     }
     return view
 
@@ -76,26 +78,33 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 FIELDS: Final[Mapping[str, str]] = {
-    "id": "run_id",
-    "_id": "run_id",
     "modelId": "model",
-    "model": "model",
     "execution_time": "execution_seconds",
     "ttl": "ttl_seconds",
+    "chunks": "resource_use.actions",
+    "config.environment": "environment",
+    "config.model": "model",
 }
 """Names of this API that are others in the worker; all the rest are the same."""
 
-_SHOWN: Final = {"model": "modelId", "execution_seconds": "execution_time", "ttl_seconds": "ttl"}
+LARGE: Final = ("parameters", "result", "result_schema", "prompt")
+"""What a list leaves out, and ``find`` unless it is selected."""
+DEFAULT_FOUND: Final = (
+    *("id", "run_key", "name", "interaction", "environment", "modelId", "status", "finish_reason", "error"),
+    *("tags", "parent", "evaluation", "ttl", "config", "source", "token_use", "resource_use", "chunks"),
+    *("execution_time", "execution_time_ms", "created_at", "updated_at", "created_by", "updated_by"),
+    *("account", "project", "metadata", "result_errors"),
+)
+"""What ``find`` gives of a run."""
+_REFERENCES: Final = ("interaction", "environment", "account", "project")
 
 
-def found_view(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``find`` gives of one run: the fields that were selected, references as ids."""
-    view: dict[str, Any] = {}
-    for name, value in found.items():
-        if name in ("run_key", "run_id"):
-            continue
-        view[_SHOWN.get(name, name)] = word_of(value, "composable") if name == "status" else value
-    return {"id": id_of(found), **view}
+def found_view(profile: Mapping[str, Any], place: Place, shown: Collection[str]) -> dict[str, Any]:
+    """What ``find`` gives of one run: the fields that are shown, references as ids."""
+    view = run_view(profile, place)
+    for name in _REFERENCES:
+        view[name] = None if view[name] is None else view[name]["id"]
+    return {name: value for name, value in view.items() if name in shown}
 
 
 def facets_view(result: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
@@ -107,16 +116,18 @@ def facets_view(result: Mapping[str, Any], fields: Mapping[str, str]) -> dict[st
 
 
 def buckets_of(buckets: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
-    """Values with their counts, most frequent first."""
-    counts: dict[Any, int] = {}
-    for bucket in buckets:
-        value = bucket["value"]
-        if field == "status" and value is not None:
-            value = word_of(value, "composable")
-        counts[value] = counts.get(value, 0) + bucket["count"]
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0] is not None, str(item[0])))
-    return [{"_id": value, "count": count, **_named(value, field)} for value, count in ordered]
+    """Values with their counts, most frequent first; several of the worker's statuses are one of this API."""
+    if field == "status":
+        counts: Counter[str] = Counter()
+        for bucket in buckets:
+            counts[word_of(bucket["value"], "composable")] += bucket["count"]
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return [{"_id": word, "count": count} for word, count in ordered]
+    return [_bucket(one["value"], one["count"], field) for one in buckets]
 
 
-def _named(value: Any, field: str) -> dict[str, Any]:
-    return {"name": value} if value is not None and field in ("interaction", "environment") else {}
+def _bucket(value: Any, count: int, field: str) -> dict[str, Any]:
+    if field == "created_by":
+        value = _user(value)
+    is_reference = value is not None and field in ("interaction", "environment")
+    return {"_id": value, "count": count, **({"name": value} if is_reference else {})}

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from protocol.entities import RunStatus
@@ -21,6 +22,8 @@ from worker.gateway.vocabulary import OVER, word_of
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,5}))?")
 _WHOLE: Final = 99_999
 """Behind every action of an event."""
+LOOK_BACK_EVENTS: Final = 1000
+"""How many events are asked for at once where a beginning is looked for."""
 EXTRAS: Final = frozenset({"status", "variable"})
 """What a stream tells besides, to who asks for it by name."""
 
@@ -128,18 +131,34 @@ class CourseFeed(Reading):
             yield "status", {"status": word_of(event["to"], self._words)}
 
     async def _began(self) -> int:
-        """The event behind which what the run does now begins: where it last left rest, or was created."""
-        after, began, is_over = 0, 0, False
-        while True:
-            page = await self._page(self._run_key, after)
-            for event in page["events"]:
-                if event["kind"] == "status":
-                    if is_over and RunStatus(event["to"]) not in OVER:
-                        began = event["event"] - 1
-                    is_over = RunStatus(event["to"]) in OVER
-                after = event["event"]
-            if after >= page["head_event"] or not page["events"]:
-                return began
+        """The event behind which what the run does now begins: where it last left rest, or was created.
+
+        Looked for from the end on, as a run may have done a lot.
+        """
+        end = await self._head(self._run_key)
+        later: list[tuple[int, bool]] = []
+        while end > 0:
+            found = [*await self._rests(max(0, end - LOOK_BACK_EVENTS), end), *later]
+            for (_, was_over), (number, is_over) in reversed([*pairwise(found)]):
+                if was_over and not is_over:
+                    return number - 1
+            later, end = found[:1], end - LOOK_BACK_EVENTS
+        return 0
+
+    async def _rests(self, after: int, end: int) -> list[tuple[int, bool]]:
+        """The events between two that are statuses, each with whether the run was over then."""
+        found: list[tuple[int, bool]] = []
+        while after < end:
+            page = await self._page(self._run_key, after, end - after)
+            if not page["events"]:
+                break
+            found += [
+                (one["event"], RunStatus(one["to"]) in OVER)
+                for one in page["events"]
+                if one["kind"] == "status"
+            ]
+            after = page["events"][-1]["event"]
+        return found
 
     async def _status(self) -> RunStatus:
         profile = await self._result("get_profile", run_key=self._run_key)

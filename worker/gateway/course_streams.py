@@ -52,7 +52,8 @@ def serving(desk: Desk, channels: Channels) -> Callable[[Request], Awaitable[Res
             if not await feed.open(request.headers.get("last-event-id", query.since)):
                 return Response(status_code=204)  # tells an EventSource that reconnects to stop
             unnamed = query.event_names == "message"
-            return Stream(_events(feed, unnamed=unnamed), desk.settings, place.pop_all())
+            events = _events(feed, unnamed=unnamed)
+            return Stream(events, desk.settings, place.pop_all(), ask.caller.expires_at)
 
     return serve
 

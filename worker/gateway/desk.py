@@ -41,6 +41,9 @@ class Desk:
         async def serve(request: Request) -> Response:
             ask = await self.admit(request, endpoint, face)
             result = await endpoint.handler(ask)
+            if isinstance(result, Response):
+                result.headers.update(ask.headers)
+                return result
             if result is NO_CONTENT:
                 return Response(status_code=204, headers=ask.headers)
             return answer(result, ask.status, ask.headers)

@@ -60,12 +60,12 @@ class Reading:
         async with self._turns:
             return await self._ask.result(type_, **fields)
 
-    async def _page(self, run_key: str, after_event: int) -> dict[str, Any]:
+    async def _page(self, run_key: str, after_event: int, limit: int = PAGE_EVENTS) -> dict[str, Any]:
         """A page of events. A worker that is away, or busy, is waited for."""
         while True:
             try:
                 page: dict[str, Any] = await self._result(
-                    "read_events", run_key=run_key, after_event=after_event, limit=PAGE_EVENTS
+                    "read_events", run_key=run_key, after_event=after_event, limit=limit
                 )
             except Fault as fault:
                 if fault.status < 503:

@@ -1,6 +1,7 @@
 """Signed tokens: a library verifies them, with keys that each have one algorithm only."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,12 +61,12 @@ class TokenReader:
                 leeway=self._leeway_seconds,
                 options={"require": ["exp", "iss", "aud", "role"]},
             )
-            self._judge_group(claims)
+            group_ends = self._judge_group(claims)
         except jwt.ExpiredSignatureError as error:
             raise denied("the token has expired", "AUTHENTICATION_EXPIRED") from error
         except jwt.PyJWTError as error:
             raise denied(f"the token is not good: {error}", "AUTHENTICATION_INVALIDATED") from error
-        return _caller(claims)
+        return _caller(claims, min(float(claims["exp"]), group_ends) + self._leeway_seconds)
 
     def _key_of(self, header: Mapping[str, Any]) -> PyJWK:
         if "kid" in header:
@@ -76,18 +77,19 @@ class TokenReader:
             raise jwt.InvalidKeyError("no key is named that is known here")
         return found[0]
 
-    def _judge_group(self, claims: Mapping[str, Any]) -> None:
-        """Membership in a group may end before the token does."""
+    def _judge_group(self, claims: Mapping[str, Any]) -> float:
+        """When the membership in a group ends, which may be before the token does."""
         ends = claims.get("group_exp")
         if ends is None:
-            return
+            return math.inf
         if isinstance(ends, bool) or not isinstance(ends, int | float):
             raise denied("token: group_exp: is no number", "AUTHENTICATION_INVALIDATED")
         if time.time() > ends + self._leeway_seconds:
             raise denied("the membership in the group has expired", "AUTHENTICATION_GROUP_EXPIRED")
+        return float(ends)
 
 
-def _caller(claims: Mapping[str, Any]) -> Caller:
+def _caller(claims: Mapping[str, Any], expires_at: float) -> Caller:
     actor = {name: claims.get(claim) for claim, name in _ACTOR.items()}
     actor["user_key"] = actor["user_key"] or claims.get("sub")
     actor["pseudonym_key"] = actor["pseudonym_key"] or actor["user_key"]
@@ -101,6 +103,7 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         actor,
         projects=None if projects is None else frozenset(projects),
         group_name=group_name if isinstance(group_name, str) else None,
+        expires_at=expires_at,
     )
 
 

@@ -85,10 +85,10 @@ class Face:
             headers={**sent, **(headers or {})},
         )
 
-    def result(self, method: str, path: str, body: Any = None, *, status: int = 200, **more: Any) -> Any:
-        """What comes with ``status``."""
+    def result(self, method: str, path: str, body: Any = None, *, code: int = 200, **more: Any) -> Any:
+        """What comes with ``code``."""
         response = self.ask(method, path, body, **more)
-        assert response.status_code == status, response.text
+        assert response.status_code == code, response.text
         return response.json() if response.content else None
 
 

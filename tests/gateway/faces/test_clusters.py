@@ -14,13 +14,11 @@ def fresh(word: str = "cluster-run") -> str:
 def start(cluster: Any, **fields: Any) -> str:
     """A run that has come to rest."""
     body = {"modelFile": "scribe.py", "initialPrompt": "hello", "waitTime": 20, **fields}
-    return str(cluster.result("POST", "/runs", body, status=201)["id"])
+    return str(cluster.result("POST", "/runs", body, code=201)["id"])
 
 
 def test_a_run_is_created_by_its_prompt(cluster: Any) -> None:
-    created = cluster.result(
-        "POST", "/runs", {"modelFile": "scribe.py", "initialPrompt": "hello"}, status=201
-    )
+    created = cluster.result("POST", "/runs", {"modelFile": "scribe.py", "initialPrompt": "hello"}, code=201)
     assert created["status"] == "pending"
     run = cluster.result("GET", f"/runs/{created['id']}", waitTime=20)
     assert (run["status"], run["result"], run["failureReason"]) == ("done", {"heard": "hello"}, None)
@@ -56,8 +54,8 @@ def test_the_record_has_what_it_was_created_with(cluster: Any) -> None:
 def test_ids_are_kept_and_repeated_creates_give_the_same_run(cluster: Any) -> None:
     id_ = fresh()
     body = {"modelFile": "scribe.py", "initialPrompt": "hello", "runId": id_}
-    first = cluster.result("POST", "/runs", body, status=201)
-    again = cluster.result("POST", "/runs", {**body, "waitTime": 20}, status=201)
+    first = cluster.result("POST", "/runs", body, code=201)
+    again = cluster.result("POST", "/runs", {**body, "waitTime": 20}, code=201)
     assert (first["created"], again["created"], again["id"]) == (True, False, id_)
     assert len(cluster.result("GET", f"/runs/{id_}/messages")) == 1
 
@@ -81,8 +79,8 @@ def test_what_has_no_meaning_or_is_incomplete_is_refused(cluster: Any) -> None:
 def test_messages_go_on_with_a_run_and_the_same_one_counts_once(cluster: Any) -> None:
     id_ = start(cluster)
     message = {"id": "m1", "message": "again"}
-    first = cluster.result("POST", f"/runs/{id_}/messages", message, status=201)
-    repeated = cluster.result("POST", f"/runs/{id_}/messages", message, status=201)
+    first = cluster.result("POST", f"/runs/{id_}/messages", message, code=201)
+    repeated = cluster.result("POST", f"/runs/{id_}/messages", message, code=201)
     assert (
         first
         == repeated
@@ -97,7 +95,7 @@ def test_messages_go_on_with_a_run_and_the_same_one_counts_once(cluster: Any) ->
 def test_an_edited_message_takes_back_what_came_after_it(cluster: Any) -> None:
     id_ = start(cluster)
     for text in ("two", "three"):
-        cluster.result("POST", f"/runs/{id_}/messages", {"message": text}, status=201)
+        cluster.result("POST", f"/runs/{id_}/messages", {"message": text}, code=201)
     second = cluster.result("GET", f"/runs/{id_}/messages")[1]
     cluster.result("PUT", f"/runs/{id_}/messages/{second['id']}", {"message": "zwei"})
     messages = cluster.result("GET", f"/runs/{id_}/messages")
@@ -108,9 +106,9 @@ def test_an_edited_message_takes_back_what_came_after_it(cluster: Any) -> None:
 
 def test_a_retry_does_a_message_again(cluster: Any) -> None:
     id_ = start(cluster)
-    cluster.result("POST", f"/runs/{id_}/messages", {"message": "two"}, status=201)
+    cluster.result("POST", f"/runs/{id_}/messages", {"message": "two"}, code=201)
     first = cluster.result("GET", f"/runs/{id_}/messages")[0]
-    cluster.result("POST", f"/runs/{id_}/retry", {"messageId": first["id"]}, status=204)
+    cluster.result("POST", f"/runs/{id_}/retry", {"messageId": first["id"]}, code=204)
     messages = cluster.result("GET", f"/runs/{id_}/messages")
     assert [one["data"]["input"]["arguments"] for one in messages] == [["hello"]]
 
@@ -126,8 +124,8 @@ def test_an_operation_that_raised_is_a_rejection_and_fails_no_run(cluster: Any) 
 
 def test_feedback_is_kept_as_it_was_given(cluster: Any) -> None:
     id_ = start(cluster)
-    cluster.result("POST", f"/runs/{id_}/feedback", {"comment": "fine", "score": 0.37}, status=204)
-    cluster.result("POST", f"/runs/{id_}/feedback", {"comment": None, "score": 0.5}, status=204)
+    cluster.result("POST", f"/runs/{id_}/feedback", {"comment": "fine", "score": 0.37}, code=204)
+    cluster.result("POST", f"/runs/{id_}/feedback", {"comment": None, "score": 0.5}, code=204)
     run = cluster.result("GET", f"/runs/{id_}")
     assert (run["feedbackComment"], run["feedbackScore"]) == ("fine", 0.5)
 
@@ -137,7 +135,7 @@ def test_what_is_new_of_a_run_is_told_behind_positions(cluster: Any) -> None:
     first = cluster.result("GET", f"/runs/{id_}/timeline")
     assert [one["data"]["toolName"] for one in first["messages"]] == ["ask"]
     assert first["run"]["status"] == "done"
-    cluster.result("POST", f"/runs/{id_}/messages", {"message": "two"}, status=201)
+    cluster.result("POST", f"/runs/{id_}/messages", {"message": "two"}, code=201)
     seen = {
         "messagesAfter": first["messages"][-1]["id"],
         "jobsAfter": first["messages"][-1]["id"],
@@ -151,7 +149,7 @@ def test_what_is_new_of_a_run_is_told_behind_positions(cluster: Any) -> None:
 
 def test_a_deleted_run_is_gone(cluster: Any) -> None:
     id_ = start(cluster)
-    cluster.result("DELETE", f"/runs/{id_}", status=204)
+    cluster.result("DELETE", f"/runs/{id_}", code=204)
     assert cluster.ask("GET", f"/runs/{id_}").status_code == 404
 
 

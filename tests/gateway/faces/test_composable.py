@@ -17,7 +17,7 @@ def fresh(word: str = "run") -> str:
 def start(runs: Any, **fields: Any) -> dict[str, Any]:
     """A run that has come to rest, whole."""
     body = {"interaction": "scribe.py", "data": DATA, "waitTime": 20, **fields}
-    found: dict[str, Any] = runs.result("POST", "", body, status=201)
+    found: dict[str, Any] = runs.result("POST", "", body, code=201)
     return found
 
 
@@ -28,7 +28,7 @@ def test_a_run_is_durable_when_answered_and_goes_on_by_itself(runs: Any) -> None
         "config": {"environment": "default"},
         "stream": False,
     }
-    created = runs.result("POST", "", body, headers={"x-interaction-tag": "latest"}, status=201)
+    created = runs.result("POST", "", body, headers={"x-interaction-tag": "latest"}, code=201)
     assert created == {"id": created["id"], "status": "created", "created": True}
     run = runs.result("GET", f"/{created['id']}")
     assert run["status"] in ("created", "processing", "completed")
@@ -75,7 +75,7 @@ def test_a_result_that_does_not_fit_is_null_or_fails_the_run_as_asked(runs: Any)
 
 def test_the_source_is_of_the_authenticated_request_and_never_of_the_body(runs: Any) -> None:
     body = {"interaction": "scribe.py", "data": DATA, "waitTime": 20}
-    run = runs.result("POST", "", body, token="dev:AUTHOR:ada", status=201)
+    run = runs.result("POST", "", body, token="dev:AUTHOR:ada", code=201)
     assert run["source"] == {
         "type": "api",
         "label": "AUTHOR",
@@ -90,7 +90,7 @@ def test_the_source_is_of_the_authenticated_request_and_never_of_the_body(runs: 
 
 def test_an_id_of_the_callers_starts_one_run(runs: Any) -> None:
     id_ = fresh()
-    first = runs.result("POST", "", {"interaction": "scribe.py", "data": DATA, "id": id_}, status=201)
+    first = runs.result("POST", "", {"interaction": "scribe.py", "data": DATA, "id": id_}, code=201)
     again = runs.result("POST", "", {"interaction": "scribe.py", "data": DATA, "id": id_})
     assert (first["id"], first["created"], again["id"], again["created"]) == (id_, True, id_, False)
     other = runs.ask("POST", "", {"interaction": "scribe.py", "data": {"my-param": 8}, "id": id_})
@@ -145,7 +145,7 @@ def test_a_deleted_run_is_gone(runs: Any) -> None:
 
 def test_a_run_of_others_is_answered_like_one_that_is_not_there(runs: Any) -> None:
     body = {"interaction": "scribe.py", "data": DATA}
-    id_ = runs.result("POST", "", body, token="dev:PARTICIPANT:ada", status=201)["id"]
+    id_ = runs.result("POST", "", body, token="dev:PARTICIPANT:ada", code=201)["id"]
     hidden = runs.ask("GET", f"/{id_}", token="dev:PARTICIPANT:bob")
     absent = runs.ask("GET", "/no-such-run", token="dev:PARTICIPANT:bob")
     assert (hidden.status_code, hidden.json()["error"]) == (404, "RUN_NOT_FOUND")
@@ -153,7 +153,7 @@ def test_a_run_of_others_is_answered_like_one_that_is_not_there(runs: Any) -> No
 
 
 def test_a_failed_start_is_told_with_its_error(runs: Any) -> None:
-    run = runs.result("POST", "", {"interaction": "broken.py", "waitTime": 20}, status=201)
+    run = runs.result("POST", "", {"interaction": "broken.py", "waitTime": 20}, code=201)
     assert (run["status"], run["finish_reason"]) == ("failed", "failed_init")
     assert "not today" in run["error"]["message"] or run["error"]["code"]
 

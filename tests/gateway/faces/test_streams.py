@@ -10,7 +10,7 @@ DATA = {"my-param": 7}
 
 def start(runs: Any, **fields: Any) -> str:
     body = {"interaction": "scribe.py", "data": DATA, "waitTime": 20, **fields}
-    return str(runs.result("POST", "", body, status=201)["id"])
+    return str(runs.result("POST", "", body, code=201)["id"])
 
 
 def blocks(text: str) -> list[dict[str, str]]:
