@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from protocol.entities import ProjectName, Ritual
+from protocol.values import MAX_DEPTH
 
 MEMORY = ":memory:"
 ENV_PREFIX: Final = "MODEL_WORKER_"
@@ -230,6 +231,7 @@ class Settings(SourcedSettings):
     scratch_bytes: Positive = 8 * 1024 * 1024
     scratch_inodes: Positive = 256
     max_result_bytes: Positive = 8 * 1024 * 1024
+    max_result_depth: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MAX_DEPTH)] = MAX_DEPTH
     callback_bytes: Positive = 1024 * 1024
     output_bytes: Positive = 64 * 1024
     message_rate: Positive = 1000

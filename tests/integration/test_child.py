@@ -83,6 +83,7 @@ class Child:
             "minimum_log_level": "INFO",
             "redirect_standard_out": True,
             "max_result_bytes": 200_000,
+            "max_result_depth": 64,
             "callback_bytes": 1000,
             "answers": None,
             "event": "onInitialized",

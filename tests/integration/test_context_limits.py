@@ -114,6 +114,14 @@ def text(size):
     return "x" * size
 
 
+def nested(depth, odd=False):
+    value = (1,) if odd else [1]
+    for _ in range(depth - 1):
+        value = {"inner": value}
+    globals()["held"] = value
+    return value
+
+
 def call_often(times):
     from epicenter import Epicenter
 
@@ -264,6 +272,19 @@ def test_a_result_beyond_the_contexts_limit_is_too_large(peer: Any, limited: Cal
     assert error["information"]["allowed"] == 1000
 
 
+@pytest.mark.parametrize("odd", (False, True))
+def test_a_value_that_is_nested_deeper_than_the_contexts_limit_has_no_encoding(
+    peer: Any, limited: Callable[..., str], odd: bool
+) -> None:
+    key = limited(resultDepth=3)
+    assert called(peer, key, "nested", 3, odd) == {"inner": {"inner": [1]}}
+    assert peer.result("read_variables", run_key=key, names=["held"]) == {"held": {"inner": {"inner": [1]}}}
+    error = peer.error("call_operation", run_key=key, name="nested", arguments=[4, odd])
+    assert error["code"] == "UNENCODABLE_VALUE"
+    assert "nested deeper than 3" in error["message"]
+    assert peer.error("read_variables", run_key=key, names=["held"])["code"] == "UNENCODABLE_VALUE"
+
+
 def test_a_run_that_sends_too_many_messages_of_its_own_is_ended(
     peer: Any, limited: Callable[..., str]
 ) -> None:
@@ -308,6 +329,7 @@ def test_a_context_cannot_raise_a_limit(
         ({"actionCpuSeconds": -1.0}, "limits.actionCpuSeconds"),
         ({"scratchBytes": "8m"}, "limits.scratchBytes"),
         ({"messageRate": 0}, "limits.messageRate"),
+        ({"resultDepth": 65}, "limits.resultDepth"),
     ),
 )
 def test_a_limit_that_makes_no_sense_is_refused_by_name(

@@ -26,6 +26,7 @@ class BootSpec:
     minimum_log_level: str
     redirect_standard_out: bool
     max_result_bytes: int
+    max_result_depth: int
     callback_bytes: int
     answers: bytes | None
     event: str | None

@@ -61,6 +61,7 @@ class Conversion:
         self._root = root
         self._allowed = max_bytes
         self._room = max_bytes
+        self.max_depth = MAX_DEPTH
         self._warnings = warnings
         self._custom_for = custom_for
         self._pack = pack
@@ -138,8 +139,8 @@ class Conversion:
 
     def numbers(self, value: Any, dimensions: int) -> Any:
         """The nested lists of a numpy array of finite numbers, whose size is already taken."""
-        if len(self._path) + dimensions > MAX_DEPTH:
-            raise self.refused(value, f"nested deeper than {MAX_DEPTH}")
+        if len(self._path) + dimensions > self.max_depth:
+            raise self.refused(value, f"nested deeper than {self.max_depth}")
         return value.tolist()
 
     def mapping(self, value: Any, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
@@ -183,8 +184,8 @@ class Conversion:
         self.take(length)
         if id(value) in self._open:
             raise self.refused(value, f"the {type_name(value)} contains itself")
-        if len(self._path) >= MAX_DEPTH:
-            raise self.refused(value, f"nested deeper than {MAX_DEPTH}")
+        if len(self._path) >= self.max_depth:
+            raise self.refused(value, f"nested deeper than {self.max_depth}")
         self._open.add(id(value))
 
     def _key(self, key: Any) -> str:

@@ -55,12 +55,13 @@ _NONE_TYPE: Final = type(None)
 class Encoder:
     """Encodes values of one run; ``warnings`` collects what was changed on the way, until it is drained.
 
-    ``max_bytes`` bounds each encoded value. ``is_altered``: the last one encoded held what JSON has not.
+    ``max_bytes`` and ``max_depth`` bound each encoded value. ``is_altered``: the last one encoded held what JSON has not.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.warnings: list[dict[str, str]] = []
         self.max_bytes = max_bytes
+        self.max_depth = MAX_DEPTH
         self.is_altered = False
         self._custom: dict[type, Callable[[Any], str]] = {}
         self._plain = PLAIN
@@ -102,9 +103,18 @@ class Encoder:
             _check_count(packed, root)
         return packed
 
+    def carry(self, values: dict[str, Any], root: str) -> bytes:
+        """Encode a map that only carries values, which were judged one by one; raises as ``encode``."""
+        allowed, self.max_depth = self.max_depth, MAX_DEPTH
+        try:
+            return self.encode(values, root)
+        finally:
+            self.max_depth = allowed
+
     def convert(self, value: Any, root: str) -> Any:
         """The JSON value for any value; raises as ``encode``."""
         conversion = Conversion(root, self.max_bytes, self.warnings, self._custom_for, self._packer.pack)
+        conversion.max_depth = self.max_depth
         converted = conversion.convert(value)
         self.is_altered = conversion.is_altered
         return converted
@@ -118,8 +128,9 @@ class Encoder:
 
     def _pack_plain(self, value: Any) -> bytes | None:
         """Pack a plain value without model code; None when it needs a conversion or an error's path."""
+        begins_at = MAX_DEPTH - self.max_depth
         try:
-            return self.pack(value) if measure(value, self.max_bytes, 0) >= 0 else None
+            return self.pack(value) if measure(value, self.max_bytes, begins_at) >= 0 else None
         except (OverflowError, ValueError):
             return None
 

@@ -160,7 +160,7 @@ class Executor:
     def introspect(self) -> Outcome:
         """What the model offers: ``{functions, variables}``."""
         found = introspect(self._namespace, self._is_operation, self._encoder.warnings)
-        value, error = attempt(self._encoder.encode, found, "introspection")
+        value, error = attempt(self._encoder.carry, found, "introspection")
         return Outcome(COMPLETED, value) if error is None else self._failed(error, "introspection")
 
     def fire(self, event: str, at_us: int) -> BaseException | None:
@@ -256,7 +256,7 @@ class Executor:
                 return self._failed(error, name, encoding=True)
         if missing and not ignorable:
             return self._missing(missing)
-        value, error = attempt(self._encoder.encode, values, "variables")
+        value, error = attempt(self._encoder.carry, values, "variables")
         return Outcome(COMPLETED, value) if error is None else self._failed(error, "variables", encoding=True)
 
     def _read_one(self, name: str) -> Any:

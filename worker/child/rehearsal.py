@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from worker.channel import pack, pack_frame
+from worker.channel import MAX_DEPTH, pack, pack_frame
 from worker.child.isolation import BUILTINS
 
 __builtins__ = BUILTINS
@@ -37,6 +37,7 @@ _BOOT: Final = {
     "minimum_log_level": "INFO",
     "redirect_standard_out": False,
     "max_result_bytes": _MAX_FRAME_BYTES // 2,
+    "max_result_depth": MAX_DEPTH,
     "callback_bytes": _MAX_FRAME_BYTES // 2,
     "answers": None,
     "event": "onInitialized",

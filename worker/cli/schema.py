@@ -93,6 +93,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "scratchBytes": "Bytes of scratch space.",
         "scratchInodes": "Files and folders in the scratch space.",
         "resultBytes": "Bytes of one result.",
+        "resultDepth": "How deep lists and maps of one value may be nested.",
         "outputBytes": "Bytes of printed output kept per request.",
         "messageRate": "Calls of external functions per second, and lines of output per second.",
     },

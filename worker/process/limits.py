@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
+from worker.channel import MAX_DEPTH
+
 _MIB: Final = 1024 * 1024
 
 FIRST_UID: Final = 1_900_000_000
@@ -20,7 +22,7 @@ class Limits:
     model sees MemoryError. ``cpu_seconds``: total CPU time of the process, not of one action; then SIGXCPU.
     ``action_cpu_seconds``: CPU time of one action; the supervisor ends what takes more. ``threads``: enforced
     where the run has a user id or an ordinary user's name space of its own. ``max_result_bytes``: one encoded
-    result. ``output_bytes``: printed output kept of one request. ``message_rate``: messages that the process sends by
+    result. ``max_result_depth``: its nesting, at most MAX_DEPTH. ``output_bytes``: printed output kept of one request. ``message_rate``: messages that the process sends by
     itself in a second (calls of external functions), and as many lines of output.
     ``file_bytes``: one file. ``scratch_bytes``, ``scratch_inodes``: the run's own file system, held in
     memory. ``stack_bytes``: of the main thread.
@@ -37,6 +39,7 @@ class Limits:
     stack_bytes: int = 8 * _MIB
     pending_signals: int = 64
     max_result_bytes: int = 8 * _MIB
+    max_result_depth: int = MAX_DEPTH
     output_bytes: int = 64 * 1024
     message_rate: int = 1000
 

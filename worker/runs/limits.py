@@ -4,6 +4,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from protocol.values import MAX_DEPTH
+
 Count = Annotated[int, Field(gt=0)]
 
 _SETTINGS: Final = {
@@ -15,6 +17,7 @@ _SETTINGS: Final = {
     "scratchBytes": "scratch_bytes",
     "scratchInodes": "scratch_inodes",
     "resultBytes": "max_result_bytes",
+    "resultDepth": "max_result_depth",
     "outputBytes": "output_bytes",
     "messageRate": "message_rate",
 }
@@ -36,6 +39,7 @@ class RunLimits(BaseModel):
     scratchBytes: Count | None = None
     scratchInodes: Count | None = None
     resultBytes: Count | None = None
+    resultDepth: Annotated[int, Field(ge=1, le=MAX_DEPTH)] | None = None
     outputBytes: Count | None = None
     messageRate: Count | None = None
 

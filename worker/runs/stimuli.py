@@ -97,6 +97,11 @@ class Step:
         return self.kind in _ENTRY_KINDS
 
     @property
+    def carries(self) -> bool:
+        """Whether its result is a map that only carries the values asked for."""
+        return self.kind is StepKind.READ
+
+    @property
     def entry_kind(self) -> EntryKind:
         """The kind of entry that records this step."""
         return _ENTRY_KINDS[self.kind]

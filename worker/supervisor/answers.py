@@ -12,6 +12,7 @@ from protocol.errors import ErrorCode, ProtocolError
 from protocol.values import check_value
 from worker.channel import (
     LARGE_BYTES,
+    MAX_DEPTH,
     MAX_VALUES,
     RECORD_NAME_CHARACTERS,
     Allowance,
@@ -22,6 +23,7 @@ from worker.channel import (
 )
 from worker.errors import ModelError, RequestError, WorkerError
 from worker.log.base import StoredRequest
+from worker.process.limits import Limits
 from worker.runs.history import LogEntry, OutcomeStatus
 from worker.runs.stimuli import UNRECORDED_ERRORS, Outcome, StepKind, Work
 
@@ -59,18 +61,23 @@ def judge_outcome(
     warnings: Any,
     *,
     at_us: int,
-    max_result_bytes: int,
+    limits: Limits,
+    carried: bool = False,
     answers: bytes | None = None,
 ) -> Outcome:
-    """An outcome as a run process reports it; ``answers`` are those of external functions that it was given."""
+    """An outcome as a run process reports it.
+
+    ``carried``: whether the result is a map of values, each of which may be as deep as the limits say. ``answers``
+    are those of external functions that it was given.
+    """
     if not isinstance(value, bytes):
         raise ChannelError("an outcome's value must be bytes")
     judged_records = judge_records(records)
     judged_warnings = tuple(judge_warnings(warnings))
     if status == OutcomeStatus.COMPLETED:
-        if len(value) > max_result_bytes:
-            raise ChannelError(f"a result of {len(value)} bytes, allowed {max_result_bytes}")
-        judge_value(unpack(value), len(value))
+        if len(value) > limits.max_result_bytes:
+            raise ChannelError(f"a result of {len(value)} bytes, allowed {limits.max_result_bytes}")
+        judge_value(unpack(value), len(value), depth=max(MAX_DEPTH - limits.max_result_depth - carried, 0))
         return Outcome(
             OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings, answers=answers
         )
@@ -128,10 +135,10 @@ def judge_warnings(warnings: Any) -> list[dict[str, Any]]:
     return warnings
 
 
-def judge_value(value: Any, size: int = 0) -> None:
-    """Refuse what is no JSON value; ``size``: in bytes, where it is known."""
+def judge_value(value: Any, size: int = 0, *, depth: int = 0) -> None:
+    """Refuse what is no JSON value; ``size``: in bytes, where it is known; ``depth``: that it begins at."""
     try:
-        check_value(value, "", size=size)
+        check_value(value, "", depth=depth, size=size)
     except ProtocolError as error:
         raise ChannelError(f"no JSON value: {error.message}"[:300]) from error
 

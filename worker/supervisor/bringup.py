@@ -231,6 +231,7 @@ class BringUp:
             "minimum_log_level": context.minimumLogLevel,
             "redirect_standard_out": context.redirectStandardOut,
             "max_result_bytes": self._limits.max_result_bytes,
+            "max_result_depth": self._limits.max_result_depth,
             "callback_bytes": self._settings.callback_bytes,
             "answers": incarnation.boot_answers,
             "event": None if incarnation.origin.replays else incarnation.event,

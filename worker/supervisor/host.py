@@ -334,19 +334,18 @@ class RunHost:
     def on_message(self, message: list[Any]) -> None:
         """Judge one frame of the run process (``ProcessHandle`` calls this)."""
         match message:
-            case _ if self._farewell.hears(message) or self._calls.hears(message):
-                pass
             case ["outcome", n, _, _, _, _] if n == self._asked and self._step and not self._calls.waiting:
-                at, limit = self._step_at_us, self.limits.max_result_bytes
-                told = self._calls.finish()
-                outcome = answers.judge_outcome(*message[2:], at_us=at, max_result_bytes=limit, answers=told)
+                told, carried = self._calls.finish(), self._step.carries
+                outcome = answers.judge_outcome(
+                    *message[2:], at_us=self._step_at_us, limits=self.limits, carried=carried, answers=told
+                )
                 self.head.use(*(taken := self._step_watch.taken()))
                 self.teller.tracer.ended(self._live_handle().output, self._step_at_us, outcome, taken[1])
                 self._end_step()
                 self._feed(s.Performed(outcome))
             case ["fault", _, "memory", _]:
                 self._lose(mishaps.out_of_memory(self.limits.memory_bytes))
-            case _:
+            case _ if not (self._farewell.hears(message) or self._calls.hears(message)):
                 self._coming_up.on_message(message)
 
     def on_broken(self, error: ChannelError) -> None:

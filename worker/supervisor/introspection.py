@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from protocol.messages import CreateRun, IntrospectModel, IntrospectRun
-from worker.channel import ChannelError, unpack
+from worker.channel import MAX_DEPTH, ChannelError, unpack
 from worker.errors import WorkerError
 from worker.process.exits import classify_exit
 from worker.process.limits import Limits
@@ -141,9 +141,13 @@ class Visit:
             case ["outcome", 1, status, value, records, warnings] if (
                 self._has_asked and not self._told.done()
             ):
-                limit = self._limits.max_result_bytes
                 outcome = answers.judge_outcome(
-                    status, value, records, warnings, at_us=0, max_result_bytes=limit
+                    status,
+                    value,
+                    records,
+                    warnings,
+                    at_us=0,
+                    limits=replace(self._limits, max_result_depth=MAX_DEPTH),
                 )
                 if outcome.status is not OutcomeStatus.COMPLETED:
                     self.abandon(answers.judge_error(unpack(value), answers.MODEL_ERRORS))
