@@ -226,8 +226,11 @@ def test_each_request_has_a_line_that_tells_who_asked_what_and_not_what_was_said
 
 
 @contextlib.contextmanager
-def answering_null(endpoint: str) -> Iterator[list[dict[str, Any]]]:
-    """A socket that answers null to everything stands in for the worker; the bare requests that it got."""
+def answering_null(endpoint: str, *, is_busy: bool = False) -> Iterator[list[dict[str, Any]]]:
+    """A socket that answers null to everything stands in for the worker; the bare requests that it got.
+
+    One that is busy answers when nothing more comes for a moment, and no ping at all.
+    """
     asked: list[dict[str, Any]] = []
 
     def answer(router: "zmq.Socket[bytes]") -> None:
@@ -237,6 +240,10 @@ def answering_null(endpoint: str) -> Iterator[list[dict[str, Any]]]:
             asked.append(request)
             if request["type"] == "drain":
                 return
+            if is_busy and request["type"] == "ping":
+                continue
+            if is_busy:
+                router.poll(200)
             result: Any = {"projects": {"": {}}} if request["type"] == "worker_status" else None
             reply = {"version": 1, "request_id": request["request_id"], "ok": True, "result": result}
             router.send_multipart([sender, b"", msgpack.packb(reply)])
@@ -274,6 +281,25 @@ def test_what_a_worker_is_told_of_a_request(make_gateway: Any, connect_api: Any,
         "pseudonym_key": "ada",
         "world_role": "Sales",
     }
+
+
+def test_a_worker_that_answers_others_and_no_ping_is_busy_and_not_away(
+    make_gateway: Any, connect_api: Any, tmp_path: Path, wait_until: Any
+) -> None:
+    endpoint = f"ipc://{tmp_path}/w"
+    with answering_null(endpoint, is_busy=True) as asked:
+        api = connect_api(make_gateway(endpoint).url)
+        wait_until(lambda: api.root.get("/readyz").status_code == 200)
+
+        def pings() -> int:
+            return [one["type"] for one in asked].count("ping")
+
+        # A ping is given up after three seconds, and another follows it.
+        while pings() < 3:
+            response = api.ask("GET", "/run/singular/key", timeout=2)
+            assert response.status_code in (200, 504), response.text
+        assert api.root.get("/readyz").status_code == 200
+        wait_until(lambda: api.root.get("/readyz").status_code == 503)
 
 
 def test_a_bug_is_500_without_details_and_a_line_that_names_the_request(

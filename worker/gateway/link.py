@@ -1,6 +1,7 @@
 """The way to the worker: one client for all requests, and a watch on whether anybody is there."""
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,6 +19,10 @@ RETRIED: Final = frozenset({ErrorCode.FENCED, ErrorCode.OUTCOME_UNKNOWN})
 GRACE_SECONDS: Final = 2.0
 """How much longer than its deadline a request waits, for the worker's own answer to that."""
 
+_GIVEN_UP: Final = "GIVEN_UP"
+_SILENCE: Final = frozenset({_GIVEN_UP, ErrorCode.DEADLINE_EXCEEDED.value})
+"""Ends of a request behind which there may be no worker."""
+
 _PING_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 3.0
 _PINGS_PER_STATUS: Final = 10
@@ -34,6 +39,8 @@ class Link:
         self._reachable = False
         self._status: dict[str, Any] = {}
         self._under_way: set[str] = set()
+        self._heard_at = -math.inf
+        """When the worker last answered anything; a ping that is late behind much else is no sign that it is gone."""
 
     @property
     def reachable(self) -> bool:
@@ -77,12 +84,14 @@ class Link:
             was = self._reachable
             type_ = "ping" if was and pings % _PINGS_PER_STATUS else "worker_status"
             pings = pings + 1 if was else 1
+            asked_at = time.perf_counter()
             try:
                 reply = await self._client.request(type_, timeout_seconds=_PATIENCE_SECONDS)
             except ProtocolError as error:
-                self._reachable = False
-                self._meters.worker_losses += was
-                if was or not self._known.is_set():
+                self._reachable = self._heard_at > asked_at
+                lost = was and not self._reachable
+                self._meters.worker_losses += lost
+                if lost or not self._known.is_set():
                     self._log.warning("worker unreachable", endpoint=self._client.endpoint, code=error.code)
             else:
                 self._reachable = True
@@ -129,8 +138,11 @@ class Link:
                 raise fault from error
             raise of_worker(error) from error
         except asyncio.CancelledError:
-            code = "GIVEN_UP"
+            code = _GIVEN_UP
             raise
         finally:
-            self._meters.worker_answered(type_, code, time.perf_counter() - began)
+            now = time.perf_counter()
+            self._meters.worker_answered(type_, code, now - began)
+            if code not in _SILENCE:
+                self._heard_at = now
             self._under_way.discard(request_id)
