@@ -320,9 +320,7 @@ def test_any_document_and_any_words_are_answered_or_refused(
     peer: Any, runs: Any, document: Any, text: str
 ) -> None:
     """What is answered is right as far as it goes: a document and its opposite find every run between them."""
-    both = [
-        peer.ask("find_runs", filter=one) for one in (narrowed(document), narrowed({"$nor": [document]}))
-    ]
+    both = [peer.ask("find_runs", filter=one) for one in (narrowed(document), narrowed({"$nor": [document]}))]
     codes = {None if reply["ok"] else reply["error"]["code"] for reply in both}
     assert len(codes) == 1
     assert codes <= {None, "INVALID_FILTER", "INVALID_REQUEST"}
