@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from protocol.messages import CallOperation, Request
 from protocol.profiles import StartRun
 from worker.channel import ANSWERED, unpack
+from worker.errors import WorkerError
 from worker.runs.deliveries import Delivery
 from worker.runs.digests import json_text
 from worker.runs.targets import web_address
@@ -103,6 +104,12 @@ class Carriers:
             error = unpack(value)
             raise NotDeliveredError(f"{error['code']}: {error['message']}")
 
+    async def _model_file(self, delivery: Delivery) -> str:
+        try:
+            return await self._model_of(delivery.run_key)
+        except WorkerError as error:  # the run was deleted meanwhile, or the log cannot be read
+            raise NotDeliveredError(str(error)) from error
+
     async def _message(self, delivery: Delivery, service: str, name: str, attempt: int) -> dict[str, Any]:
         body = {
             "version": 1,
@@ -112,7 +119,7 @@ class Carriers:
             "name": name,
             "arguments": [delivery.payload(attempt)],
             "run_key": delivery.run_key,
-            "model_file": await self._model_of(delivery.run_key),
+            "model_file": await self._model_file(delivery),
             "request_id": delivery.delivery_id,
         }
         return {**body, "project": delivery.project} if delivery.project else body

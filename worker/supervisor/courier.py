@@ -129,35 +129,38 @@ class Courier:
         return None  # whoever ends wakes
 
     def _begin(self, due: DueDeliveries) -> bool:
-        """Begin what has a place among its target's; False where nothing was found."""
+        """Begin what has a place among its target's; whether anything had one."""
+        before = len(self._under_way)
         for delivery in due.found:
             if self._asked[delivery.target_key] < self._limits.of_one_target:
                 self._asked[delivery.target_key] += 1
                 task = asyncio.get_running_loop().create_task(self._attempt(delivery))
                 self._under_way[delivery.run_key] = task
                 task.add_done_callback(self._ended)
-        return bool(due.found)
+        return len(self._under_way) > before
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("bug in the courier", exc_info=error)
 
     async def _attempt(self, delivery: Delivery) -> None:
+        pause_seconds = OUTAGE_SECONDS
         try:
             settled = await self._settled(delivery)
-            try:
+            with contextlib.suppress(LogError):  # it is sent again then, as nobody knows of it
                 await self._outbox.settle(settled)
-            except LogError:
-                # It will be sent again, as nobody knows of it; not at once, as the log could not be written.
-                await asyncio.sleep(OUTAGE_SECONDS)
-            else:
                 self._tell(delivery, settled)
+                pause_seconds = 0.0
         finally:
-            del self._under_way[delivery.run_key]
-            self._asked[delivery.target_key] -= 1
-            if not self._asked[delivery.target_key]:
-                del self._asked[delivery.target_key]
-            self.wake()
+            # What could not be written down, by an outage or a bug, is due as before; it must not be sent without end.
+            asyncio.get_running_loop().call_later(pause_seconds, self._release, delivery)
+
+    def _release(self, delivery: Delivery) -> None:
+        del self._under_way[delivery.run_key]
+        self._asked[delivery.target_key] -= 1
+        if not self._asked[delivery.target_key]:
+            del self._asked[delivery.target_key]
+        self.wake()
 
     async def _settled(self, delivery: Delivery) -> Settled:
         """Make an attempt; what it came to."""
