@@ -10,4 +10,4 @@ from hostile import add, spoil, state
 
 def attack(world):
     spoil()
-    return [[number, str(number)] for number in range(1 << 40)]
+    return [bytes(200) for _ in range(1 << 40)]
