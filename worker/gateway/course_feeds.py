@@ -100,10 +100,11 @@ class CourseFeed(Reading):
                         yield told
                 if self._event < page["head_event"]:
                     continue
-                status = await self._status()
-                if status in OVER and not self._follow and not await self._is_behind():
-                    yield Told(self.position, "close", {"status": word_of(status, self._words)})
-                    return
+                if not self._follow:
+                    status = await self._status()
+                    if status in OVER and not await self._is_behind():
+                        yield Told(self.position, "close", {"status": word_of(status, self._words)})
+                        return
                 await self._wait(REREAD_SECONDS)
 
     async def _is_behind(self) -> bool:

@@ -37,6 +37,10 @@ def add(n=1):
     return total
 
 
+def weigh():
+    return "x" * 60_000
+
+
 def nothing():
     return None
 

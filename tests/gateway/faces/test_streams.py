@@ -1,11 +1,29 @@
 """The stream of one run: results as they come, its end, and how it goes on behind any message."""
 
+import base64
+import concurrent.futures
+import contextlib
+import itertools
 import json
+import re
+import socket
+import time
 from typing import Any
 
 import httpx
+import jwt
+import pytest
 
 DATA = {"my-param": 7}
+SECRET = b"0123456789abcdef0123456789abcdef"
+WEIGHT = 60_000
+"""Characters of what ``weigh`` of the model gives."""
+
+
+@pytest.fixture(scope="module")
+def gateway(make_gateway: Any, daemon: Any) -> Any:
+    """The gateway of this module; it hears the worker's events."""
+    return make_gateway(daemon.endpoint, arguments=("--listen", "127.0.0.1:0", "--events", daemon.events))
 
 
 def start(runs: Any, **fields: Any) -> str:
@@ -114,6 +132,123 @@ def next_data(lines: Any) -> Any:
     return next(json.loads(line[6:]) for line in lines if line.startswith("data: "))
 
 
+def connection(runs: Any, run_id: str, last: str, **query: Any) -> Any:
+    """A stream that follows the run, behind an id."""
+    url = f"{runs.base}/{run_id}/stream"
+    params = {"access_token": "dev", "follow": "true", **query}
+    return runs.client.stream("GET", url, params=params, headers={"Last-Event-ID": last})
+
+
+def next_told(lines: Any) -> tuple[str, Any]:
+    """The id and the data of the next message that tells something."""
+    id_ = ""
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if name == "id":
+            id_ = value
+        if name == "data":
+            return id_, json.loads(value)
+    raise EOFError
+
+
+def test_a_live_stream_that_dies_with_every_message_loses_and_repeats_nothing(runs: Any, api: Any) -> None:
+    run_id = start(runs, data={"my-param": 0})
+    last, seen = "0", []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def act() -> None:
+            for number in range(1, 11):
+                actions = [{"objectType": "execute", "name": "add", "arguments": [number]}] * 2
+                api.result("POST", f"/run/action/{run_id}", actions)
+
+        acting = pool.submit(act)
+        while len(seen) < 21:
+            with connection(runs, run_id, last) as answer:
+                last, data = next_told(answer.iter_lines())
+                seen.append(data)
+        acting.result(60)
+    sums = itertools.accumulate(number for number in range(1, 11) for _ in range(2))
+    assert seen == [{"my-result": "0"}, *sums]
+
+
+def test_two_streams_of_a_run_are_told_the_same(runs: Any, api: Any) -> None:
+    run_id = start(runs)
+    with connection(runs, run_id, "0") as first, connection(runs, run_id, "0") as second:
+        lines = first.iter_lines(), second.iter_lines()
+        for number in range(5):
+            call(api, run_id, "add", number)
+        told_to = [[next_told(one) for _ in range(6)] for one in lines]
+    assert told_to[0] == told_to[1]
+    assert [data for _, data in told_to[0]] == [{"my-result": "7"}, 7, 8, 10, 13, 17]
+
+
+def test_a_long_history_is_looked_through_in_few_pages_for_where_a_stream_begins(
+    runs: Any, api: Any, daemon: Any, make_gateway: Any
+) -> None:
+    run_id = start(runs)
+    with daemon.client() as client:
+        for _ in range(300):
+            client.call_operation(run_id, "add", [0])
+    run = runs.result("GET", f"/{run_id}")
+    gateway = make_gateway(daemon.endpoint, env={"MODEL_WORKER_GATEWAY_METRICS": "127.0.0.1:0"})
+    url = f"{gateway.url}/api/v1/runs/{run['id']}/stream"
+    with runs.client.stream("GET", url, params={"access_token": "dev"}) as answer:
+        assert next_told(answer.iter_lines())[1] == {"my-result": "7"}
+    # The head, the page in which the beginning is looked for, the first page that is told; one may be under way.
+    assert asked_of_worker(gateway, "read_events") <= 4
+
+
+def asked_of_worker(gateway: Any, type_: str) -> int:
+    """How many requests of a type a gateway sent."""
+    (url,) = [line["url"] for line in gateway.logged() if line["event"] == "metrics served"]
+    text = httpx.get(url, timeout=30).text
+    found = re.findall(
+        rf'^model_worker_gateway_worker_requests_total{{[^}}]*type="{type_}"[^}}]*}} (\S+)$',
+        text,
+        re.MULTILINE,
+    )
+    return int(sum(float(count) for count in found))
+
+
+def test_readers_that_do_not_read_cost_the_worker_a_bounded_number_of_pages(
+    runs: Any, api: Any, daemon: Any, make_gateway: Any
+) -> None:
+    readers, actions = 200, 60
+    run_id = start(runs)
+    gateway = make_gateway(
+        daemon.endpoint,
+        arguments=("--listen", "127.0.0.1:0", "--events", daemon.events),
+        env={
+            "MODEL_WORKER_GATEWAY_METRICS": "127.0.0.1:0",
+            "MODEL_WORKER_GATEWAY_UNREAD_SECONDS": "600",
+            "MODEL_WORKER_GATEWAY_ACCESS_LOG": "false",
+        },
+    )
+    host, port = gateway.url.removeprefix("http://").split(":")
+    path = f"/api/v1/runs/{run_id}/stream?access_token=dev&follow=true&since=0"
+    url = f"{gateway.url}{path}"
+    with contextlib.ExitStack() as open_:
+        for _ in range(readers):
+            slow = open_.enter_context(socket.socket())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536
+            )  # the kernel keeps little for such a one
+            slow.settimeout(60)
+            slow.connect((host, int(port)))
+            slow.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answer = open_.enter_context(runs.client.stream("GET", url))
+        lines = answer.iter_lines()
+        assert next_told(lines)[1] == {"my-result": "7"}
+        before = asked_of_worker(gateway, "read_events")
+        for number in range(actions):
+            assert len(api.result("POST", f"/run/operation/{run_id}", {"name": "weigh"})) == WEIGHT
+            assert len(next_told(lines)[1]) == WEIGHT, number
+        asked = asked_of_worker(gateway, "read_events") - before
+    # Who reads asks for every action, perhaps twice; who does not, only until what was sent to him fills the way to him.
+    assert asked < readers * actions / 4
+
+
 def test_extra_names_are_told_to_who_asks_for_them_only(runs: Any) -> None:
     run_id = start(runs)
     names = {event for _, event, _ in told(stream(runs, run_id, since="0", events="status,variable").text)}
@@ -129,3 +264,58 @@ def test_a_token_is_needed_and_an_id_has_to_be_one(runs: Any) -> None:
     assert (wrong.status_code, wrong.json()["error"]) == (400, "INVALID_EVENT_ID")
     assert stream(runs, run_id, last="999").status_code == 400
     assert stream(runs, "no-such-run").status_code == 404
+
+
+def token(seconds: float, **claims: Any) -> str:
+    """A token that is good for a while."""
+    now = time.time()
+    body = {
+        "iss": "tests",
+        "aud": "worker",
+        "sub": "ada",
+        "role": "AUTHOR",
+        "exp": int(now + seconds) + 1,
+        **claims,
+    }
+    return jwt.encode(body, SECRET, "HS256")
+
+
+@pytest.fixture(scope="module")
+def strict(daemon: Any, make_gateway: Any, tmp_path_factory: Any) -> Any:
+    """A gateway that reads signed tokens."""
+    tmp_path = tmp_path_factory.mktemp("keys")
+    (tmp_path / "key.json").write_text(
+        json.dumps({"kty": "oct", "k": base64.urlsafe_b64encode(SECRET).decode()})
+    )
+    return make_gateway(
+        daemon.endpoint,
+        arguments=("--listen", "127.0.0.1:0", "--events", daemon.events),
+        env={
+            "MODEL_WORKER_GATEWAY_AUTH": "tokens",
+            "MODEL_WORKER_GATEWAY_TOKEN_KEYS": str(tmp_path),
+            "MODEL_WORKER_GATEWAY_TOKEN_ISSUER": "tests",
+            "MODEL_WORKER_GATEWAY_TOKEN_AUDIENCE": "worker",
+            "MODEL_WORKER_GATEWAY_TOKEN_LEEWAY_SECONDS": "0",
+        },
+    )
+
+
+@pytest.mark.parametrize("claim", ("exp", "group_exp"))
+def test_a_stream_ends_with_its_token_and_goes_on_with_another(
+    runs: Any, api: Any, strict: Any, claim: str
+) -> None:
+    run_id = start(runs)
+    url = f"{strict.url}/api/v1/runs/{run_id}/stream"
+    query = {"follow": "true", "since": "0"}
+    short = token(3600, **{claim: int(time.time()) + 2})
+    with runs.client.stream("GET", url, params={**query, "access_token": short}) as answer:
+        lines = answer.iter_lines()
+        last, data = next_told(lines)
+        assert data == {"my-result": "7"}
+        with pytest.raises(EOFError):  # an end without `close`
+            next_told(lines)
+    assert runs.client.get(url, params={**query, "access_token": short}).status_code == 401
+    call(api, run_id, "add")
+    again = {**query, "access_token": token(3600)}
+    with runs.client.stream("GET", url, params=again, headers={"Last-Event-ID": last}) as answer:
+        assert next_told(answer.iter_lines())[1] == 8
