@@ -13,7 +13,7 @@ from hostile import add, spoil, state
 def attack(world):
     spoil()
     sys.setrecursionlimit(2**31 - 1)
-    value = []
+    one, other = [], []
     for _ in range(200_000):
-        value = [value]
-    return len(repr(value))
+        one, other = [one], [other]
+    return one == other
