@@ -233,6 +233,7 @@ def clone_run(
     execution_context: Fields | None = None,
     ephemeral: bool | None = None,
     at_seq: int | None = None,
+    attached_functions: Sequence[Fields] | None = None,
     **options: Unpack[Options],
 ) -> Call[Run]:
     """Copy a run, as it is or as it was at ``at_seq``; the result has a new key."""
@@ -246,6 +247,7 @@ def clone_run(
         execution_context=execution_context,
         ephemeral=ephemeral,
         at_seq=at_seq,
+        attached_functions=attached_functions,
     )
 
 
@@ -258,6 +260,7 @@ def migrate_run(
     execution_context: Fields | None = None,
     ephemeral: bool | None = None,
     at_seq: int | None = None,
+    attached_functions: Sequence[Fields] | None = None,
     **options: Unpack[Options],
 ) -> Call[Run]:
     """Copy a run as ``clone_run`` does, into the scope of an episode; its user stays."""
@@ -272,6 +275,7 @@ def migrate_run(
         execution_context=execution_context,
         ephemeral=ephemeral,
         at_seq=at_seq,
+        attached_functions=attached_functions,
     )
 
 

@@ -163,6 +163,13 @@ def facet_runs(
     return _call("facet_runs", _as_is, options, facets=facets, query=query)
 
 
+def decide_action(
+    run_key: str, action_id: str, *, approved: bool, **options: Unpack[Options]
+) -> Call[dict[str, Any]]:
+    """Have a request that waits for approval performed, or refused: ``{action_id, approved}``; once."""
+    return _call("decide_action", _as_is, options, run_key=run_key, action_id=action_id, approved=approved)
+
+
 class BlockingProfiles:
     """The methods of a client that waits."""
 
@@ -173,6 +180,7 @@ class BlockingProfiles:
     search_runs = _blocking(search_runs)
     find_runs = _blocking(find_runs)
     facet_runs = _blocking(facet_runs)
+    decide_action = _blocking(decide_action)
 
 
 class AwaitableProfiles:
@@ -185,3 +193,4 @@ class AwaitableProfiles:
     search_runs = _awaitable(search_runs)
     find_runs = _awaitable(find_runs)
     facet_runs = _awaitable(facet_runs)
+    decide_action = _awaitable(decide_action)

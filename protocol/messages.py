@@ -24,6 +24,8 @@ from protocol.envelope import (
 )
 from protocol.functions import FunctionFailure, FunctionService
 from protocol.profiles import (
+    AttachedFunction,
+    DecideAction,
     DeleteRun,
     FacetRuns,
     FindRuns,
@@ -161,7 +163,10 @@ class RewindRun(RunRequest):
 
 
 class CopyRequest(RunRequest):
-    """Copy a run, as it is or as it was at ``at_seq``, under a new key; the source stays as it is."""
+    """Copy a run, as it is or as it was at ``at_seq``, under a new key; the source stays as it is.
+
+    ``attached_functions``: some of those that the source may be asked for.
+    """
 
     changes_state: ClassVar[bool] = True
     tracking_key: Key | None = None
@@ -169,6 +174,7 @@ class CopyRequest(RunRequest):
     execution_context: Context | None = None
     ephemeral: bool | None = None
     at_seq: int | None = None
+    attached_functions: Annotated[list[AttachedFunction], Field(min_length=1, max_length=1000)] | None = None
 
 
 class CloneRun(CopyRequest):
@@ -343,6 +349,7 @@ ServedRequest = (
     | SearchRuns
     | FindRuns
     | FacetRuns
+    | DecideAction
 )
 """What is answered alike whatever connection it comes by."""
 

@@ -48,7 +48,8 @@ Run process to supervisor::
 msgpack bytes of a list of [name, arguments, status, value], as in "call" and "answer", in order.
 An outcome of code PENDING_APPROVAL says that the action asks for approval: what it did is to be taken back.
 In the spec of "boot", ``context`` is None or msgpack bytes of what the model finds in every call, ``attached`` lists
-names with a leading underscore that are operations all the same, and ``judged`` has results told (NOT_JSON) that hold
+names with a leading underscore that are operations all the same, ``lineage`` lists [seq, run key] of the runs that
+recorded the history up to there before it was copied, and ``judged`` has results told (NOT_JSON) that hold
 what JSON has not. ``archive`` is None or ``{"default": bool, "variables": {name: bool}}``: which variables are
 recorded without the model doing it. What these came to is among the records of "booted", "outcome" and "settled".
 """

@@ -60,6 +60,7 @@ WHOLE = RunProfile(
     result_schema=False,
     context={"a": {"b": [1]}},
     course={"actions": []},
+    pending={"action_id": "3"},
 )
 
 
@@ -483,3 +484,37 @@ def test_runs_of_before_profiles_get_one_with_defaults(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(main())
+
+
+def test_a_change_of_status_keeps_or_replaces_what_waits(on_store: OnStore, run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        await store.create(Creation(run(), ()))
+        pending = {"action_id": "3", "actions": [{"kind": "execute", "arguments": [2**63, 1.5, "ä"]}]}
+
+        way = (StatusChange(RunStatus.EXECUTING, 5), StatusChange(RunStatus.PAUSED, 5, pending=pending))
+        assert (await store.change_status("run", *way)).pending == pending
+        assert (await store.change_status("run", StatusChange(RunStatus.EXECUTING, 6))).pending == pending
+        await store.change_status("run", StatusChange(RunStatus.READY, 7, pending=None))
+
+        profile = await store.read_profile("run")
+        assert profile is not None
+        assert profile.pending is None
+
+    on_store(scenario)
+
+
+def test_a_request_is_stored_with_the_change_of_status_that_answers_it(on_store: OnStore, run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        await store.create(Creation(run(), ()))
+        request = StoredRequest("r", "run", DIGEST, result=pack({"approved": True}))
+
+        await store.change_status("run", StatusChange(RunStatus.EXECUTING, 5), request=request)
+        with pytest.raises(DuplicateRequestError):
+            await store.change_status("run", StatusChange(RunStatus.READY, 6), request=request)
+
+        assert store.find_request("r") == [request]
+        profile = await store.read_profile("run")
+        assert profile is not None
+        assert profile.status is RunStatus.EXECUTING
+
+    on_store(scenario)

@@ -89,6 +89,7 @@ class Child:
             "event": "onInitialized",
             "scratch": None,
             "archive": None,
+            "lineage": [],
             "context": None,
             "attached": [],
             "judged": False,

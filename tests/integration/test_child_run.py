@@ -122,6 +122,14 @@ def test_nobody_and_no_entry_are_none(child: Child) -> None:
     assert (seen["auth"], seen["action_id"], seen["approved"]) == (None, None, False)
 
 
+def test_a_copied_history_is_that_of_the_run_which_recorded_it(boot: Callable[..., Child]) -> None:
+    child = boot(lineage=[[3, "a" * 36], [5, "b" * 36]])
+
+    keys = [child.result("seen", seq=seq)["run_key"] for seq in (2, 3, 4, 5, 6)]
+    assert keys == ["a" * 36, "a" * 36, "b" * 36, "b" * 36, "0" * 36]
+    assert child.result("seen", inert=True)["run_key"] == "0" * 36
+
+
 def test_an_approval_is_told_and_is_no_part_of_the_actor(child: Child) -> None:
     seen = child.result("seen", actor={**ACTOR, "approval": DECISION}, seq=7)
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from protocol.errors import ErrorCode
-from worker.errors import LogUnavailableError, RunLostError
+from worker.errors import LogUnavailableError, RunLostError, WorkerError
+from worker.runs.approvals import Pending
 from worker.runs.history import OutcomeStatus
 from worker.runs.lifecycle import IllegalTransitionError, Run
 from worker.runs.stimuli import (
@@ -25,6 +26,7 @@ from worker.runs.stimuli import (
     Lost,
     Origin,
     Outcome,
+    Pause,
     Performed,
     ProcessState,
     Reject,
@@ -77,7 +79,8 @@ class Shell(RuleBasedStateMachine):
         self.committed = False
         self.booting = self.replaying = self.rested = self.stopping = self.gone = self.released = False
         self.sent: Work | None = None
-        self.writing: Append | Commit | None = None
+        self.writing: Append | Commit | Pause | None = None
+        self.paused: list[Work] = []
         # What an incarnation is started for, where it begins with a write, is the request it answers so.
         self.submit(Work("0", (), begun=True) if origin.commits else Work("0", tuple(steps), ends=ends))
 
@@ -105,6 +108,10 @@ class Shell(RuleBasedStateMachine):
                 assert work.finished
                 assert work.leaves_trace
                 self.writing = effect
+            case Pause(work):
+                assert self.writing is None
+                assert work.pending is not None
+                self.writing = effect
             case Send(work, step):
                 assert self.sent is None
                 assert self.writing is None
@@ -130,12 +137,16 @@ class Shell(RuleBasedStateMachine):
         self.answers[work] = effect
         recorded = any(self.works[index] is work for index, _ in self.entries)
         if isinstance(effect, Resolve):
+            assert work.taken_back is None
             assert work.finished
             assert recorded == work.leaves_trace, "answered, and not in the log"
             assert not (work.ends and not self.gone), "the run was not ended yet"
         else:
             assert not recorded, "in the log, and refused"
-            assert not (isinstance(self.writing, Append) and self.writing.work is work), "refused too early"
+            is_written = isinstance(self.writing, Append | Pause) and self.writing.work is work
+            assert not is_written, "refused too early"
+            if isinstance(effect, Reject) and effect.error.code is ErrorCode.PENDING_APPROVAL:
+                assert work in self.paused, "told that it waits, and it does not"
         if isinstance(effect, Reroute):
             assert work.outcomes == []
 
@@ -177,6 +188,19 @@ class Shell(RuleBasedStateMachine):
         """Twice as likely as any trouble, so that runs get to where trouble is interesting."""
         self.go_on(outcome)
 
+    @precondition(lambda self: self.sent is not None)
+    @rule(waits=st.booleans(), outcome=OUTCOMES)
+    def take_back(self, waits: bool, outcome: Outcome) -> None:
+        """A step is done, and must not have been: it waits for approval, or its result is not as it must be."""
+        work = self.sent
+        assert work is not None
+        code = ErrorCode.PENDING_APPROVAL if waits else ErrorCode.RESULT_INVALID
+        work.taken_back = WorkerError(code, "taken back", applied="no")
+        if waits:
+            work.pending = Pending("2", work.request_id, b"", None, ({"kind": "execute", "name": "x"},), 0, 1)
+        self.sent = None
+        self.feed(Performed(outcome))
+
     @property
     def comes_up(self) -> bool:
         return self.booting or self.replaying
@@ -186,6 +210,8 @@ class Shell(RuleBasedStateMachine):
             work = self.writing.work
             index = next(index for index, one in enumerate(self.works) if one is work)
             self.entries += [(index, step) for step in range(len(work.outcomes))]
+        elif isinstance(self.writing, Pause):
+            self.paused.append(self.writing.work)
         else:
             self.committed = True
         self.writing = None
@@ -275,6 +301,8 @@ class Shell(RuleBasedStateMachine):
                     ErrorCode.DEADLINE_EXCEEDED,
                     ErrorCode.PROCESS_EXITED,
                     ErrorCode.LOG_UNAVAILABLE,
+                    ErrorCode.PENDING_APPROVAL,
+                    ErrorCode.RESULT_INVALID,
                 }
 
     def teardown(self) -> None:

@@ -32,6 +32,7 @@ class BootSpec:
     event: str | None
     scratch: str | None
     archive: dict[str, Any] | None
+    lineage: list[list[Any]]
     context: bytes | None
     attached: list[str]
     judged: bool

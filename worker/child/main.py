@@ -141,7 +141,7 @@ class RunProcess:
             os.environ["TMPDIR"] = spec.scratch
         self._clock.start(spec.at_us, stamped=spec.clock == "stamped")
         told = self._bridge.told
-        told.start(spec.run_key, spec.context)
+        told.start(spec.run_key, spec.lineage, spec.context)
         told.actor_bytes = None if spec.actor is None else self._encoder.pack(spec.actor)
         prepare_imports(spec.model_folder)
         self._randomness.start(spec.seed, seeded=spec.entropy == "seeded")

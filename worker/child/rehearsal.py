@@ -43,6 +43,7 @@ _BOOT: Final = {
     "event": "onInitialized",
     "scratch": None,
     "archive": None,
+    "lineage": [],
     "context": None,
     "attached": [],
     "judged": False,

@@ -1,6 +1,6 @@
 """What a model is told of its run and of the call at hand: an immutable view, made anew for whoever asks.
 
-A replayed action sees what it saw when it was recorded. ``run_key`` alone is another one in a clone.
+A replayed action sees what it saw when it was recorded, in a clone too.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from worker.child.isolation import BUILTINS
 __builtins__ = BUILTINS
 
 ACTOR_KEYS: Final = ("pseudonym_key", "group_key", "group_mandate", "world_key", "world_role")
+BOOT_SEQ: Final = 1
 APPROVAL: Final = "approval"
 _unpack: Final = msgpack.unpackb
 
@@ -49,11 +50,14 @@ class Told:
         self.actor_bytes: bytes | None = None
         self.seq = 0
         self._run_key = ""
+        self._lineage: list[list[Any]] = []
         self._context: bytes | None = None
 
-    def start(self, run_key: str, context: bytes | None) -> None:
-        """Take what belongs to the run."""
+    def start(self, run_key: str, lineage: list[list[Any]], context: bytes | None) -> None:
+        """Take what belongs to the run; ``lineage`` says whose its first entries were, the boot entry among them."""
         self._run_key = run_key
+        self._lineage = lineage
+        self.seq = BOOT_SEQ
         self._context = context
 
     def nobody_asks(self) -> None:
@@ -74,8 +78,8 @@ class Told:
             context=_frozen(context),
             auth=None if self.actor_bytes is None else _frozen(_without_approval(recorded)),
             approved=APPROVAL in recorded,
-            run_key=self._run_key,
-            action_id=str(self.seq) if self.seq else None,
+            run_key=self._recorder(),
+            action_id=str(self.seq) if self.seq > BOOT_SEQ else None,
         )
 
     def actor(self) -> dict[str, Any]:
@@ -90,6 +94,13 @@ class Told:
         """
         if not self.is_approved:
             raise ApprovalRequired(reason)
+
+    def _recorder(self) -> str:
+        """The run that the call at hand is recorded by."""
+        for through_seq, run_key in self._lineage:
+            if 0 < self.seq <= through_seq:
+                return str(run_key)
+        return self._run_key
 
     def _recorded(self) -> dict[str, Any]:
         if self.actor_bytes is None:

@@ -347,11 +347,13 @@ class Profiles(Protocol):
         ``last_modified_us``; None for what nobody would call a change.
         """
 
-    def change_status(self, run_key: str, *changes: StatusChange) -> Awaitable[RunProfile]:
+    def change_status(
+        self, run_key: str, *changes: StatusChange, request: StoredRequest | None = None
+    ) -> Awaitable[RunProfile]:
         """Change the status of a run, in order; submitted when called, durable when awaited, and told with it.
 
-        The last ``at_us`` becomes the run's ``last_modified_us``. Awaiting it raises RUN_NOT_FOUND;
-        IllegalStatusError where a change may not follow, and then none was made.
+        ``request`` is stored with its result. The last ``at_us`` becomes the run's ``last_modified_us``. Awaiting it
+        raises RUN_NOT_FOUND; IllegalStatusError where a change may not follow, and then none was made.
         """
 
     async def unfinished(self) -> list[str]:

@@ -258,20 +258,26 @@ class MemoryStore(MemorySearches):
         self._add_events(run, () if tell is None else tell(old, new))
         return new
 
-    def change_status(self, run_key: str, *changes: StatusChange) -> Awaitable[RunProfile]:
+    def change_status(
+        self, run_key: str, *changes: StatusChange, request: StoredRequest | None = None
+    ) -> Awaitable[RunProfile]:
         """Change the status of a run, in order; done when called."""
         turned: asyncio.Future[RunProfile] = asyncio.get_running_loop().create_future()
         try:
-            turned.set_result(self._turn(run_key, changes))
+            turned.set_result(self._turn(run_key, changes, request))
         except (WorkerError, ValueError) as error:
             turned.set_exception(error)
         return turned
 
-    def _turn(self, run_key: str, changes: Sequence[StatusChange]) -> RunProfile:
+    def _turn(
+        self, run_key: str, changes: Sequence[StatusChange], request: StoredRequest | None
+    ) -> RunProfile:
         run = self._existing(run_key)
+        self._requests.refuse_duplicate(request)
         _, events = self._profiles.turned(run_key, changes)
         profile = self._profiles.turn(run_key, changes)
         run.record = replace(run.record, last_modified_us=changes[-1].at_us)
+        self._requests.store(request)
         self._add_events(run, events)
         return profile
 

@@ -43,6 +43,7 @@ _PROFILE_JSON: Final = (
         "attached_functions",
         "on_status_change",
         "parameters",
+        "pending",
         "result",
     ),
     *("result_errors", "result_schema", "context", "course"),

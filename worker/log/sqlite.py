@@ -266,9 +266,12 @@ class SqliteStore:
         profile: RunProfile = await self._writer.submit(apply)
         return profile
 
-    def change_status(self, run_key: str, *changes: StatusChange) -> Awaitable[RunProfile]:
+    def change_status(
+        self, run_key: str, *changes: StatusChange, request: StoredRequest | None = None
+    ) -> Awaitable[RunProfile]:
         """Change the status of a run, in order; submitted when called, durable when awaited."""
-        return self._writer.submit(partial(sqlite_writes.change_status, run_key=run_key, changes=changes))
+        apply = partial(sqlite_writes.change_status, run_key=run_key, changes=changes, request=request)
+        return self._writer.submit(apply)
 
     async def unfinished(self) -> list[str]:
         """The keys of runs that are created, starting or executing, oldest first."""

@@ -113,7 +113,9 @@ def change_status(db: sqlite3.Connection, run_key: str, changes: Sequence[Status
         new = changed(old, change)
         events += rules.status_events(old, new, change)
         deliver(db, old, new, change.at_us)
-        columns |= {name for name in ("result", "result_errors") if getattr(change, name) is not KEPT}
+        columns |= {
+            name for name in ("result", "result_errors", "pending") if getattr(change, name) is not KEPT
+        }
         old = new
     row = profile_to_row(old)
     sets = ", ".join(f"{name} = :{name}" for name in sorted(columns))

@@ -296,9 +296,13 @@ def update_profile(
     return add_events(db, run_key, () if tell is None else tell(old, new), new)
 
 
-def change_status(db: sqlite3.Connection, run_key: str, changes: Sequence[StatusChange]) -> Written:
+def change_status(
+    db: sqlite3.Connection, run_key: str, changes: Sequence[StatusChange], request: StoredRequest | None
+) -> Written:
     """Change the status of a run; gives the profile as it then is."""
     events = apply_changes(db, run_key, changes)
+    if request is not None:
+        insert_request(db, request)
     _touch_run(db, run_key, changes[-1].at_us)
     return add_events(db, run_key, events, read_profile(db, run_key))
 

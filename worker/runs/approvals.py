@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from protocol.actions import Execute, Get, Set
-from protocol.entities import Role, RunStatus
+from protocol.entities import Role
 from worker.runs.guards import Asker
 from worker.runs.permits import at_least
 
@@ -43,7 +43,7 @@ class Pending:
     """A request that waits. ``action_id``: the number its asking action would have in the history, as text.
 
     ``place``: which of ``actions`` asks. ``roles``: who may decide, nobody in particular where there are none.
-    ``approvals``: of actions that asked before, by place. ``decision``: made, but not carried out yet.
+    ``of_course``: it is an initial action of a run. ``approvals``: of actions that asked before, by place. ``decision``: made, but not carried out yet.
     """
 
     action_id: str
@@ -55,6 +55,7 @@ class Pending:
     asked_us: int
     roles: tuple[str, ...] = ()
     reason: str | None = None
+    of_course: bool = False
     approvals: Mapping[int, Decision] = field(default_factory=dict)
     decision: Decision | None = None
 
@@ -99,6 +100,7 @@ class Pending:
             "asked_us": self.asked_us,
             "roles": list(self.roles),
             "reason": self.reason,
+            "of_course": self.of_course,
             "approvals": {str(place): one.to_json() for place, one in self.approvals.items()},
             "decision": None if self.decision is None else self.decision.to_json(),
         }
@@ -117,6 +119,7 @@ class Pending:
             asked_us=kept["asked_us"],
             roles=tuple(kept["roles"]),
             reason=kept["reason"],
+            of_course=kept["of_course"],
             approvals={int(place): Decision.from_json(one) for place, one in kept["approvals"].items()},
             decision=None if decision is None else Decision.from_json(decision),
         )
@@ -141,10 +144,3 @@ def lacks(asker: Asker, roles: Sequence[str]) -> str | None:
     return " or ".join(
         f"the role {role} or above" if role in _PLATFORM else f"the world role {role}" for role in roles
     )
-
-
-def on_the_way_to(status: RunStatus, to: RunStatus) -> tuple[RunStatus, ...]:
-    """The statuses that a run passes from ``status`` to ``to``, the last one included."""
-    if status is RunStatus.READY and to is RunStatus.PAUSED:
-        return (RunStatus.EXECUTING, to)
-    return () if status is to else (to,)

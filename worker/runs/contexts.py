@@ -164,6 +164,33 @@ class ModelContext(Options):
         """Options of an operation with the defaults filled in."""
         return self._effective.get(name, self.defaults.operations)
 
+    @cached_property
+    def _schemas(self) -> dict[str, tuple[bytes | None, bytes | None]]:
+        return {name: one.schemas() for name, one in self._effective.items()}
+
+    @cached_property
+    def _schemas_of_others(self) -> tuple[bytes | None, bytes | None]:
+        return self.defaults.operations.schemas()
+
+    def arguments_schema(self, name: str) -> bytes | None:
+        """What the arguments of an operation must fit, as msgpack."""
+        return self._schemas.get(name, self._schemas_of_others)[0]
+
+    def result_schema(self, name: str) -> bytes | None:
+        """What the result of an operation must fit, as msgpack."""
+        return self._schemas.get(name, self._schemas_of_others)[1]
+
+    @cached_property
+    def holds_calls(self) -> bool:
+        """Whether calls are looked at before they are performed: their arguments are judged, or they need approval."""
+        options = (*self._effective.values(), self.defaults.operations)
+        return any(one.approval or one.argumentsSchema is not None for one in options)
+
+    @cached_property
+    def judges_results(self) -> bool:
+        """Whether there is any schema for results."""
+        return any(result is not None for _, result in (*self._schemas.values(), self._schemas_of_others))
+
     def approvers(self, name: str) -> tuple[str, ...] | None:
         """Who lets calls of an operation be performed: one of these roles, or whoever may change the run.
 

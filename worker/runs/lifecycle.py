@@ -4,7 +4,7 @@ A ``Run`` is one incarnation of a run in memory: it begins cold, starts one proc
 history, performs one request at a time, and ends cold, for good; the next request makes a new incarnation.
 ``TRANSITIONS`` says what may happen in which state; anything else raises and changes nothing.
 
-What the shell must know: effects are executed in order, each exactly once; ``Append`` and ``Commit`` are
+What the shell must know: effects are executed in order, each exactly once; ``Append``, ``Pause`` and ``Commit`` are
 answered by ``Appended`` or ``AppendFailed``, ``Stop`` by ``Stopped`` when the process is gone; after
 ``Released`` the object is finished.
 """
@@ -27,6 +27,7 @@ from worker.runs.stimuli import (
     IdleExpired,
     Lost,
     Origin,
+    Pause,
     Performed,
     ProcessState,
     Reject,
@@ -45,6 +46,8 @@ from worker.runs.stimuli import (
 )
 
 S = ProcessState
+TAKEN_BACK: Final = "taken back"
+"""Why a run leaves memory whose process did what must not have been done; it comes back as it was before."""
 _ALIVE: Final = (S.BOOTING, S.REPLAYING, S.IDLE, S.BUSY, S.APPENDING)
 
 TRANSITIONS: Final[dict[tuple[ProcessState, type[Stimulus]], tuple[ProcessState, ...]]] = {
@@ -204,7 +207,7 @@ class Run:
             self._ready = True
             self._next()
 
-    def _write(self, effect: Commit | Append) -> None:
+    def _write(self, effect: Commit | Append | Pause) -> None:
         self.state = ProcessState.APPENDING
         self._writing = True
         self._effects.append(effect)
@@ -228,21 +231,36 @@ class Run:
             self._effects.append(Rested())
 
     def _advance(self, work: Work) -> None:
-        if not work.finished and not work.refuse_next():
+        if work.taken_back is not None:
+            self._take_back(work)
+        elif not work.finished and not work.refuse_next():
             self._effects.append(Send(work, work.steps[len(work.outcomes)]))
         elif work.leaves_trace:
             self._write(Append(work))
         else:
             self._done(work)
 
+    def _take_back(self, work: Work) -> None:
+        """What was done is undone by ending the process, which is ahead of the log."""
+        if work.pending is not None:
+            self._write(Pause(work))
+        else:
+            self._done(work)
+
     def _done(self, work: Work) -> None:
         self.current = None
         self._settle(work)
-        self._next()
+        if work.taken_back is None:
+            self._next()
+        else:
+            self._is_lost = True
+            self._stop(TAKEN_BACK)
 
     def _settle(self, work: Work) -> None:
         """A request is done: answer it, or end the run first where it asked for that."""
-        if work.ends:
+        if work.taken_back is not None:
+            self._effects.append(Reject(work, work.taken_back))
+        elif work.ends:
             self._held = work
             self._ending = self._ending or ("ritual" if work.steps else "request")
         else:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from protocol.entities import Role
+from worker.channel import pack
 
 POINT_IN_TIME: Final = "POINT_IN_TIME"
 """The dialect of a variable that has the value it has."""
@@ -65,6 +66,11 @@ class OperationOptions(Options):
         return OperationOptions.model_construct(
             **{name: either(name) for name in OperationOptions.model_fields}
         )
+
+    def schemas(self) -> tuple[bytes | None, bytes | None]:
+        """The schemas of arguments and result, as msgpack."""
+        arguments, result = self.argumentsSchema, self.resultSchema
+        return None if arguments is None else pack(arguments), None if result is None else pack(result)
 
 
 class EventOptions(Options):

@@ -50,7 +50,8 @@ class RunProfile:
     ``{code, message, data?}``. ``parent``: the key of a run, which may be gone. ``request_digest``: what tells
     whether a repeated ``run_id`` means the same. ``expires_us``: when the run may be deleted, never while it is in
     memory. ``course``: what a started run does by itself; None for a run that was not started.
-    ``attached_functions``: ``[{service?, function}]``, None for all that are not private. JSON values otherwise.
+    ``attached_functions``: ``[{service?, function}]``, None for all that are not private. ``pending``: the request that
+    waits for approval, as ``Pending`` keeps it. JSON values otherwise.
     """
 
     run_key: str
@@ -87,6 +88,7 @@ class RunProfile:
     result_schema: Any = None
     context: dict[str, Any] | None = None
     course: dict[str, Any] | None = None
+    pending: dict[str, Any] | None = None
 
     @property
     def tells_status(self) -> bool:
@@ -98,8 +100,8 @@ class RunProfile:
 class StatusChange:
     """A run's status becomes ``to``, together with whatever else the same write makes durable.
 
-    ``reason`` (a ``FinishReason``) and ``error`` replace those of the profile, which None clears; ``result`` and
-    ``result_errors`` stay unless given. ``tell``: an event of it, also where the profile does not ask for one.
+    ``reason`` (a ``FinishReason``) and ``error`` replace those of the profile, which None clears; ``result``,
+    ``result_errors`` and ``pending`` stay unless given. ``tell``: an event of it, also where the profile does not ask for one.
     """
 
     to: RunStatus
@@ -108,6 +110,7 @@ class StatusChange:
     error: dict[str, Any] | None = None
     result: Any = KEPT
     result_errors: Any = KEPT
+    pending: Any = KEPT
     tell: bool = False
 
 
@@ -157,6 +160,7 @@ def changed(profile: RunProfile, change: StatusChange) -> RunProfile:
         error=change.error,
         result=profile.result if change.result is KEPT else change.result,
         result_errors=profile.result_errors if change.result_errors is KEPT else change.result_errors,
+        pending=profile.pending if change.pending is KEPT else change.pending,
     )
 
 

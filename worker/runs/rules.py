@@ -85,6 +85,15 @@ def judge(
     return None
 
 
+def refusal_of_action(
+    rules: RunRules, private: Collection[str], action: Mapping[str, Any], index: int
+) -> Refusal | None:
+    """What keeps an initial action from being performed; ``action`` is its map."""
+    if action["kind"] != StepKind.EXECUTE.value:
+        return None
+    return _not_attached(rules, private, action["name"], index)
+
+
 def _not_attached(rules: RunRules, private: Collection[str], name: str, index: int) -> Refusal | None:
     if rules.attached is None:
         if name not in private:

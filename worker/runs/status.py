@@ -41,6 +41,19 @@ def check_change(run_key: str, before: RunStatus, after: RunStatus) -> None:
         raise IllegalStatusError(f"run {run_key}: {after} cannot follow {before}")
 
 
+def way(before: RunStatus, after: RunStatus) -> tuple[RunStatus, ...]:
+    """The shortest way from one status to another, the last one included; a way round where they are the same."""
+    ways: list[tuple[RunStatus, ...]] = [(before,)]
+    while ways:
+        passed = ways.pop(0)
+        for status in TRANSITIONS[passed[-1]]:
+            if status is after:
+                return (*passed[1:], status)
+            if status not in passed:
+                ways.append((*passed, status))
+    raise IllegalStatusError(f"{after} cannot follow {before}")
+
+
 def status_diagram() -> str:
     """The table as a Mermaid state diagram, for the documentation."""
     arrows = [f"    {before} --> {after}" for before, targets in TRANSITIONS.items() for after in targets]

@@ -1,5 +1,6 @@
 """The words of a run's life cycle: states, the work a request asks for, stimuli, effects."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -7,8 +8,10 @@ from typing import Any, Final
 from protocol.errors import ErrorCode
 from worker.channel import pack, unpack
 from worker.errors import WorkerError
+from worker.runs.approvals import Decision, Pending
 from worker.runs.guards import Condition, GuardViolation, judge_current
 from worker.runs.history import EntryKind, OutcomeStatus
+from worker.runs.profile import StatusChange
 
 
 class ProcessState(StrEnum):
@@ -72,7 +75,9 @@ class Step:
 
     ``names`` and ``ignorable`` belong to READ. ``timeout_seconds`` is the operation's own limit. A guard's
     ``refusal`` is the step's outcome. ``conditions`` are judged by the values that the step before it, which
-    ``is_look``, has read; a look is no step of the request.
+    ``is_look``, has read; a look is no step of the request. ``actor``: who asks, where it is more than the request's
+    own: with an approval. ``result_schema``: msgpack of what the result must fit. ``is_result``: its value becomes the
+    run's result.
     """
 
     kind: StepKind
@@ -85,6 +90,9 @@ class Step:
     refusal: GuardViolation | None = None
     conditions: tuple[Condition, ...] = ()
     is_look: bool = False
+    actor: bytes | None = None
+    result_schema: bytes | None = None
+    is_result: bool = False
 
     @property
     def recorded(self) -> bool:
@@ -108,7 +116,12 @@ class Step:
 
 
 UNRECORDED_ERRORS: Final = frozenset(
-    {ErrorCode.UNKNOWN_OPERATION, ErrorCode.UNKNOWN_VARIABLE, ErrorCode.GUARD_VIOLATION}
+    {
+        ErrorCode.UNKNOWN_OPERATION,
+        ErrorCode.UNKNOWN_VARIABLE,
+        ErrorCode.GUARD_VIOLATION,
+        ErrorCode.PENDING_APPROVAL,
+    }
 )
 """Errors found before any model code ran: they leave no trace in the history."""
 
@@ -151,6 +164,9 @@ class Work:
     started for it, so that its effect cannot be taken back by no longer waiting. ``outcomes`` grows as steps
     are done. ``why``: what the caller says of it, for traces, and ``cause``: who had it done. ``asked_us``: when the
     host got it; ``first_seq``: the number of its first entry, 0 before there is one.
+    ``taken_back``: the answer where what was done must be undone, which ends the process; ``pending``: what
+    becomes durable before that, as the request waits for approval. ``approvals``: the decisions on actions of the
+    request, by place. ``changes`` of the run's status become durable with what was done.
     """
 
     request_id: str
@@ -164,6 +180,27 @@ class Work:
     asked_us: int = 0
     first_seq: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
+    taken_back: WorkerError | None = None
+    pending: Pending | None = None
+    approvals: Mapping[int, Decision] = field(default_factory=dict)
+    changes: tuple[StatusChange, ...] = ()
+
+    @property
+    def place(self) -> int:
+        """Which action of the request is the next one, from 0."""
+        return sum(not step.is_look for step in self.steps[: len(self.outcomes)])
+
+    @property
+    def recorded_steps(self) -> int:
+        """How many entries what was done makes."""
+        return sum(
+            step.recorded and outcome.recorded
+            for step, outcome in zip(self.steps, self.outcomes, strict=False)
+        )
+
+    def actor_of(self, step: Step) -> bytes | None:
+        """Who asks for a step, as it is recorded."""
+        return step.actor or self.actor
 
     @property
     def finished(self) -> bool:
@@ -189,10 +226,7 @@ class Work:
     @property
     def leaves_trace(self) -> bool:
         """Whether something of what was done belongs to the history."""
-        return any(
-            step.recorded and outcome.recorded
-            for step, outcome in zip(self.steps, self.outcomes, strict=False)
-        )
+        return self.recorded_steps > 0
 
 
 # --- stimuli --------------------------------------------------------------------------------------------
@@ -314,6 +348,13 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Make durable that ``work`` waits for approval; answered as ``Append`` is. What it did is undone."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
 class Resolve:
     """Answer ``work`` from its outcomes."""
 
@@ -359,4 +400,6 @@ class Released:
     lost: bool
 
 
-Effect = Boot | Replay | Commit | Send | Append | Resolve | Reject | Reroute | Stop | Rested | Released
+Effect = (
+    Boot | Replay | Commit | Send | Append | Pause | Resolve | Reject | Reroute | Stop | Rested | Released
+)

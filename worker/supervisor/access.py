@@ -1,23 +1,21 @@
 """Requests to the state of a run: operations, variables, actions; by process or archive, as rituals say."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgpack
 
-from protocol.actions import Execute, Get, Set, encode_action, encode_execute
 from protocol.entities import Ritual
 from protocol.errors import ErrorCode
 from protocol.messages import (
-    CallOperation,
     PerformActions,
     ReadVariables,
     Request,
     RitualRequest,
     WriteVariables,
 )
-from worker.channel import pack
+from worker.channel import pack, unpack
 from worker.clock import now_us
 from worker.errors import RequestError, WorkerError
 from worker.log.base import StoredRequest
@@ -25,20 +23,23 @@ from worker.runs.contexts import ModelContext
 from worker.runs.guards import GuardViolation
 from worker.runs.record import RunRecord
 from worker.runs.rituals import POLICIES, Access, route
-from worker.runs.stimuli import Cause, Step, StepKind, Work
+from worker.runs.rules import Refusal, judge
+from worker.runs.stimuli import Cause, StepKind, Work
 from worker.settings import Settings
 from worker.supervisor import answers, permission
 from worker.supervisor.births import Births
 from worker.supervisor.flights import Come, Flight, reused
 from worker.supervisor.guarding import guarded, guards_in_file
+from worker.supervisor.holds import admit
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.redaction import Redaction
 from worker.supervisor.results import performed, repeated
+from worker.supervisor.schemas import Schemas
+from worker.supervisor.steps import StateRequest, names_read, needs_process, result_of, steps_of
 from worker.supervisor.table import RunTable, Stores, never_came_up
 from worker.supervisor.under_way import UnderWay
-
-StateRequest = CallOperation | ReadVariables | WriteVariables | PerformActions
+from worker.telemetry import Logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class StateAccess:
     births: Births
     settings: Settings
     under_way: UnderWay
+    schemas: Schemas
+    log: Logger
 
     def serve_at_once(self, flight: Flight, request: StateRequest, done: Callable[[Come], None]) -> bool:
         """Hand a new request for one run to its process, where that is in memory and nothing stands before it.
@@ -73,7 +76,11 @@ class StateAccess:
         host = None if request.run_key is None else self.table.at_hand(request.run_key)
         if host is None or host.incarnation.store.in_outage or self._is_known(request):
             return False
-        if host.run_key in self.under_way:
+        if (
+            host.run_key in self.under_way
+            or host.teller.pending is not None
+            or host.incarnation.context.holds_calls
+        ):
             return False
         permission.check(request, host.head.attributes, self.settings)
         ritual = self._ritual_of(request, host.head.attributes.project)
@@ -104,7 +111,16 @@ class StateAccess:
         ritual: Ritual,
     ) -> Work:
         actor, context = request.actor, incarnation.context
-        steps = guarded(request, steps_of(request, context, self.settings), context.guards, record)
+        steps = steps_of(request, context, self.settings)
+        is_initial = flight.of_course and not flight.is_carried
+        if context.run.result is not None and is_initial:
+            steps = tuple(
+                replace(step, is_result=False) for step in steps
+            )  # the course itself says what its result is
+        refusal = judge(incarnation.rules, context.run.private, steps, own=is_initial)
+        if refusal is not None:
+            raise self._refuse(flight, record, refusal)
+        steps = guarded(request, steps, context.guards, record)
         if steps[0].refusal is not None:  # nothing needs to be started, or ended, for that
             raise _violated(request, steps[0].refusal)
         return Work(
@@ -114,9 +130,30 @@ class StateAccess:
             digest=flight.digest,
             ends=POLICIES[ritual].ends,
             why=None if isinstance(request, ReadVariables) else request.reasoning,
-            cause=Cause.INITIAL if flight.of_course else Cause.CALL,
+            cause=Cause.INITIAL if is_initial else Cause.CALL,
             asked_us=now_us(),
         )
+
+    def _refuse(self, flight: Flight, record: RunRecord, refusal: Refusal) -> RequestError:
+        """The refusal of a request as a whole; who calls what a run was not given is told of to those who look after it."""
+        if refusal.code is ErrorCode.OPERATION_NOT_ATTACHED:
+            name = {"operation": refusal.name} if refusal.name.isidentifier() else {}
+            request_id = flight.request.request_id
+            self.log.warning(
+                "operation not attached",
+                run_key=record.run_key,
+                seq=record.seq,
+                request_id=request_id,
+                **name,
+            )
+        return RequestError(refusal.code, refusal.message, **refusal.information)
+
+    async def _judge_arguments(self, work: Work, context: ModelContext) -> None:
+        for index, step in enumerate(step for step in work.steps if not step.is_look):
+            schema = context.arguments_schema(step.name) if step.kind is StepKind.EXECUTE else None
+            if schema is not None:
+                arguments = unpack(step.action)["arguments"]
+                await self.schemas.check_arguments(step.name, index, schema, arguments)
 
     async def serve(self, flight: Flight, request: StateRequest, run_key: str) -> Served:
         """Serve one run's part of a request.
@@ -142,6 +179,12 @@ class StateAccess:
                 was_live = host is not None and host.live
                 incarnation = await self.births.restore(record, flight) if host is None else host.incarnation
                 work = self._work(flight, request, incarnation, record, ritual)
+                if needs:
+                    await self._judge_arguments(work, incarnation.context)
+                    try:
+                        await admit(flight, work, host, incarnation)
+                    except ReroutedError:
+                        continue
                 if host is None:
                     host = await self.table.start(incarnation, flight.check)
                 if host.incarnation.store.in_outage and any(step.recorded for step in work.steps):
@@ -247,7 +290,7 @@ class StateAccess:
         return Served(result_of(request, answers.outcomes_of(work), shown), run, warnings)
 
     async def _from_archive(self, request: StateRequest, record: RunRecord, ritual: Ritual) -> Served:
-        names = _names_read(request)
+        names = names_read(request)
         guards = guards_in_file(self.births.catalogs.of(record.project), record.model_file)
         steps = guarded(request, steps_of(request, ModelContext(), self.settings), guards, record)
         refusal = steps[-1].refusal
@@ -283,70 +326,6 @@ def check_ritual(request: RitualRequest) -> None:
             f"a request to many runs is served with EXORCISE; leave {request.ritual} out, or ask run by run",
             ritual=str(request.ritual),
         )
-
-
-_KINDS: Final = {kind.value: kind for kind in StepKind}
-
-
-def needs_process(request: StateRequest) -> bool:
-    """Whether a request is more than a read: it writes, or calls an operation."""
-    if isinstance(request, PerformActions):
-        return any(not isinstance(action, Get) for action in request.actions)
-    return not isinstance(request, ReadVariables)
-
-
-def _names_read(request: StateRequest) -> list[str]:
-    if isinstance(request, ReadVariables):
-        return list(request.names)
-    return [action.name for action in request.actions] if isinstance(request, PerformActions) else []
-
-
-def steps_of(request: StateRequest, context: ModelContext, settings: Settings) -> tuple[Step, ...]:
-    """What to ask of the process, in order, with each step's own limit."""
-    default = context.defaults.operations.timeoutSeconds or settings.operation_timeout_seconds
-    if isinstance(request, ReadVariables):
-        names = tuple(request.names)
-        return (
-            Step(StepKind.READ, ", ".join(names[:5]), b"", default, names=names, ignorable=request.ignorable),
-        )
-    if isinstance(request, CallOperation):
-        return (_execute(request.name, request.arguments, context, default),)
-    if isinstance(request, WriteVariables):
-        actions: list[Execute | Get | Set] = [
-            Set(name=name, value=value) for name, value in request.values.items()
-        ]
-    else:
-        actions = list(request.actions)
-    return tuple(_step(action, context, default) for action in actions)
-
-
-def _step(action: Execute | Get | Set, context: ModelContext, default: float) -> Step:
-    if isinstance(action, Execute):
-        return _execute(action.name, action.arguments, context, default)
-    return Step(_KINDS[action.kind], action.name, encode_action(action), default)
-
-
-def _execute(name: str, arguments: list[Any], context: ModelContext, default: float) -> Step:
-    options = context.operation(name)
-    timeout = options.timeoutSeconds or default
-    return Step(StepKind.EXECUTE, name, encode_execute(name, arguments), timeout, inert=bool(options.inert))
-
-
-def result_of(
-    request: StateRequest, outcomes: list[tuple[str, bytes, bytes]], shown: answers.Shown = answers.as_it_is
-) -> Any:
-    """The result of a request from what its steps came to.
-
-    Raises:
-        WorkerError: the first error among them.
-    """
-    if isinstance(request, PerformActions):
-        return answers.action_results(outcomes, shown=shown)
-    single = not isinstance(request, WriteVariables)
-    results = answers.action_results(outcomes, single=single, shown=shown)
-    if isinstance(request, WriteVariables):
-        return {item["name"]: item["value"] for item in results}
-    return results[0]["result" if isinstance(request, CallOperation) else "value"]
 
 
 def _violated(

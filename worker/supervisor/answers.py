@@ -34,10 +34,11 @@ MODEL_ERRORS: Final = frozenset(
         ErrorCode.RESULT_TOO_LARGE,
         ErrorCode.UNKNOWN_OPERATION,
         ErrorCode.UNKNOWN_VARIABLE,
+        ErrorCode.PENDING_APPROVAL,
     }
 )
-ANSWERED_ERRORS: Final = MODEL_ERRORS | {ErrorCode.GUARD_VIOLATION}
-"""What an outcome may be; a guard's refusal is the worker's, no process may claim it."""
+ANSWERED_ERRORS: Final = MODEL_ERRORS | {ErrorCode.GUARD_VIOLATION, ErrorCode.APPROVAL_DENIED}
+"""What an outcome may be; a guard's refusal and a denial are the worker's, no process may claim them."""
 MAX_RECORDS: Final = 10_000
 MAX_RECORDED_VALUES: Final = 2 * MAX_VALUES
 """In all records of one message: few bytes can hold many, and nobody else is served while they are judged."""
@@ -105,7 +106,7 @@ def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
             judge_value(information)
         case _:
             raise ChannelError("an error must have code, message and information")
-    kind = RequestError if code in UNRECORDED_ERRORS else ModelError
+    kind = RequestError if code in (*UNRECORDED_ERRORS, ErrorCode.APPROVAL_DENIED) else ModelError
     return kind(ErrorCode(code), message, **information)
 
 
@@ -155,7 +156,7 @@ def entries_of(work: Work, head_seq: int, epoch: int) -> tuple[LogEntry, ...]:
                     kind=step.entry_kind,
                     at_us=outcome.at_us,
                     action=step.action,
-                    actor=work.actor,
+                    actor=work.actor_of(step),
                     status=outcome.status,
                     outcome=outcome.value,
                     digest=outcome_digest(

@@ -17,6 +17,7 @@ from worker.runs.assembly import filters_of, left_by, plan_assembly
 from worker.runs.history import LogEntry, Replayable, ReplayPlan, as_of, replayable
 from worker.runs.profile import RunProfile
 from worker.runs.record import RunRecord
+from worker.runs.rules import narrowed
 from worker.runs.stimuli import Origin
 from worker.settings import Settings
 from worker.supervisor.catalogs import Catalogs
@@ -203,7 +204,8 @@ class Births:
         record = cloned_record(source, request, execution, at_seq, ephemeral=ephemeral)
         if excluded:  # what its outcomes depended on is not there any more
             record = replace(record, compare_after_seq=at_seq)
-        profile = cloned_profile(told, record, request.actor)
+        lineage = (*lineage_of(entries[0]), (at_seq, source.run_key))
+        profile = _narrowed(cloned_profile(told, record, request.actor), request)
         store = self.stores.ephemeral if ephemeral else self.stores.durable
         stored = StoredRequest(request.request_id, record.run_key, flight.digest, at_seq, at_seq)
 
@@ -216,7 +218,11 @@ class Births:
             yield replayable(entries)
 
         async def commit(row: RunRecord, records: Mapping[str, bytes], _answers: bytes | None) -> RunRecord:
-            body = {**msgpack.unpackb(entries[0].action, raw=False), "cloned_from": source.run_key}
+            body = {
+                **msgpack.unpackb(entries[0].action, raw=False),
+                "cloned_from": source.run_key,
+                "lineage": lineage,
+            }
             history = (replace(entries[0], action=pack(body)), *entries[1:])
             await store.create(
                 Creation(
@@ -253,6 +259,7 @@ class Births:
             pages=history,
             archived=archived,
             archived_us=source.last_operated_us or 0,
+            lineage=lineage,
         )
 
     async def _model(self, record: RunRecord) -> ModelSource:
@@ -328,6 +335,7 @@ class Births:
             archived=archived,
             archived_us=record.last_operated_us or 0,
             profile=profile,
+            lineage=lineage_of(boot),
         )
 
     def _contexts(
@@ -347,6 +355,32 @@ class Births:
 
     def _view(self, record: RunRecord) -> dict[str, Any]:
         return run_view(record, RunStatus.READY, live=True, sandbox=self.sandbox)
+
+
+def lineage_of(boot: LogEntry) -> tuple[tuple[int, str], ...]:
+    """Which run recorded the first entries of a history that was copied, and up to which seq; by its boot entry."""
+    listed = msgpack.unpackb(boot.action, raw=False).get("lineage", ())
+    return tuple((through_seq, run_key) for through_seq, run_key in listed)
+
+
+def _narrowed(profile: RunProfile, request: CopyRequest) -> RunProfile:
+    """The profile of a clone that may be asked for less than its source.
+
+    Raises:
+        RequestError: OPERATION_NOT_ATTACHED, where it would be more.
+    """
+    if request.attached_functions is None:
+        return profile
+    asked = [one.model_dump(mode="json", exclude_none=True) for one in request.attached_functions]
+    try:
+        return replace(profile, attached_functions=narrowed(profile.attached_functions, asked))
+    except ValueError as error:
+        raise RequestError(
+            ErrorCode.OPERATION_NOT_ATTACHED,
+            f"attached_functions: {str(error)!r} is not among those of the run that is copied; a copy may only have less",
+            name=str(error),
+            path="attached_functions",
+        ) from error
 
 
 def refuse_unborn(record: RunRecord) -> None:

@@ -237,7 +237,8 @@ class BringUp:
             "event": None if incarnation.origin.replays else incarnation.event,
             "scratch": scratch,
             "archive": context.archiving(self._settings.archive),
-            "context": None,
-            "attached": [],
-            "judged": False,
+            "lineage": [list(one) for one in incarnation.lineage],
+            "context": incarnation.rules.context,
+            "attached": incarnation.rules.hidden_operations,
+            "judged": context.judges_results or incarnation.rules.result_schema is not None,
         }

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from protocol.errors import ErrorCode
 from worker.errors import LogUnavailableError, WorkerError
+from worker.runs.lifecycle import TAKEN_BACK
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin, Work
 from worker.supervisor.bringup import BringUp
@@ -92,7 +93,7 @@ class Chronicle:
         if not self._is_up:
             self._tell_divergence()
         duration = self._lap()
-        if not lost and came_up:
+        if came_up and (not lost or reason == TAKEN_BACK):
             cause = _by(self._ended_by if reason in _ASKED_FOR else None)
             self._log.info("run evicted", reason=reason, seq=record.seq, **cause, duration_seconds=duration)
             return

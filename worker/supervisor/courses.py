@@ -7,6 +7,7 @@ performed, each of which is a request of the id ``<run key>:<number>``.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -16,19 +17,28 @@ from protocol.messages import GetRun, PerformActions, Request, RestoreRun
 from worker.clock import now_us
 from worker.errors import RequestError, WorkerError
 from worker.log.base import Store
+from worker.runs.approvals import Pending
 from worker.runs.identity import request_digest
 from worker.runs.profile import FinishReason, RunProfile, StatusChange
+from worker.runs.results import Verdict, turned
+from worker.runs.rules import rules_of
+from worker.runs.status import AT_REST
 from worker.runs.stimuli import Work
 from worker.supervisor.access import StateAccess
-from worker.supervisor.failures import failure
+from worker.supervisor.failures import failure, reason_of
 from worker.supervisor.flights import Flight
+from worker.supervisor.holding import original, pending_of_profile
 from worker.supervisor.host import ReroutedError
 from worker.supervisor.slots import Slots
+from worker.supervisor.verdicts import has_no_value, unencodable, verdict_on
 from worker.telemetry import Logger
 
 T = TypeVar("T")
 RETRY_SECONDS: Final = 1.0
 """Between two attempts at what the worker has no room for, or its disk refuses."""
+ATTEMPTS: Final = 3
+"""At a request that was approved, while processes are lost that perform it."""
+_OF_ONE_PROCESS: Final = (ErrorCode.PROCESS_EXITED, ErrorCode.BOOT_TIMEOUT)
 _PASSING: Final = (
     ErrorCode.CAPACITY,
     ErrorCode.LOG_UNAVAILABLE,
@@ -91,6 +101,10 @@ class Courses:
         profile = await self._insist(lambda: store.read_profile(run_key))
         if profile is None or profile.status in (RunStatus.READY, RunStatus.PAUSED):
             return
+        pending = pending_of_profile(profile)
+        if pending is not None and not pending.of_course:
+            await self._carry_out(store, profile, pending)
+            return
         if profile.course is None:
             # A request was being served when the worker was killed; what it did is not known to have been anything.
             error = WorkerError(ErrorCode.PROCESS_EXITED, "the worker ended while the request was served")
@@ -99,28 +113,63 @@ class Courses:
         if profile.status in (RunStatus.CREATED, RunStatus.FAILED):
             profile = await self._turn(store, profile, StatusChange(RunStatus.STARTING, now_us()))
         try:
-            value = await self._run_through(profile)
+            verdict = await self._run_through(profile)
         except WorkerError as error:
             if error.code is ErrorCode.DRAINING:
                 raise _LeftError from error
-            if error.code is ErrorCode.RUN_NOT_FOUND:
+            if error.code in (ErrorCode.RUN_NOT_FOUND, ErrorCode.PENDING_APPROVAL):
                 return
             change = failure(error, now_us())
         else:
-            change = conclusion(profile, value)
-        await self._turn(store, profile, change)
+            change = conclusion(profile, verdict)
+        await self._turn(store, profile, replace(change, pending=None))
 
-    async def _run_through(self, profile: RunProfile) -> Any:
-        """What the last initial action came to."""
+    async def _carry_out(self, store: Store, profile: RunProfile, pending: Pending) -> None:
+        """Do what was decided about a request: perform it as the one who asked would, or record its denial."""
+        run_key = profile.run_key
+        request = original(pending, profile.project, run_key)
+        began = asyncio.get_running_loop().time()
+        flight = Flight(request, pending.digest, began, of_course=True, is_carried=True)
+        for attempt in range(ATTEMPTS):
+            try:
+                await self._insist(lambda: self._access.serve(flight, request, run_key))
+            except WorkerError as error:
+                if error.code is ErrorCode.DRAINING:
+                    raise _LeftError from error
+                if error.code in _OF_ONE_PROCESS and attempt + 1 < ATTEMPTS:
+                    continue  # nothing of it is recorded, and what was decided holds
+                await self._give_up(store, run_key, error)
+            return
+
+    async def _give_up(self, store: Store, run_key: str, error: WorkerError) -> None:
+        """A request that was decided could not be performed, and will not be tried again, where it left no trace."""
+        profile = await self._insist(lambda: store.read_profile(run_key))
+        pending = pending_of_profile(profile)
+        if profile is None or pending is None or pending.decision is None:
+            return
+        at_us = now_us()
+        lost = reason_of(error) is not None
+        change = failure(error, at_us) if lost else StatusChange(RunStatus.READY, at_us)
+        await self._turn(store, profile, replace(change, pending=None))
+
+    async def _run_through(self, profile: RunProfile) -> Verdict:
+        """What the last initial action came to, as the run's result."""
         course = profile.course or {}
-        actions, value = course.get("actions", ()), None
+        actions, value, warnings = course.get("actions", ()), None, list[dict[str, Any]]()
         record = await self._insist(lambda: self._stores.get(profile.run_key))
         if record.seq == 0:
             await self._insist(lambda: self._boot(profile))
         self._tell_host(profile.run_key, RunStatus.EXECUTING)
         for number, action in enumerate(actions, 1):
-            value = await self._insist(partial(self._perform, profile, number, action))
-        return value
+            try:
+                value, warnings = await self._insist(partial(self._perform, profile, number, action))
+            except WorkerError as error:
+                if profile.result_schema is None or number < len(actions) or not has_no_value(error):
+                    raise
+                return unencodable(error, rules_of(profile))
+        if not actions:
+            return Verdict(None)
+        return await verdict_on(self._access.schemas, rules_of(profile), value, warnings)
 
     async def _boot(self, profile: RunProfile) -> None:
         run_key, access = profile.run_key, self._access
@@ -135,7 +184,9 @@ class Courses:
             performed = flight.performing(host, work)
         await performed
 
-    async def _perform(self, profile: RunProfile, number: int, action: dict[str, Any]) -> Any:
+    async def _perform(
+        self, profile: RunProfile, number: int, action: dict[str, Any]
+    ) -> tuple[Any, list[dict[str, Any]]]:
         """Perform one action, or learn what it came to before."""
         fields = {"type": "perform_actions", "actions": [action], **_fields(profile, number)}
         request = PerformActions.model_validate(fields)
@@ -144,7 +195,7 @@ class Courses:
             await self._restore(profile, override)
         served = await self._access.serve(_flight(request), request, profile.run_key)
         (result,) = served.result
-        return result.get("result", result.get("value"))
+        return result.get("result", result.get("value")), served.warnings
 
     async def _restore(self, profile: RunProfile, override: dict[str, Any]) -> None:
         """Bring a run back in the middle of its course, with the context that it was started with."""
@@ -177,7 +228,9 @@ class Courses:
     def _tell_host(self, run_key: str, status: RunStatus) -> None:
         host = self._access.table.get(run_key)
         if host is not None:
-            host.teller.stored_status = status
+            host.teller.hold(
+                None if status in AT_REST and status is not RunStatus.PAUSED else host.teller.pending, status
+            )
 
     async def _insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until it is done, or failed for a reason that will not pass."""
@@ -208,10 +261,12 @@ def _flight(request: Request) -> Flight:
     return Flight(request, digest, asyncio.get_running_loop().time(), of_course=True)
 
 
-def conclusion(profile: RunProfile, value: Any) -> StatusChange:
+def conclusion(profile: RunProfile, verdict: Verdict) -> StatusChange:
     """The change that a course ends with: ready, with its result; a run that takes no requests is complete."""
     reason = None if profile.interactive else FinishReason.COMPLETED
-    return StatusChange(RunStatus.READY, now_us(), reason=reason, result=value)
+    at_us = now_us()
+    (change,) = turned(profile.status, [StatusChange(RunStatus.READY, at_us, reason=reason)], verdict, at_us)
+    return change
 
 
 def already(run_key: str) -> RequestError:

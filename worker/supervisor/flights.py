@@ -50,7 +50,8 @@ class Flight:
 
     ``digest`` tells whether a repetition means the same, ``began`` when it came, in the loop's time. ``expired`` is set when the deadline of the one who
     asked first has passed: nothing that has not begun may begin. ``delay``: what it waits for, where that takes long.
-    ``of_course``: it is an initial action of a run, which others wait for.
+    ``of_course``: it is an initial action of a run, which others wait for; or, where ``is_carried``, what was decided
+    about a request.
     """
 
     request: Request
@@ -59,6 +60,7 @@ class Flight:
     expired: bool = False
     delay: str = ""
     of_course: bool = False
+    is_carried: bool = False
     _waiting: set["asyncio.Future[None]"] = field(default_factory=set)
     _errands: list[_Errand] = field(default_factory=list)
     waiters: list[_Waiter] = field(default_factory=list)

@@ -6,59 +6,37 @@ happen on the loop; every stimulus goes through ``_feed``, one after the other.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import Any, assert_never
 
+from protocol.entities import RunStatus
 from worker.channel import ChannelError
 from worker.clock import now_us
 from worker.errors import InternalError, WorkerError
 from worker.process.exits import classify_exit
 from worker.process.handle import ProcessHandle
-from worker.process.limits import Limits
 from worker.process.zygote import ExitReport, ZygoteError
 from worker.runs import stimuli as s
 from worker.runs.lifecycle import Run
 from worker.runs.record import RunRecord
-from worker.settings import Settings
 from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
 from worker.supervisor.calls import Calls
 from worker.supervisor.chronicle import Chronicle
-from worker.supervisor.events import Announcer
 from worker.supervisor.farewell import Farewell
 from worker.supervisor.head import Head
+from worker.supervisor.holding import keep
+from worker.supervisor.host_services import HostServices
 from worker.supervisor.incarnation import Incarnation
-from worker.supervisor.memory import MemoryAccount
-from worker.supervisor.observe import Moment, Observe, unobserved
-from worker.supervisor.providers import Providers
-from worker.supervisor.slots import Slots
+from worker.supervisor.observe import Moment
 from worker.supervisor.step_watch import StepWatch
 from worker.supervisor.telling import RunTeller
-from worker.telemetry import Logger
+from worker.supervisor.verdicts import Verdicts
 from worker.waiting import Alarm, Done
 
 
 class ReroutedError(Exception):
     """The incarnation ended before the work began; it had no effect and may be asked for anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostServices:
-    """What all hosts share."""
-
-    settings: Settings
-    limits: Limits
-    log: Logger
-    replays: Slots
-    boots: Slots
-    memory: MemoryAccount
-    spawn: Callable[["RunHost"], Coroutine[Any, Any, ProcessHandle]]
-    released: Callable[["RunHost", bool], None]
-    announcer: Announcer
-    progress: Callable[[str, str | None, int, int], None]
-    providers: Providers
-    observe: Observe = unobserved
 
 
 class RunHost:
@@ -92,6 +70,7 @@ class RunHost:
         self._is_writing = False
         self._is_over = False
         self._farewell = Farewell(incarnation.context)
+        self._verdicts = Verdicts(incarnation, services.schemas, self._spawn_task, self._performed)
         self._coming_up = BringUp(incarnation, services.settings, self.limits, self._tell_progress)
         self._calls = Calls(incarnation, services.providers, services.settings.callback_bytes)
         self._chronicle = Chronicle(incarnation, self._coming_up, self.log)
@@ -191,6 +170,9 @@ class RunHost:
             case s.Append(work):
                 self._is_writing = True
                 self._append(work)
+            case s.Pause(work):
+                self._is_writing = True
+                self._spawn_task(self._pause(work))
             case s.Resolve(work):
                 self._asking.pop(work)(None)
             case s.Reject(work, error):
@@ -315,7 +297,9 @@ class RunHost:
         if step.kind is s.StepKind.READ:
             handle.send(["read", self._asked, list(step.names), step.ignorable])
         else:
-            handle.send(["perform", self._asked, self._step_at_us, work.actor, step.action, step.inert, 0])
+            seq = self.seq + work.recorded_steps + 1 if step.recorded else 0
+            actor = work.actor_of(step)
+            handle.send(["perform", self._asked, self._step_at_us, actor, step.action, step.inert, seq])
         self._calls.begin_step(handle.send, work, step)
         self._step_watch.begin(step, handle.pid)
 
@@ -325,9 +309,19 @@ class RunHost:
         def ended(error: Exception | None) -> None:
             if error is None:
                 self.head.move(append)
+                if append.changes:
+                    self.teller.hold(None, append.changes[-1].to)
             self._written(None if error is None else mishaps.unrecorded(error))
 
         self.incarnation.store.submit(append, ended)
+
+    async def _pause(self, work: s.Work) -> None:
+        try:
+            await keep(self.incarnation.store, self.run_key, work.pending)
+        except WorkerError as error:
+            return self._written(mishaps.unrecorded(error))
+        self.teller.hold(work.pending, RunStatus.PAUSED)
+        return self._written(None)
 
     # What the process says
 
@@ -341,12 +335,17 @@ class RunHost:
                 )
                 self.head.use(*(taken := self._step_watch.taken()))
                 self.teller.tracer.ended(self._live_handle().output, self._step_at_us, outcome, taken[1])
+                step = self._step
                 self._end_step()
-                self._feed(s.Performed(outcome))
+                self._verdicts.hear(self.run.current, step, outcome, self.seq)
             case ["fault", _, "memory", _]:
                 self._lose(mishaps.out_of_memory(self.limits.memory_bytes))
             case _ if not (self._farewell.hears(message) or self._calls.hears(message)):
                 self._coming_up.on_message(message)
+
+    def _performed(self, work: s.Work | None, outcome: s.Outcome) -> None:
+        if self.run.current is work and self._is_in(s.ProcessState.BUSY):  # it may have been lost meanwhile
+            self._feed(s.Performed(outcome))
 
     def on_broken(self, error: ChannelError) -> None:
         """The process sent garbage or too much; it was killed."""

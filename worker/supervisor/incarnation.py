@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from worker.log.base import Store
@@ -12,6 +12,7 @@ from worker.runs.contexts import ModelContext
 from worker.runs.history import Replayable, ReplayPlan
 from worker.runs.profile import RunProfile
 from worker.runs.record import RunRecord
+from worker.runs.rules import RunRules, rules_of
 from worker.runs.stimuli import Origin
 from worker.supervisor.models import ModelSource
 
@@ -36,6 +37,7 @@ class Incarnation:
     event fired in the model, after boot (create) or after the replay. ``assembly`` is what is done in between, in
     order; a snapshot in it assigns what ``archived`` gives, as of ``archived_us``. ``mapped_files``: (file of the model
     folder, the one that the run finds in its place), relative to it. ``profile``: as last seen; its status may have moved on.
+    ``lineage``: (seq, run key) of the runs that recorded the history up to there before it was copied, in order.
     """
 
     origin: Origin
@@ -64,6 +66,12 @@ class Incarnation:
     archived: Archived = nothing_archived
     archived_us: int = 0
     profile: RunProfile | None = None
+    lineage: tuple[tuple[int, str], ...] = ()
+    rules: RunRules = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The rules are read once."""
+        object.__setattr__(self, "rules", rules_of(self.profile))
 
     @property
     def run_key(self) -> str:

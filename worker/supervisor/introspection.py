@@ -4,6 +4,7 @@ Nothing is stored, and no run of the table takes part.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -199,6 +200,31 @@ class Introspector:
         incarnation = await self._births.new.create(created, flight)
         row = replace(incarnation.record, run_key=record.run_key, seed=record.seed)
         return await self._answer(replace(incarnation, record=row), flight)
+
+    async def operations(
+        self, record: RunRecord, attached: Sequence[Mapping[str, Any]], flight: Flight
+    ) -> set[str]:
+        """The names of the operations that the model of a run has, with those hidden ones that are attached.
+
+        Raises:
+            WorkerError: as ``of_model``.
+        """
+        created = CreateRun(
+            type="create_run",
+            request_id=flight.request.request_id,
+            project=record.project or None,
+            model_file=record.model_file,
+            execution_context=record.execution_context,
+            ephemeral=True,
+        )
+        incarnation = await self._births.new.create(created, flight)
+        if incarnation.profile is not None:
+            listed = [dict(one) for one in attached]
+            incarnation = replace(
+                incarnation, profile=replace(incarnation.profile, attached_functions=listed)
+            )
+        told = await self._answer(incarnation, flight)
+        return {function["name"] for function in told["result"]["functions"]}
 
     def abandon(self, error: WorkerError) -> None:
         """End all that are under way with ``error``, and those that wait for their turn."""

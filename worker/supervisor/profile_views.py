@@ -5,6 +5,7 @@ from typing import Any, Final
 from worker.clock import iso
 from worker.runs.profile import RunProfile
 from worker.runs.record import RunRecord
+from worker.supervisor.holding import pending_of_profile
 
 LARGE: Final = ("parameters", "result", "result_schema", "context")
 """What a ref leaves out."""
@@ -13,7 +14,9 @@ LARGE: Final = ("parameters", "result", "result_schema", "context")
 def profile_view(profile: RunProfile, record: RunRecord, *, live: bool) -> dict[str, Any]:
     """The profile of the wire contract; what is not there is null."""
     view = profile_ref(profile, record, live=live)
-    return {**view, **{name: getattr(profile, name) for name in LARGE}}
+    pending = pending_of_profile(profile)
+    waiting = {"pending": None if pending is None else pending.view()}
+    return {**view, **waiting, **{name: getattr(profile, name) for name in LARGE}}
 
 
 def profile_ref(profile: RunProfile, record: RunRecord, *, live: bool) -> dict[str, Any]:

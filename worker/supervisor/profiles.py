@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from protocol.errors import ErrorCode
-from protocol.profiles import DeleteRun, GetProfile, StartRun, UpdateProfile
+from protocol.profiles import DecideAction, DeleteRun, GetProfile, StartRun, UpdateProfile
 from worker.channel import pack
 from worker.clock import now_us
 from worker.errors import CapacityError, RequestError
@@ -14,6 +14,7 @@ from worker.runs.profile import RunProfile
 from worker.runs.record import RunRecord
 from worker.supervisor.access import StateAccess, stored_answer
 from worker.supervisor.courses import Courses, already
+from worker.supervisor.decisions import Decisions
 from worker.supervisor.expiry import Expiry
 from worker.supervisor.flights import Flight
 from worker.supervisor.host import RunHost
@@ -25,7 +26,7 @@ from worker.waiting import Gates
 
 COURSES: Final = 10_000
 """Runs that may take their course at once, those that wait for a process included."""
-ProfileRequest = StartRun | GetProfile | UpdateProfile | DeleteRun
+ProfileRequest = StartRun | GetProfile | UpdateProfile | DeleteRun | DecideAction
 Body = dict[str, Any]
 
 
@@ -50,6 +51,7 @@ class ProfileRequests:
         self._courses = courses
         self._expiry = expiry
         self._log = log
+        self._decisions = Decisions(access)
         self._gates = Gates()
 
     async def serve(self, flight: Flight, request: ProfileRequest) -> Body:
@@ -63,6 +65,8 @@ class ProfileRequests:
                 return await self.update(flight, request)
             case DeleteRun():
                 return await self.delete(flight, request)
+            case DecideAction():
+                return await self._decisions.serve(flight, request)
 
     async def start(self, flight: Flight, request: StartRun) -> Body:
         """``{run, created}`` of a run that takes its course from now on, or of the one that has the ``run_id``.
@@ -91,7 +95,7 @@ class ProfileRequests:
             message = f"{COURSES} runs that were started have not come to rest"
             raise CapacityError(message, limit="courses", used=len(self._under_way), allowed=COURSES)
         await self._judge_parent(request)
-        start = await self._starts.of(request)
+        start = await self._starts.of(request, flight)
         flight.check()
         await self._create(flight, request, start)
         self._log.info(

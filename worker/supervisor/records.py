@@ -180,9 +180,13 @@ def boot_entry(
 def rewind_entry(row: RunRecord, request: RewindRun | RestoreRun | None, to_seq: int, at_us: int) -> LogEntry:
     """The marker behind the head of ``row`` that takes back everything after ``to_seq``."""
     count = request.rewind_count if isinstance(request, RewindRun) else None
-    body = {"to_seq": to_seq, "rewind_count": count}
-    entry = _plain_entry(EntryKind.REWIND, row.seq + 1, row.epoch, at_us, body)
+    entry = taking_back(row, to_seq, row.seq + 1, at_us, count)
     return replace(entry, request_id=None if request is None else request.request_id)
+
+
+def taking_back(row: RunRecord, to_seq: int, seq: int, at_us: int, count: int | None = None) -> LogEntry:
+    """The marker at ``seq`` that takes back everything after ``to_seq``."""
+    return _plain_entry(EntryKind.REWIND, seq, row.epoch, at_us, {"to_seq": to_seq, "rewind_count": count})
 
 
 def _plain_entry(kind: EntryKind, seq: int, epoch: int, at_us: int, body: dict[str, Any]) -> LogEntry:

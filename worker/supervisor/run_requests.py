@@ -7,13 +7,16 @@ from typing import Any
 from protocol.entities import RunStatus
 from protocol.messages import CopyRequest, CreateRun, GetRun, RestoreRun, RewindRun, UpdateRun
 from worker.channel import pack
-from worker.errors import WorkerError
+from worker.errors import RequestError, WorkerError
 from worker.log.base import Binding, NewEvent, StoredRequest
 from worker.runs.contexts import execution_context, model_context
 from worker.runs.record import RunRecord
+from worker.runs.rules import rewind_refusal, rules_of
 from worker.runs.stimuli import Work
 from worker.supervisor.access import Served, StateAccess, closed, stored_answer
+from worker.supervisor.attaching import Attaching
 from worker.supervisor.flights import Flight
+from worker.supervisor.holding import paused, pending_of_profile
 from worker.supervisor.host import ReroutedError, RunHost
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.records import live_record, updated_record
@@ -30,12 +33,13 @@ class RunRequests:
     ``sandbox``: the level that runs are shown with.
     """
 
-    def __init__(self, access: StateAccess, sandbox: str, log: Logger) -> None:
+    def __init__(self, access: StateAccess, attaching: Attaching, sandbox: str, log: Logger) -> None:
         self._access = access
         self._table = access.table
         self._stores = access.stores
         self._births = access.births
         self._announcer = access.births.announcer
+        self._attaching = attaching
         self._sandbox = sandbox
         self._log = log
 
@@ -136,6 +140,7 @@ class RunRequests:
             record = await self._quiet(flight, request.run_key)
             if record.closed:
                 raise closed(request.run_key)
+            await self._refuse_rewind(request.run_key)
             incarnation = await self._births.rewind(record, request, flight)
             host = self._table.get(request.run_key)
             if host is not None:
@@ -146,6 +151,20 @@ class RunRequests:
         await performed
         return self._shown(host, "restored")
 
+    async def _refuse_rewind(self, run_key: str) -> None:
+        """Refuse to rewind what waits for approval, or takes no requests.
+
+        Raises:
+            RequestError: RUN_PAUSED, NOT_INTERACTIVE.
+        """
+        profile = await self._stores.of(run_key).read_profile(run_key)
+        refusal = rewind_refusal(rules_of(profile))
+        if refusal is not None:
+            raise RequestError(refusal.code, refusal.message, **refusal.information)
+        pending = pending_of_profile(profile)
+        if pending is not None:
+            raise paused(run_key, pending)
+
     async def clone(self, flight: Flight, request: CopyRequest) -> dict[str, Any]:
         """A new run with the state that another has or had, in its scope or in that of an episode."""
         await self._access.under_way.settled(flight, request.run_key)
@@ -154,6 +173,11 @@ class RunRequests:
             if stored is not None:
                 return stored_answer(stored)
             source = await self._quiet(flight, request.run_key)
+            if request.attached_functions is not None:
+                listed = [
+                    one.model_dump(mode="json", exclude_none=True) for one in request.attached_functions
+                ]
+                await self._attaching.judge_functions(source, listed, flight)
             incarnation = await self._births.clone(source, request, flight)
         return await self._bring_up(flight, incarnation, "restored")
 

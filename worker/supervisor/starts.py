@@ -17,10 +17,12 @@ from worker.runs.identity import request_digest
 from worker.runs.profile import RunProfile, default_name, default_profile
 from worker.runs.record import RunRecord
 from worker.runs.revisions import revision_problem
+from worker.supervisor.attaching import Attaching
 from worker.supervisor.births import Births
 from worker.supervisor.configurations import find_configuration
 from worker.supervisor.contexts import judge_contexts
 from worker.supervisor.finding import creation_of
+from worker.supervisor.flights import Flight
 from worker.supervisor.guarding import guard_presets
 from worker.supervisor.models import ModelSource
 from worker.supervisor.records import new_record
@@ -54,13 +56,15 @@ class Starts:
 
     births: Births
     judge: SchemaJudge
+    attaching: Attaching
 
-    async def of(self, request: StartRun) -> Start:
+    async def of(self, request: StartRun, flight: Flight) -> Start:
         """The run that a request asks for.
 
         Raises:
             RequestError: PROJECT_NOT_FOUND, MODEL_NOT_FOUND, CONFIG_NOT_FOUND, INVALID_CONTEXT, INVALID_REQUEST,
-                GUARD_VIOLATION; nothing happened.
+                GUARD_VIOLATION, INVALID_SCHEMA, OPERATION_NOT_ATTACHED; nothing happened.
+            WorkerError: why the model cannot tell what it offers, where functions are attached.
         """
         digest, births = run_digest(request), self.births
         catalog = births.catalogs.of(request.project_name)
@@ -82,6 +86,7 @@ class Starts:
         guard_presets(request, contexts.model, record.scope, execution)
         environment = births.environments.name_of(contexts.model)
         profile = _profile(request, record, context, environment=environment, digest=digest, version=version)
+        await self.attaching.judge(record, profile, context, flight)
         return Start(record, profile, request.metadata or {})
 
     async def _judge_data(self, request: StartRun, config: RunConfiguration, context: ModelContext) -> None:

@@ -36,6 +36,7 @@ from protocol.messages import (
     WriteVariables,
 )
 from protocol.profiles import (
+    DecideAction,
     DeleteRun,
     FacetRuns,
     FindRuns,
@@ -62,7 +63,8 @@ from worker.log.base import FoundRun
 from worker.process.pool import ZygotePool
 from worker.process.schema_judge import SchemaJudge
 from worker.settings import Settings
-from worker.supervisor.access import StateAccess, StateRequest, check_ritual
+from worker.supervisor.access import StateAccess, check_ritual
+from worker.supervisor.attaching import Attaching
 from worker.supervisor.catalogs import not_served
 from worker.supervisor.courses import Courses
 from worker.supervisor.deliveries import Deliveries
@@ -83,6 +85,7 @@ from worker.supervisor.searches import SearchRequest, searched
 from worker.supervisor.shared_runs import SharedRuns
 from worker.supervisor.starts import Starts
 from worker.supervisor.status import StatusReport
+from worker.supervisor.steps import StateRequest
 from worker.supervisor.strategies import Strategies
 from worker.supervisor.table import draining
 from worker.telemetry import Logger
@@ -112,12 +115,13 @@ class Supervisor:
     ) -> None:
         self._settings = settings
         self._access = access
-        self._runs = RunRequests(access, sandbox["level"], log)
+        attaching = Attaching(introspector, access.schemas)
+        self._runs = RunRequests(access, attaching, sandbox["level"], log)
         self._shared = SharedRuns(access, self._runs)
         self._strategies = Strategies(access, self._runs, self._shared)
         self._courses = Courses(access, settings.live_run_limit, log)
         self._expiry = Expiry(access.stores.durable, self._runs.delete_unless_live, log)
-        starts = Starts(access.births, judge)
+        starts = Starts(access.births, judge, attaching)
         self._profiles = ProfileRequests(
             *(access, self._runs), starts=starts, courses=self._courses, expiry=self._expiry, log=log
         )
@@ -248,7 +252,7 @@ class Supervisor:
                 return await self._shared.serve(flight, request)
             case GetRunWithStrategy():
                 return await self._strategies.serve(flight, request)
-            case StartRun() | GetProfile() | UpdateProfile() | DeleteRun():
+            case StartRun() | GetProfile() | UpdateProfile() | DeleteRun() | DecideAction():
                 return await self._profiles.serve(flight, request)
             case ReadHistory():
                 return {"result": await self._history(request)}

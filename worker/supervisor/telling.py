@@ -10,12 +10,14 @@ from worker.errors import LogUnavailableError, WorkerError
 from worker.log.base import NewEvent
 from worker.process.output import OutputReader
 from worker.runs import stimuli as s
+from worker.runs.approvals import Pending
 from worker.runs.history import LogEntry
 from worker.runs.lifecycle import Run
 from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.record import RunRecord
 from worker.supervisor.events import Announcer, Recorded
 from worker.supervisor.failures import failure, reason_of
+from worker.supervisor.holding import pending_of_profile
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.tracing import Tracer
 from worker.supervisor.views import status_of
@@ -45,6 +47,13 @@ class RunTeller:
         self._printed: list[tuple[str, str]] = []
         self.stored_status = RunStatus.READY if incarnation.profile is None else incarnation.profile.status
         self._target = None if incarnation.profile is None else incarnation.profile.on_status_change
+        self._is_ahead = False
+        self.pending = pending_of_profile(incarnation.profile)
+
+    def hold(self, pending: Pending | None, status: RunStatus) -> None:
+        """The run has another status by now, and this waits for approval."""
+        self.pending = pending
+        self.stored_status = status
         self._is_ahead = False
 
     def recorded(self, records: Mapping[str, bytes]) -> None:
@@ -79,14 +88,16 @@ class RunTeller:
 
     def watch(self, run: Run, stimulus: s.Stimulus) -> list[s.Effect]:
         """Hand a stimulus on, tell what the run does where that changes, and give the effects back."""
-        before, current = run.state, run.current
+        before, current, was_up = run.state, run.current, run.came_up
         effects = run.handle(stimulus)
         self._exists = self._exists or run.came_up
         if self._is_ahead:
             self._catch_up(stimulus, current)
         elif isinstance(stimulus, s.Lost):
             self._tell_loss(stimulus.error, current, came_up=run.came_up)
-        elif self.stored_status is RunStatus.FAILED and run.usable:
+        elif (
+            self.stored_status is RunStatus.FAILED and run.usable and (not was_up or _changes_state(stimulus))
+        ):
             self._turn(RunStatus.STARTING, RunStatus.READY)
         if self._announcer.tells_status and before is not run.state:
             self._tell_status(status_of(before), status_of(run.state), stimulus)
@@ -117,12 +128,15 @@ class RunTeller:
     def _catch_up(self, stimulus: s.Stimulus, current: s.Work | None) -> None:
         """Put right what was written ahead, where the request ends without being recorded."""
         change = StatusChange(RunStatus.READY, now_us())
+        is_undone = current is not None and current.taken_back is not None
         is_over = current is not None and current.finished and not current.leaves_trace
         if isinstance(stimulus, s.Lost):
             if reason_of(stimulus.error) is not None:
                 change = failure(stimulus.error, now_us())
-        elif not (isinstance(stimulus, s.Performed) and is_over):
+        elif not (isinstance(stimulus, s.Performed) and (is_over or is_undone)):
             return  # it goes on, or ends with what is recorded
+        elif current is not None and current.pending is not None:
+            return  # it is paused next, which is written like what is recorded
         self._is_ahead = False
         self._change(change)
 
@@ -190,3 +204,8 @@ class RunTeller:
     def _lost(self, events: tuple[NewEvent, ...], error: WorkerError) -> None:
         if not isinstance(error, LogUnavailableError):  # counted where the outage is told
             self._log.warning("event lost", kind=str(events[0].kind), code=str(error.code))
+
+
+def _changes_state(stimulus: s.Stimulus) -> bool:
+    """Whether something is asked that changes the run, and not only looked at what it failed with."""
+    return isinstance(stimulus, s.Requested) and any(step.recorded for step in stimulus.work.steps)

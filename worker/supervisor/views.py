@@ -7,6 +7,7 @@ import msgpack
 from protocol.entities import RunState, RunStatus
 from worker.channel import REFUSED, UNKNOWN
 from worker.clock import iso
+from worker.runs.approvals import APPROVAL
 from worker.runs.history import EntryKind, LogEntry
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import ProcessState
@@ -79,7 +80,7 @@ def entry_view(entry: LogEntry) -> dict[str, Any]:
         "kind": entry.kind.value,
         "at": iso(entry.at_us),
         **_body(entry),
-        "actor": None if entry.actor is None else msgpack.unpackb(entry.actor, raw=False),
+        **_asked_by(entry),
         "request_id": entry.request_id,
         "batch": entry.batch,
         "outcome": shown,
@@ -88,6 +89,18 @@ def entry_view(entry: LogEntry) -> dict[str, Any]:
         "rewound_by": entry.rewound_by,
     }
     return {key: value for key, value in view.items() if value is not None}
+
+
+def _asked_by(entry: LogEntry) -> dict[str, Any]:
+    """Who asked, and who decided on it, where somebody did."""
+    if entry.actor is None:
+        return {}
+    actor = msgpack.unpackb(entry.actor, raw=False)
+    decision = actor.pop(APPROVAL, None)
+    if decision is None:
+        return {"actor": actor}
+    approval = {name: decision[name] for name in ("action_id", "approved", "by")}
+    return {"actor": actor or None, "approval": {**approval, "at": iso(decision["at_us"])}}
 
 
 def calls_view(answers: bytes) -> list[dict[str, Any]]:

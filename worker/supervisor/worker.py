@@ -33,7 +33,8 @@ from worker.supervisor.deliveries import Deliveries, check_secrets
 from worker.supervisor.environments import Environments
 from worker.supervisor.events import Announcer
 from worker.supervisor.figures import Sources
-from worker.supervisor.host import HostServices, RunHost
+from worker.supervisor.host import RunHost
+from worker.supervisor.host_services import HostServices
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.introspection import Introspector
 from worker.supervisor.memory import MemoryAccount
@@ -49,6 +50,7 @@ from worker.supervisor.providers import Providers
 from worker.supervisor.publisher import Publisher, publisher
 from worker.supervisor.router import Router
 from worker.supervisor.runtime import StartError, is_listening, runtime_folder
+from worker.supervisor.schemas import Schemas
 from worker.supervisor.slots import Slots
 from worker.supervisor.spawner import Spawner
 from worker.supervisor.status import StatusReport
@@ -280,6 +282,8 @@ async def _supervisor(
     boots = Slots(settings.boot_limit, oldest_first=True)
     memory = MemoryAccount(settings.total_memory_bytes or int(granted_bytes() * SHARE_OF_MEMORY))
     providers = Providers()
+    judge = SchemaJudge(settings.schema_seconds)
+    schemas = Schemas(judge)
     spawner = Spawner(pool, UidPool(settings.uid_base), isolation, settings, config.exposed)
 
     def make_host(incarnation: Incarnation) -> RunHost:
@@ -305,16 +309,16 @@ async def _supervisor(
         announcer=announcer,
         progress=told.progress,
         providers=providers,
+        schemas=schemas,
         observe=meters.looking_on(observe) if settings.metrics else observe,
     )
     environments = Environments(settings, _environments_folder(settings, runtime), log, told.building)
     await environments.open()
     catalogs = Catalogs(settings)
     births = Births(catalogs, stores, settings, isolation.level.value, announcer, environments)
-    access = StateAccess(table, stores, births, settings, UnderWay())
+    access = StateAccess(table, stores, births, settings, UnderWay(), schemas, log)
     deliveries = Deliveries(access, providers, log)
     stores.listen(deliveries.heard(observed_listener(told.publish, observe)))
-    judge = SchemaJudge(settings.schema_seconds)
     supervisor = Supervisor(
         settings=settings,
         access=access,

@@ -31,8 +31,8 @@ from worker.telemetry import make_logger
 ANSWERS: Final = {"Booted": "Boot", "Replayed": "Replay", "Performed": "Send", "Stopped": "Stop"}
 """The stimulus that says that an asynchronous effect is done."""
 
-WRITES: Final = ("Append", "Commit")
-"""Both are answered by ``Appended``."""
+WRITES: Final = ("Append", "Commit", "Pause")
+"""All are answered by ``Appended``."""
 
 BEGUN_ONLY: Final = {*ANSWERS.values(), *WRITES}
 EXIT_SECONDS: Final = 10.0

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from protocol.actions import Execute, Set, encode_action
-from protocol.entities import Role, RunStatus
-from worker.runs.approvals import Decision, Pending, actions_of, lacks, on_the_way_to
+from protocol.entities import Role
+from worker.runs.approvals import Decision, Pending, actions_of, lacks
 from worker.runs.guards import Asker
 
 ACTIONS = (Set(name="x", value=1.0), Execute(name="pay", arguments=[2**63, {"b": None, "a": "é"}]))
@@ -20,6 +20,7 @@ PENDING = Pending(
     asked_us=5,
     roles=("FACILITATOR", "Sales"),
     reason="much",
+    of_course=True,
     approvals={0: Decision(True, None, 3)},
 )
 
@@ -71,18 +72,3 @@ def test_who_decides(asker: Asker, roles: tuple[str, ...], may: bool) -> None:
 
 def test_the_refusal_names_every_role_that_would_do() -> None:
     assert lacks(Asker(), ("FACILITATOR", "Sales")) == "the role FACILITATOR or above or the world role Sales"
-
-
-@pytest.mark.parametrize(
-    ("status", "to", "way"),
-    (
-        (RunStatus.READY, RunStatus.PAUSED, (RunStatus.EXECUTING, RunStatus.PAUSED)),
-        (RunStatus.EXECUTING, RunStatus.PAUSED, (RunStatus.PAUSED,)),
-        (RunStatus.EXECUTING, RunStatus.READY, (RunStatus.READY,)),
-        (RunStatus.READY, RunStatus.READY, ()),
-    ),
-)
-def test_the_way_from_one_status_to_another(
-    status: RunStatus, to: RunStatus, way: tuple[RunStatus, ...]
-) -> None:
-    assert on_the_way_to(status, to) == way

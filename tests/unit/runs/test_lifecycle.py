@@ -3,9 +3,10 @@
 import pytest
 
 from protocol.errors import ErrorCode
-from worker.errors import LogUnavailableError, RunLostError, WorkerError
+from worker.errors import LogUnavailableError, RequestError, RunLostError, WorkerError
+from worker.runs.approvals import Pending
 from worker.runs.history import OutcomeStatus
-from worker.runs.lifecycle import TRANSITIONS, IllegalTransitionError, Run
+from worker.runs.lifecycle import TAKEN_BACK, TRANSITIONS, IllegalTransitionError, Run
 from worker.runs.stimuli import (
     Append,
     Appended,
@@ -20,6 +21,7 @@ from worker.runs.stimuli import (
     Lost,
     Origin,
     Outcome,
+    Pause,
     Performed,
     ProcessState,
     Reject,
@@ -571,3 +573,48 @@ def test_the_session_timeout_ends_a_resting_run() -> None:
     run = restored()
     assert run.handle(IdleExpired()) == [Stop("session timeout", orderly=True)]
     assert run.handle(Stopped()) == [Released("session timeout", lost=False)]
+
+
+def taken_back(error: WorkerError, *, pending: bool = False) -> Work:
+    """Work whose outcome must be undone, as the shell says before it tells of the outcome."""
+    asked = work()
+    asked.taken_back = error
+    if pending:
+        asked.pending = Pending("2", "request", b"", None, ({"kind": "execute", "name": "step"},), 0, 1)
+    return asked
+
+
+WAITS = RequestError(ErrorCode.PENDING_APPROVAL, "it waits", applied="no")
+
+
+def test_work_that_is_taken_back_is_refused_and_ends_the_process_unrecorded() -> None:
+    asked, behind = taken_back(EXITED), work()
+    run = restored(asked, behind)
+
+    assert play(run, Performed(DONE)) == [Reject(asked, EXITED), Stop(TAKEN_BACK)]
+    assert play(run, Stopped()) == [Released(TAKEN_BACK, lost=True), Reroute(behind)]
+
+
+def test_work_that_waits_for_approval_is_answered_once_that_is_durable() -> None:
+    asked = taken_back(WAITS, pending=True)
+    run = restored(asked)
+
+    assert play(run, Performed(DONE)) == [Pause(asked)]
+    assert run.state is ProcessState.APPENDING
+    assert play(run, Appended()) == [Reject(asked, WAITS), Stop(TAKEN_BACK)]
+
+
+def test_a_pause_that_cannot_be_written_is_no_pause() -> None:
+    asked = taken_back(WAITS, pending=True)
+    run = restored(asked)
+    play(run, Performed(DONE))
+
+    assert play(run, AppendFailed(REFUSED)) == [Reject(asked, REFUSED), Stop("LOG_UNAVAILABLE")]
+
+
+def test_a_process_that_dies_while_its_pause_is_written_leaves_the_pause() -> None:
+    asked = taken_back(WAITS, pending=True)
+    run = restored(asked)
+    play(run, Performed(DONE), Lost(EXITED), Stopped())
+
+    assert play(run, Appended()) == [Reject(asked, WAITS), Released("PROCESS_EXITED", lost=True)]

@@ -18,17 +18,20 @@ from worker.process.handle import ProcessHandle
 from worker.process.limits import Limits
 from worker.process.output import OutputReader
 from worker.process.rate import MessageRate
+from worker.process.schema_judge import SchemaJudge
 from worker.process.zygote import Child, ExitReport
 from worker.runs.history import LogEntry, ReplayPlan
 from worker.runs.record import RunRecord
 from worker.runs.stimuli import Origin, Work
 from worker.settings import Settings
 from worker.supervisor.events import Announcer
-from worker.supervisor.host import HostServices, RunHost
+from worker.supervisor.host import RunHost
+from worker.supervisor.host_services import HostServices
 from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
 from worker.supervisor.models import ModelCatalog
 from worker.supervisor.providers import Providers
+from worker.supervisor.schemas import Schemas
 from worker.supervisor.slots import Slots
 from worker.telemetry import make_logger
 from worker.waiting import awaited
@@ -63,6 +66,7 @@ class PlayedRun:
             announcer=Announcer(settings),
             progress=lambda *_: None,
             providers=Providers(),
+            schemas=Schemas(SchemaJudge(1.0)),
         )
         self.host = RunHost(self._incarnation(ModelCatalog(model_root)), services)
 

@@ -42,7 +42,8 @@ CREATE TABLE profile (
     result_errors       TEXT,
     result_schema       TEXT,
     context             TEXT,
-    course              TEXT
+    course              TEXT,
+    pending             TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX profile_by_run_id ON profile (project, run_id) WHERE run_id IS NOT NULL;
