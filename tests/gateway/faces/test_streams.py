@@ -153,7 +153,8 @@ def next_told(lines: Any) -> tuple[str, Any]:
 
 def test_a_live_stream_that_dies_with_every_message_loses_and_repeats_nothing(runs: Any, api: Any) -> None:
     run_id = start(runs, data={"my-param": 0})
-    last, seen = "0", []
+    last = "0"
+    seen: list[Any] = []
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
 
         def act() -> None:
