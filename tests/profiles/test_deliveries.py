@@ -174,6 +174,24 @@ def test_however_a_request_ends_the_status_goes_with_it(
     assert len(receiver.told(run_key)) == told + 2 + len(again), "what is not recorded is no change"
 
 
+def test_a_result_that_follows_at_once_goes_with_what_was_written_ahead(
+    peer: Any, start: Any, settled: Any, make_receiver: Any, doubling: str
+) -> None:
+    receiver = make_receiver()
+    run_key = start(doubling, {"webhook": receiver.url})
+    settled(run_key)
+    told = len(receiver.received)
+
+    values = [peer.result("call_operation", run_key=run_key, name="double") for _ in range(20)]
+    settled(run_key)
+
+    assert values == [2**power for power in range(2, 22)]
+    later = receiver.told(run_key)[told:]
+    assert [one["status"] for one in later] == ["executing", "ready"] * 20
+    assert [one["result"] for one in later[1::2]] == values
+    assert at_rest(peer, run_key)["result"] == values[-1]
+
+
 def test_only_what_is_asked_for_is_told(
     peer: Any, start: Any, settled: Any, make_receiver: Any, scribe: str
 ) -> None:

@@ -65,7 +65,7 @@ class Head:
             request=stored_request(work, run_key, entries),
             events=teller.state(self._record, entries, records),
             traces=teller.tracer.traces(work, entries),
-            changes=work.changes or teller.executed(work),
+            changes=teller.executed(work),
             usage=Usage(self._wall_us, self._cpu_us, rss_bytes, len(entries)),
         )
 

@@ -68,7 +68,13 @@ class RunTeller:
         return self._announcer.state(record, entries, self._recorded.changed(records))
 
     def executed(self, work: s.Work) -> tuple[StatusChange, ...]:
-        """The changes of status that ``work`` was, for a run that has somebody told of them; a course has its own."""
+        """The changes of status that ``work`` was: its own, else for a run that has somebody told of them.
+
+        What was written ahead is not written again, also where who made the changes did not see it yet.
+        """
+        if work.changes:
+            was_told = self._is_ahead and work.changes[0].to is RunStatus.EXECUTING
+            return work.changes[1:] if was_told else work.changes
         ready = StatusChange(RunStatus.READY, now_us())
         if self._is_ahead:
             self._is_ahead, self.stored_status = False, RunStatus.READY
