@@ -187,6 +187,10 @@ def steps(db: sqlite3.Connection, text: str, values: list[Any]) -> str:
         ({"tracking_key": "a"}, "run_by_tracking_key (project=? AND tracking_key=?)"),
         ({"created_at": {"$gt": "2026-01-01"}}, "run_by_created (project=? AND created_us>?)"),
         ({"updated_at": {"$gt": "2026-01-01"}}, "run_by_modified (project=? AND last_modified_us>?)"),
+        (
+            {"created_at": {"$gt": "2026-01-01", "$lt": "2026-01-02"}},
+            "run_by_created (project=? AND created_us>? AND created_us<?)",
+        ),
         ({"tags": "a"}, "SEARCH tag USING PRIMARY KEY (project=? AND tag=?)"),
         (
             {"metadata.a": "b"},

@@ -8,7 +8,7 @@ A document is looked at in two ways. Where no list stands on the path, which is 
 all that the path leads to is gathered, as ``worker.runs.checks`` tells.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,6 +60,9 @@ _INDEXED: Final = frozenset(
     | {"run_key", "interaction", "model", "tracking_key", "object", "created_at", "updated_at"}
 )
 _TRIGRAM: Final = 3
+MAX_TRIGRAMS: Final = 64
+"""Of a name that is looked for: how many are tried on their own."""
+_FROM_INDEX: Final = "SELECT wording.run_key FROM {index} CROSS JOIN wording ON wording.id = {index}.rowid WHERE {index} MATCH ?"
 _FALSE: Final[Sql] = ("FALSE", [])
 _WORDING: Final = "(SELECT wording.{} FROM wording WHERE wording.run_key = profile.run_key)"
 # Rows: what the path leads to so far, members of lists at its end one step further. A type of NULL: not there.
@@ -326,17 +329,33 @@ def _keys_of(asked: Asked, project: str) -> Sql | None:
 
 def _text_candidates(name: str, text: str) -> Sql | None:
     if name == "words":
-        found = '"' + text.strip() + '"'
+        found = _quoted(text.strip())
     elif len(text) >= _TRIGRAM:
-        parts = {text[at : at + _TRIGRAM] for at in range(len(text) - _TRIGRAM + 1)}
-        found = " AND ".join('"' + part.replace('"', '""') + '"' for part in sorted(parts))
+        found = " AND ".join(_quoted(part) for part in _trigrams(text))
     else:
         return None
     index = {"words": "word_index", "name": "name_index"}[name]
-    return (
-        f"SELECT wording.run_key FROM {index} CROSS JOIN wording ON wording.id = {index}.rowid WHERE {index} MATCH ?",  # noqa: S608 - of our own texts
-        [found],
-    )
+    return _FROM_INDEX.format(index=index), [found]
+
+
+def rare_parts(asked: Asked) -> Iterator[Driver]:
+    """For a part of a name: the runs that each three letters of it give, of which some may give few.
+
+    All of them together would be looked for in lists of every run, where one is common.
+    """
+    if asked.field.name == "name" and isinstance(asked.check, Within):
+        for part in _trigrams(asked.check.text)[:MAX_TRIGRAMS]:
+            yield _listed((_FROM_INDEX.format(index="name_index"), [_quoted(part)]))
+
+
+def _trigrams(text: str) -> list[str]:
+    """Those with digits first: names of models and operations repeat, numbers less so."""
+    parts = {text[at : at + _TRIGRAM] for at in range(len(text) - _TRIGRAM + 1)}
+    return sorted(parts, key=lambda part: (-sum(letter.isdigit() for letter in part), part))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _metadata_candidates(asked: Asked) -> Sql | None:

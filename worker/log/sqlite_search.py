@@ -5,7 +5,7 @@ until the page is full, and counted by what is kept for that (``sqlite_tally``),
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,9 +13,10 @@ from worker.channel import unpack
 from worker.log import rules
 from worker.log.rows import PROFILE_FIELDS, profile_from_row, run_from_row
 from worker.log.searching import FoundProfile, ProfilePage
-from worker.log.sqlite_asked import COLUMNS, Driver, Sql, driver_for, marks, together
+from worker.log.sqlite_asked import COLUMNS, Driver, Sql, driver_for, marks, rare_parts, together
 from worker.log.sqlite_query import where_of
 from worker.log.sqlite_tally import tallied
+from worker.runs.checks import Ranged, Within
 from worker.runs.query import Asked, Every, Node, Not, Some, Test
 from worker.runs.search import LARGE, ProfileQuery, Reader
 
@@ -155,16 +156,50 @@ def _order(query: ProfileQuery, columns: Sequence[str], run_key: str) -> str:
 
 def driver_of(db: sqlite3.Connection, query: ProfileQuery, most: int) -> Driver | None:
     """The index that gives fewest runs; None where each gives more than ``most``."""
-    drivers = [_driver(node, query.project) for node in _conjuncts(query.where)]
+    conditions = list(_conjuncts(query.where))
+    asked = [one for one in conditions if isinstance(one, Asked)]
+    best, most = _fewest(db, (driver for one in asked for driver in rare_parts(one)), None, most)
+    drivers = [
+        None
+        if best is not None
+        and isinstance(one, Asked)
+        and isinstance(one.check, Within)
+        and one.field.name == "name"
+        else _driver(one, query.project)
+        for one in conditions
+    ]
+    drivers += _between(asked, query.project)
     if query.reader is not None:
         drivers.append(_readable(query.reader, query.project))
-    best: Driver | None = None
+    return _fewest(db, drivers, best, most)[0]
+
+
+def _fewest(
+    db: sqlite3.Connection, drivers: Iterable[Driver | None], best: Driver | None, most: int
+) -> tuple[Driver | None, int]:
+    """Of ``best``, which gives ``most``, and others that which gives fewest, and how many."""
     for driver in drivers:
         if driver is not None:
             ((count,),) = db.execute(*driver.counted(most)).fetchall()
             if count <= most:
-                best, most = driver, count
-    return best
+                best, most = driver, int(count)
+    return best, most
+
+
+def _between(asked: Sequence[Asked], project: str) -> Iterator[Driver]:
+    """What an index gives between two bounds of one field, each of which may leave too many."""
+    ranges = [one for one in asked if isinstance(one.check, Ranged)]
+    for number, lower in enumerate(ranges):
+        for upper in ranges[:number]:
+            drivers = driver_for(lower, project), driver_for(upper, project)
+            if (
+                lower.field is upper.field
+                and drivers[0]
+                and drivers[1]
+                and drivers[0].table in ("run", "profile")
+            ):
+                where = f"{drivers[0].where} AND {drivers[1].where}"
+                yield Driver(drivers[0].table, where, [*drivers[0].values, *drivers[1].values])
 
 
 def _driver(node: Node, project: str) -> Driver | None:
