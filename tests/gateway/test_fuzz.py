@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+FURTHER: Final = {"/api/v1": "/api/v1/openapi.json", "/clusters/acme.demo": "/clusters/openapi.json"}
 _TEXTS: Final = st.text(max_size=12) | st.sampled_from(
     ("add", "count", "counter.py", "GROUP", "REVIVE", "a;b", "%")
 )
@@ -78,12 +79,18 @@ def _like(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStrategy
 
 
 _SEGMENTS: Final = _TEXTS.filter(bool) | st.sampled_from(("0" * 36, "g", "../x", "a/b", "\0"))
-_QUERIES: Final = st.dictionaries(
-    st.sampled_from(("runKey", "ritual", "timeout", "filter", "sort", "var", "meta", "first", "max", "mine", "lastEventId")),
-    st.sampled_from(("0" * 36, "REVIVE", "1", "-1", "1e999", "true", "run.hidden=false", "var.a~=*x", "+run.created", "a;;b"))
-    | _TEXTS,
-    max_size=3,
+_VALUES_OF_QUERIES: Final = st.sampled_from(
+    (
+        *("0" * 36, "REVIVE", "1", "-1", "1e999", "true", "run.hidden=false", "var.a~=*x", "+run.created", "a;;b"),
+        *("false", "completed", "done", "a:b", "user:ada", "0.1", "status", ",", "9" * 30),
+    )
 )  # fmt: skip
+
+
+def _queries(names: list[str]) -> st.SearchStrategy[dict[str, str]]:
+    """Parameters that an endpoint has, mostly, and others."""
+    known = st.sampled_from((*names, "timeout", "filter", "access_token"))
+    return st.dictionaries(known, _VALUES_OF_QUERIES | _TEXTS, max_size=3)
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -91,32 +98,57 @@ _QUERIES: Final = st.dictionaries(
 def test_nothing_that_is_sent_is_answered_500(
     api: Any, document: dict[str, Any], live_key: str, data: st.DataObject
 ) -> None:
+    fault = fuzzed(api, api.base, document, live_key, data)
+    assert fault is None or fault["information"]["code"]
+
+
+@pytest.mark.parametrize("base", FURTHER)
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(data=st.data())
+def test_nothing_that_is_sent_to_further_apis_is_answered_500(
+    api: Any, further: dict[str, Any], live_key: str, base: str, data: st.DataObject
+) -> None:
+    fault = fuzzed(api, base, further[base], live_key, data)
+    assert fault is None or fault.get("error") or fault["message"]
+
+
+def fuzzed(
+    api: Any, base: str, document: dict[str, Any], live_key: str, data: st.DataObject
+) -> dict[str, Any] | None:
+    """Send something to an endpoint of a document; the fault that it is answered with, None for none."""
     path = data.draw(st.sampled_from(sorted(document["paths"])))
     method = data.draw(st.sampled_from(sorted(document["paths"][path])))
     operation = document["paths"][path][method]
+    names = [one["name"] for one in operation["parameters"] if one["in"] == "query"]
     for parameter in operation["parameters"]:
         if parameter["in"] == "path":
-            part = live_key if data.draw(_MOSTLY) and parameter["name"] == "runKey" else data.draw(_SEGMENTS)
+            is_key = parameter["name"] in ("runKey", "id")
+            part = live_key if is_key and data.draw(_MOSTLY) else data.draw(_SEGMENTS)
             path = path.replace(f"{{{parameter['name']}}}", quote(part, safe="", errors="replace"))
     content = data.draw(_bodies(document, operation))
-    given_query = {} if data.draw(_MOSTLY) else data.draw(_QUERIES)
+    given_query = {} if data.draw(_MOSTLY) else data.draw(_queries(names))
     query = {name: text.encode("utf-8", "replace") for name, text in given_query.items()}
     headers = {"Authorization": "Bearer dev", "Content-Type": "application/json"}
     asked = api.root.build_request(
-        method.upper(), api.base + path, params=query, content=content or None, headers=headers
+        method.upper(), base + path, params=query, content=content or None, headers=headers
     )
     response: httpx.Response = api.root.send(asked, stream=True)
     with contextlib.closing(response):
         if response.headers.get("content-type", "").startswith("text/event-stream"):
             assert response.status_code == 200
-            return
+            return None
         response.read()
     assert response.status_code != 500, response.text
     if response.status_code == 204:
-        return
+        return None
     assert "application/json" in response.headers["content-type"]
-    if response.status_code >= 400:
-        assert response.json()["information"]["code"]
+    return dict(response.json()) if response.status_code >= 400 else None
+
+
+@pytest.fixture(scope="module")
+def further(api: Any) -> dict[str, Any]:
+    """What the gateway says of its further APIs, by what their paths are below."""
+    return {base: api.root.get(path).json() for base, path in FURTHER.items()}
 
 
 @pytest.fixture(scope="module")

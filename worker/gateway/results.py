@@ -41,7 +41,7 @@ async def result(ask: Ask, run_key: str) -> Response:
     first, end = 0, total
     asked = ask.given.get("range")
     found = None if asked is None or ask.given.get("if-range", tag) != tag else _RANGE.fullmatch(asked)
-    if found is not None and any(found.groups()):
+    if found is not None and _means_something(found[1], found[2]):
         first, end = _part(found[1], found[2], total)
     else:
         found = None
@@ -55,6 +55,11 @@ async def result(ask: Ask, run_key: str) -> Response:
         headers["Content-Range"] = f"bytes {first}-{end - 1}/{total}"
     status = 200 if found is None else 206
     return StreamingResponse(_bytes(ask, run_key, seq, first, end), status, headers, "application/json")
+
+
+def _means_something(begin: str, last: str) -> bool:
+    """Whether it names a part at all; what does not is taken for nothing, as HTTP asks."""
+    return bool(begin or last) and not (begin and last and int(last) < int(begin))
 
 
 def _part(begin: str, last: str, total: int) -> tuple[int, int]:
