@@ -143,6 +143,26 @@ def test_every_recorded_action_of_a_list_has_its_own_and_reads_have_none(peer: A
     assert peer.result("read_traces", run_key=run_key)["head_seq"] == 5
 
 
+def test_what_waited_for_approval_says_so(peer: Any, model_root: Any) -> None:
+    context = '{"version": "V2", "operations": {"both": {"approval": true}}}'
+    model_file = model_root.add("approved", TRACED, context)
+    run_key = peer.result("start_run", model_file=model_file, wait_seconds=20)["run"]["run_key"]
+    call = {"run_key": run_key, "name": "both", "arguments": [4], "request_id": "approve me"}
+    waits = peer.error("call_operation", **call)
+    assert waits["code"] == "PENDING_APPROVAL"
+
+    action_id = waits["information"]["action_id"]
+    peer.result("decide_action", run_key=run_key, action_id=action_id, approved=True)
+    assert peer.result("call_operation", **call) == 4
+
+    (only,) = traces(peer, run_key)
+    assert (only["origin"], only["action_id"], only["variables_changed"]) == (
+        "approval",
+        action_id,
+        ["a", "b"],
+    )
+
+
 def test_replays_add_none_and_what_comes_after_is_compared_with_what_was_recorded(
     peer: Any, start: Any
 ) -> None:
