@@ -28,6 +28,21 @@ def add(n):
     Epicenter.record("total", total)
     return total
 """
+LASTING = """
+import time
+
+x = 1
+
+
+def double():
+    global x
+    x *= 2
+    return x
+
+
+def hang():
+    time.sleep(3600)
+"""
 RUNS = 12
 COURSE = (R.STARTING, R.EXECUTING, R.READY, R.EXECUTING, R.READY)
 QUICKLY = {
@@ -154,3 +169,40 @@ def test_under_load_every_status_is_told_in_order_whenever_the_worker_is_killed(
         wait_until(lambda: client.worker_status()["deliveries"]["backlog"] == 0, within=60)
     for run_key, profile in zip(run_keys, profiles, strict=True):
         all_told(receiver, run_key, profile["status_seq"])
+
+
+def test_a_run_killed_in_a_request_is_ready_again_with_the_result_it_had(
+    make_daemon: Callable[..., Any],
+    make_receiver: Callable[[], Any],
+    tmp_path: Path,
+    model_root: Any,
+    wait_until: Callable[..., None],
+) -> None:
+    receiver = make_receiver()
+    model_file = model_root.add("lasting", LASTING, '{"version": "V2", "run": {"result": "double"}}')
+    daemon = make_daemon(model_root.path, data=str(tmp_path / "data"), env=QUICKLY)
+    with daemon.client() as client:
+        target = {"webhook": receiver.url}
+        started = client.start_run(model_file, on_status_change=target, wait_seconds=20)
+        run_key = started["run"]["run_key"]
+        assert [client.call_operation(run_key, "double") for _ in range(2)] == [4, 8]
+    seen = len(receiver.received)
+    caller = threading.Thread(target=call_and_forget, args=(daemon, run_key, "hang"), daemon=True)
+    caller.start()
+    wait_until(lambda: len(receiver.received) > seen and receiver.told(run_key)[-1]["status"] == "executing")
+    daemon.kill()
+    caller.join()
+
+    daemon.start()
+    with daemon.client() as client:
+        profile = client.get_profile(run_key, wait_seconds=20)
+        wait_until(lambda: client.worker_status()["deliveries"]["backlog"] == 0, within=60)
+
+    assert (profile["status"], profile["result"]) == ("ready", 8)
+    all_told(receiver, run_key, profile["status_seq"])
+    assert receiver.told(run_key)[-1]["result"] == 8
+
+
+def call_and_forget(daemon: Any, run_key: str, name: str) -> None:
+    with suppress(ProtocolError), daemon.client(timeout_seconds=3.0) as client:
+        client.call_operation(run_key, name)

@@ -110,6 +110,10 @@ class Courses:
             error = WorkerError(ErrorCode.PROCESS_EXITED, "the worker ended while the request was served")
             await self._turn(store, profile, failure(error, now_us()))
             return
+        if profile.status is RunStatus.EXECUTING and await self._has_gone_on(store, profile):
+            # Killed in a later request, which was told of ahead: the course is over, and its result not the last one.
+            await self._turn(store, profile, StatusChange(RunStatus.READY, now_us()))
+            return
         if profile.status in (RunStatus.CREATED, RunStatus.FAILED):
             profile = await self._turn(store, profile, StatusChange(RunStatus.STARTING, now_us()))
         try:
@@ -123,6 +127,15 @@ class Courses:
         else:
             change = conclusion(profile, verdict)
         await self._turn(store, profile, replace(change, pending=None))
+
+    async def _has_gone_on(self, store: Store, profile: RunProfile) -> bool:
+        """Whether more is recorded of a run than its course."""
+        record = await self._insist(lambda: self._stores.get(profile.run_key))
+        actions = (profile.course or {}).get("actions", ())
+        if not actions:
+            return record.seq > 1
+        found = store.find_request(f"{profile.run_key}:{len(actions)}")
+        return any(one.run_key == profile.run_key and record.seq > one.last_seq > 0 for one in found)
 
     async def _carry_out(self, store: Store, profile: RunProfile, pending: Pending) -> None:
         """Do what was decided about a request: perform it as the one who asked would, or record its denial."""
