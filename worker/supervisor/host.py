@@ -294,6 +294,8 @@ class RunHost:
         self._asked += 1
         self._step = step
         self._step_at_us = now_us()
+        # Before the send: the process may be quicker than what stands behind it.
+        self._step_watch.begin(step, handle.pid)
         if step.kind is s.StepKind.READ:
             handle.send(["read", self._asked, list(step.names), step.ignorable])
         else:
@@ -301,7 +303,6 @@ class RunHost:
             actor = work.actor_of(step)
             handle.send(["perform", self._asked, self._step_at_us, actor, step.action, step.inert, seq])
         self._calls.begin_step(handle.send, work, step)
-        self._step_watch.begin(step, handle.pid)
 
     def _append(self, work: s.Work) -> None:
         append = self.head.append_of(work, self.teller, self._services.memory.of(self.run_key))

@@ -36,7 +36,7 @@ class StepWatch:
         self._processor = Alarm(self._look)
 
     def begin(self, step: Step, pid: int) -> None:
-        """A step was sent to the process, which may have ended by it already."""
+        """A step is about to be sent to the process, which may have ended already."""
         self._step = step
         self._sent = time.monotonic()
         self._deadline.set(step.timeout_seconds)
