@@ -21,6 +21,7 @@ from worker.supervisor.host import RunHost
 from worker.supervisor.profile_views import profile_view
 from worker.supervisor.run_requests import RunRequests
 from worker.supervisor.starts import Start, Starts, run_digest
+from worker.supervisor.views import shown_status
 from worker.telemetry import Logger
 from worker.waiting import Gates
 
@@ -222,8 +223,10 @@ class ProfileRequests:
         metadata = await self._stores.of(run_key).read_metadata(run_key)
         host: RunHost | None = self._access.table.get(run_key)
         live = host is not None and host.live
+        status = shown_status(None if host is None else host.run.state, profile.status)
         return {
             **profile_view(profile, record, live=live),
+            "status": status.value,
             "metadata": metadata,
             "entry_points": self._entry_points(record),
         }

@@ -1,11 +1,14 @@
 """What runs are held to, over HTTP: approval, attached functions, follow-ups; who is told of statuses; large results."""
 
+import concurrent.futures
 import hashlib
 from typing import Any
 
 import pytest
 
 TELLER = '''
+import time
+
 from epicenter import Epicenter
 
 paid = []
@@ -26,6 +29,11 @@ def pay(amount):
 
 def count():
     return len(paid)
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return "rested"
 
 
 def long(size):
@@ -156,6 +164,22 @@ def test_a_run_that_takes_no_messages_refuses_them_and_is_still_read(cluster: An
     assert cluster.result("GET", f"/runs/{run['id']}")["result"] == "hello"
     cluster.result("POST", f"/runs/{run['id']}/feedback", {"score": 1.0}, code=204)
     assert len(cluster.result("GET", f"/runs/{run['id']}/messages")) == 1
+
+
+def test_a_message_while_another_is_performed_waits_its_turn(cluster: Any, wait_until: Any) -> None:
+    id_ = start(cluster)["id"]
+
+    def ask(name: str, *arguments: Any) -> Any:
+        message = {"message": [{"name": name, "arguments": list(arguments)}]}
+        return cluster.result("POST", f"/runs/{id_}/messages", message, code=201)["result"][0]["result"]
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        napping = pool.submit(ask, "nap", 1)
+        wait_until(lambda: cluster.result("GET", f"/runs/{id_}")["status"] == "running")
+        assert ask("count") == 0
+        assert napping.result(60) == "rested"
+    messages = cluster.result("GET", f"/runs/{id_}/messages")
+    assert [one["data"]["toolName"] for one in messages] == ["ask", "nap", "count"]
 
 
 def test_an_operation_that_is_not_attached_is_refused(cluster: Any) -> None:
