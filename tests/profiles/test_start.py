@@ -318,3 +318,25 @@ def test_a_drain_leaves_a_course_to_the_next_worker(
     profile = connect(daemon.endpoint).result("get_profile", run_key=run_key, wait_seconds=20)
 
     assert (profile["status"], profile["result"], profile["seq"]) == ("ready", 4, 5)
+
+
+def test_courses_wait_for_room_in_memory_and_end_with_their_runs(
+    make_daemon: Any, model_root: Any, scribe: str, connect: Callable[..., Any]
+) -> None:
+    daemon = make_daemon(model_root.path, env={"MODEL_WORKER_LIVE_RUN_LIMIT": "1"})
+    peer, busy = connect(daemon.endpoint), connect(daemon.endpoint)
+    other = peer.result("create_run", model_file=scribe)["run_key"]
+    napping = busy.send("call_operation", run_key=other, name="nap", arguments=[3])
+    first, second = (
+        peer.result("start_run", model_file=scribe, actions=[ADD])["run"]["run_key"] for _ in range(2)
+    )
+    assert peer.result("get_profile", run_key=first, wait_seconds=0.5)["status"] == "starting"
+    assert peer.result("worker_status")["courses"] == {"under_way": 2, "waiting": 1}
+
+    peer.result("delete_run", run_key=second)
+
+    assert peer.result("worker_status")["courses"] == {"under_way": 1, "waiting": 0}
+    assert busy.receive()["request_id"] == napping
+    run = peer.result("get_profile", run_key=first, wait_seconds=20)
+    assert (run["status"], run["result"]) == ("ready", 2)
+    assert "bug" not in daemon.logged()
