@@ -138,12 +138,17 @@ def test_a_drain_waits_no_longer_than_its_grace(
 
 
 def test_a_drain_catches_runs_that_are_still_coming_up(
-    make_daemon: Any, model_root: Any, counter_model: str, connect: Callable[..., Any]
+    make_daemon: Any,
+    model_root: Any,
+    counter_model: str,
+    connect: Callable[..., Any],
+    wait_until: Callable[..., None],
 ) -> None:
     daemon = make_daemon(model_root.path)
-    peer = connect(daemon.endpoint)
-    slow = model_root.add("slow", "import time\ntime.sleep(0.5)\n")
+    peer, looker = connect(daemon.endpoint), connect(daemon.endpoint)
+    slow = model_root.add("slow", "import time\ntime.sleep(2)\n")
     creates = [peer.send("create_run", model_file=slow) for _ in range(3)]
+    wait_until(lambda: looker.result("worker_status")["runs"]["restoring"] == 3)
     drain = peer.send("drain")
 
     replies = {reply["request_id"]: reply for reply in (peer.receive() for _ in range(4))}
