@@ -86,9 +86,9 @@ def remove_stale_socket(path: str) -> None:
 def _make_folder() -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        folder.chmod(0o755)
         # Whoever starts at the same moment may take it for a dead one's before it is locked.
         with contextlib.suppress(FileNotFoundError):
+            folder.chmod(0o755)
             lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if _lock(lock):
                 return folder, lock
