@@ -258,6 +258,8 @@ def test_a_run_has_the_hosts_own_package(client: Client) -> None:
         "record",
         "register_custom_decoder",
         "register_custom_encoder",
+        "require_approval",
+        "run",
         "scribble",
         "subscribe",
     ]
