@@ -1,6 +1,7 @@
 # /// attack
 # rows = []
 # lives = false
+# again = true
 # ///
 
 import signal
