@@ -1,7 +1,9 @@
 """Ways of waiting on the event loop that cost little where much is waited for."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakValueDictionary
 
 Done = Callable[[Exception | None], None]
@@ -92,3 +94,12 @@ class Alarm:
         else:
             self._due = None
             self._ring()
+
+
+def helpers(count: int) -> ThreadPoolExecutor:
+    """Threads for ``asyncio.to_thread``, all of them begun: how many a process has tells nothing of what it did."""
+    threads = ThreadPoolExecutor(count, thread_name_prefix="helper")
+    together = threading.Barrier(count)
+    for begun in [threads.submit(together.wait) for _ in range(count)]:
+        begun.result()
+    return threads

@@ -59,6 +59,10 @@ from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.table import RunTable, Stores
 from worker.supervisor.under_way import UnderWay
 from worker.telemetry import Logger, Traces
+from worker.waiting import helpers
+
+HELPERS: Final = 4
+"""Threads for what waits for the disk: removing folders, reading sources, packages."""
 
 LAST_REPLIES_SECONDS: Final = 0.1
 """Between the last reply and the end of its connection."""
@@ -87,6 +91,7 @@ async def run_worker(
         StartError, BindError, LogUnavailableError: it could not start; nothing is left behind.
     """
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(helpers(HELPERS))
     began = loop.time()
     meters = Meters()
     roots = served_roots(settings)
