@@ -1,4 +1,4 @@
-"""The benchmarks: ``python -m tests.bench [--quick] [--json FILE]``.
+"""The benchmarks: ``python -m tests.bench [--quick] [--json FILE] [PART ...]``.
 
 Every figure is a median, taken in turn with the floor it is held against. The machine is shared and noisy:
 read the ratios, not the times.
@@ -28,9 +28,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=main.__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, for a first look")
     parser.add_argument("--json", type=Path, help="where to write the rows")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"only these of {', '.join(_parts(quick=True))}"
+    )
     options = parser.parse_args()
+    parts = _parts(quick=options.quick)
+    if unknown := set(options.parts) - set(parts):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
     console = Console()
-    rows = _measure(quick=options.quick, console=Console(stderr=True))
+    chosen = {name: part for name, part in parts.items() if not options.parts or name in options.parts}
+    rows = _measure(chosen, Console(stderr=True))
     console.print(_table(rows))
     if options.json is not None:
         options.json.write_text(
@@ -38,24 +45,27 @@ def main() -> None:
         )
 
 
-def _measure(*, quick: bool, console: Console) -> list[Row]:
+def _parts(*, quick: bool) -> dict[str, Iterator[Row]]:
     scale = 10 if quick else 1
-    parts: list[tuple[str, Iterator[Row]]] = [
-        ("latency", measures.latency(rounds=3 if quick else 7, calls=1000 // scale)),
-        ("throughput", measures.throughput(rounds=3, operations=40_000 // scale)),
-        ("memory", measures.memory(runs=500 // scale)),
-        ("layers", layers.layers(children=200 // scale)),
-        ("idle", measures.idle(runs=1000 // scale)),
-        ("replay", measures.replay([1000, 10_000, 100_000] if quick else [1000, 10_000, 100_000, 1_000_000])),
-    ]
-    parts.append(("gateway", gateway.latency(rounds=3 if quick else 7, calls=1000 // scale)))
-    parts.append(("queries", queries.queries(runs=1_000_000 // scale, rounds=3 if quick else 21)))
-    parts.append(("searches", searches.searches(runs=1_000_000 // scale, rounds=3 if quick else 21)))
-    parts.append(("attacked", attacked.attacked(share=3 * scale, quiet_seconds=20 / scale)))
+    return {
+        "latency": measures.latency(rounds=3 if quick else 7, calls=1000 // scale),
+        "throughput": measures.throughput(rounds=3, operations=40_000 // scale),
+        "memory": measures.memory(runs=500 // scale),
+        "layers": layers.layers(children=200 // scale),
+        "idle": measures.idle(runs=1000 // scale),
+        "replay": measures.replay([1000, 10_000, 100_000] if quick else [1000, 10_000, 100_000, 1_000_000]),
+        "gateway": gateway.latency(rounds=3 if quick else 7, calls=1000 // scale),
+        "queries": queries.queries(runs=1_000_000 // scale, rounds=3 if quick else 21),
+        "searches": searches.searches(runs=1_000_000 // scale, rounds=3 if quick else 21),
+        "attacked": attacked.attacked(share=3 * scale, quiet_seconds=20 / scale),
+    }
+
+
+def _measure(parts: dict[str, Iterator[Row]], console: Console) -> list[Row]:
     rows: list[Row] = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("measuring", total=len(parts))
-        for name, part in parts:
+        for name, part in parts.items():
             progress.update(task, description=name)
             rows += part
             progress.advance(task)
