@@ -226,6 +226,7 @@ class Settings(SourcedSettings):
     memory_bytes: Positive = 1024 * 1024 * 1024
     cpu_seconds: Positive = 3600
     action_cpu_seconds: Seconds = 60.0
+    action_wall_seconds: Seconds = 3600.0
     open_files: Annotated[int, BeforeValidator(_number), Field(ge=16)] = 64
     threads: Positive = 32
     scratch_bytes: Positive = 8 * 1024 * 1024

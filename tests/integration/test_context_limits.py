@@ -189,6 +189,40 @@ def test_processor_time_counts_action_by_action_and_waiting_does_not_count(
     assert peer.ask("read_variables", run_key=key, names=["total"])["run"]["served_from"] == "memory"
 
 
+def test_an_action_that_takes_longer_than_any_may_is_ended_whatever_its_own_limit(
+    peer: Any, limited: Callable[..., str]
+) -> None:
+    key = limited(actionWallSeconds=0.5)
+    error = peer.error("call_operation", run_key=key, name="rest", arguments=[OPERATION_SECONDS])
+    assert error["code"] == "LIMIT_EXCEEDED"
+    information = error["information"]
+    assert (information["limit"], information["allowed"]) == ("action_wall_seconds", 0.5)
+    assert information["used"] >= 0.5
+    assert information["applied"] == "no"
+    assert called(peer, key, "add", 1) == 8, "the run is what it was before"
+
+
+def test_loading_takes_no_longer_than_an_action_may_whatever_the_context_grants_it(
+    peer: Any, model_root: Any
+) -> None:
+    name = model_root.add("sleeper", "import time\n\ntime.sleep(30)\n")
+    context = {"inceptionGracePeriodSeconds": 60, "limits": {"actionWallSeconds": 0.5}}
+    error = peer.error("create_run", model_file=name, model_context=context)
+    assert (error["code"], error["information"]["limit_seconds"]) == ("BOOT_TIMEOUT", 0.5)
+
+
+def test_an_action_that_its_context_gives_long_is_given_as_long_when_it_is_replayed(
+    make_daemon: Any, connect: Callable[..., Any], model_root: Any, greedy: str
+) -> None:
+    daemon = make_daemon(model_root.path, env={"MODEL_WORKER_OPERATION_TIMEOUT_SECONDS": "0.1"})
+    peer = connect(daemon.endpoint)
+    context = {"operations": {"rest": {"timeoutSeconds": 30}}}
+    key = peer.result("create_run", model_file=greedy, model_context=context)["run_key"]
+    called(peer, key, "rest", 1)
+    peer.result("evict_run", run_key=key)
+    assert peer.result("restore_run", run_key=key)["seq"] == 2
+
+
 def test_a_lower_memory_limit_of_the_context_holds(peer: Any, limited: Callable[..., str]) -> None:
     key = limited(memoryBytes=400 * MIB)
     error = peer.error("call_operation", run_key=key, name="hold", arguments=[700])

@@ -88,6 +88,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "memoryBytes": "Bytes of memory.",
         "cpuSeconds": "Seconds of processor time in the life of one process.",
         "actionCpuSeconds": "Seconds of processor time that one action may use.",
+        "actionWallSeconds": "Seconds that loading, one action or a handler may take, whatever else says more.",
         "openFiles": "Open descriptors.",
         "threads": "Threads.",
         "scratchBytes": "Bytes of scratch space.",

@@ -77,9 +77,9 @@ def choose_isolation(
     """
     if level is SandboxLevel.PROCESS_ONLY:
         return Isolation(level, Identity.NONE)
-    folders = [Path(sys.prefix), Path(sys.base_prefix), model_folder, *also_needed]
-    ways = [*exposed] if can_expose(level) else []
-    if os.geteuid() == 0 and all(others_can_read(folder, ways) for folder in folders):
+    folders: tuple[str | Path, ...] = (sys.prefix, sys.base_prefix, model_folder, *also_needed)
+    ends = _real_paths(exposed) if can_expose(level) else frozenset()
+    if os.geteuid() == 0 and all(_others_can_read(folder, ends) for folder in folders):
         return Isolation(level, Identity.UID)
     if level is SandboxLevel.STRICT_NOQUOTA:
         return Isolation(level, Identity.NONE)
@@ -96,17 +96,23 @@ def others_can_read(folder: Path, exposed: Iterable[Path] = ()) -> bool:
 
     Above one that is ``exposed``, every folder can be passed.
     """
-    real = folder.resolve()
-    ends = {path.resolve() for path in exposed}
-    listed = stat.S_IROTH | stat.S_IXOTH
+    return _others_can_read(folder, _real_paths(exposed))
+
+
+def _real_paths(folders: Iterable[Path]) -> frozenset[str]:
+    return frozenset(map(os.path.realpath, folders))
+
+
+def _others_can_read(folder: str | Path, ends: frozenset[str]) -> bool:
+    # Asked at each start of a run, where paths as objects take several times as long.
+    place = os.path.realpath(folder)
+    needed = stat.S_IROTH | stat.S_IXOTH
     try:
-        if real.stat().st_mode & listed != listed:
-            return False
-        for place in (real, *real.parents):
-            if not place.stat().st_mode & stat.S_IXOTH:
-                return False
-            if place in ends:
+        while os.stat(place).st_mode & needed == needed:  # noqa: PTH116 - see above
+            above = os.path.dirname(place)  # noqa: PTH120 - see above
+            if place in ends or above == place:
                 return True
+            place, needed = above, stat.S_IXOTH
     except OSError:
-        return False
-    return True
+        pass
+    return False

@@ -20,10 +20,12 @@ class Limits:
 
     ``memory_bytes``: address space, not resident memory (numpy and pandas alone map 160 MB); beyond it the
     model sees MemoryError. ``cpu_seconds``: total CPU time of the process, not of one action; then SIGXCPU.
-    ``action_cpu_seconds``: CPU time of one action; the supervisor ends what takes more. ``threads``: enforced
+    ``action_cpu_seconds``, ``action_wall_seconds``: CPU time, and time, of one action; the supervisor ends what
+    takes more, and loading and handlers that take more time. ``threads``: enforced
     where the run has a user id or an ordinary user's name space of its own. ``max_result_bytes``: one encoded
-    result. ``max_result_depth``: its nesting, at most MAX_DEPTH. ``output_bytes``: printed output kept of one request. ``message_rate``: messages that the process sends by
-    itself in a second (calls of external functions), and as many lines of output.
+    result. ``max_result_depth``: its nesting, at most MAX_DEPTH. ``output_bytes``: printed output kept of one
+    request. ``message_rate``: messages that the process sends by itself in a second (calls of external functions),
+    and as many lines of output.
     ``file_bytes``: one file. ``scratch_bytes``, ``scratch_inodes``: the run's own file system, held in
     memory. ``stack_bytes``: of the main thread.
     """
@@ -31,6 +33,7 @@ class Limits:
     memory_bytes: int = 1024 * _MIB
     cpu_seconds: int = 3600
     action_cpu_seconds: float = 60.0
+    action_wall_seconds: float = 3600.0
     open_files: int = 64
     threads: int = 32
     file_bytes: int = 64 * _MIB

@@ -216,6 +216,12 @@ class ModelContext(Options):
         named = {name: options.save for name, options in self.variables.items() if options.save is not None}
         return {"default": self.defaults.variables.save is not False, "variables": named}
 
+    @cached_property
+    def longest_timeout_seconds(self) -> float | None:
+        """The most that any operation may take, where the context says something of one."""
+        options = (*self._effective.values(), self.defaults.operations)
+        return max((one.timeoutSeconds for one in options if one.timeoutSeconds), default=None)
+
     def event_timeout_seconds(self, name: str) -> float | None:
         """How long the handlers of a life-cycle event may take, where the context says so."""
         own = self.events.get(name, EventOptions())

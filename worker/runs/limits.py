@@ -12,6 +12,7 @@ _SETTINGS: Final = {
     "memoryBytes": "memory_bytes",
     "cpuSeconds": "cpu_seconds",
     "actionCpuSeconds": "action_cpu_seconds",
+    "actionWallSeconds": "action_wall_seconds",
     "openFiles": "open_files",
     "threads": "threads",
     "scratchBytes": "scratch_bytes",
@@ -34,6 +35,7 @@ class RunLimits(BaseModel):
     memoryBytes: Count | None = None
     cpuSeconds: Count | None = None
     actionCpuSeconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    actionWallSeconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     openFiles: Annotated[int, Field(ge=16)] | None = None
     threads: Count | None = None
     scratchBytes: Count | None = None

@@ -75,7 +75,23 @@ class BringUp:
     @property
     def boot_seconds(self) -> float:
         """How long loading the model may take."""
-        return self._incarnation.context.inceptionGracePeriodSeconds or self._settings.inception_grace_seconds
+        asked = (
+            self._incarnation.context.inceptionGracePeriodSeconds or self._settings.inception_grace_seconds
+        )
+        return min(asked, self._limits.action_wall_seconds)
+
+    @property
+    def _patience_seconds(self) -> float:
+        """How long to wait for a sign of life: twice what the longest action may have taken, as hosts differ.
+
+        An action may have been recorded under a context that gave it longer; all of a run's took what the run tells.
+        """
+        longest = max(
+            self._settings.operation_timeout_seconds,
+            self._incarnation.context.longest_timeout_seconds or 0.0,
+            self._incarnation.record.wall_us / 1_000_000,
+        )
+        return 2 * min(longest, self._limits.action_wall_seconds)
 
     async def boot(self, handle: ProcessHandle, record: RunRecord) -> dict[str, bytes]:
         """Have the model loaded; gives what it recorded meanwhile.
@@ -94,7 +110,8 @@ class BringUp:
         except TimeoutError:
             raise ModelError(
                 ErrorCode.BOOT_TIMEOUT,
-                f"{incarnation.model.name} did not load within {seconds} s (inceptionGracePeriodSeconds)",
+                f"{incarnation.model.name} did not load within {seconds:g} s (inceptionGracePeriodSeconds, and at most "
+                "action_wall_seconds)",
                 limit_seconds=seconds,
                 applied="no",
             ) from None
@@ -124,7 +141,7 @@ class BringUp:
         Raises:
             ReplayError: REPLAY_DIVERGED, BOOT_TIMEOUT, or PROCESS_EXITED after ``stop``.
         """
-        patience = self._settings.operation_timeout_seconds * 2
+        patience = self._patience_seconds
         archive: Mapping[str, bytes] = {}
         for part in self._incarnation.assembly:
             if isinstance(part, SnapshotPart):
@@ -206,7 +223,8 @@ class BringUp:
 
     async def _settle(self, handle: ProcessHandle, patience: float) -> dict[str, bytes]:
         incarnation = self._incarnation
-        patience = incarnation.context.event_timeout_seconds(incarnation.event) or patience
+        asked = incarnation.context.event_timeout_seconds(incarnation.event)
+        patience = min(asked or patience, self._limits.action_wall_seconds)
         self._is_settling = True
         handle.send(["settle", 1, self._last_at_us, incarnation.event])
         try:

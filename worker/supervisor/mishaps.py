@@ -26,6 +26,20 @@ def timed_out(step: Step) -> ModelError:
     )
 
 
+def out_of_time(step: Step, used: float, allowed: float) -> ModelError:
+    """A step took longer than any may, although its own limit is higher."""
+    what = f"operation {step.name!r}" if step.kind is StepKind.EXECUTE else f"{step.kind} {step.name!r}"
+    return ModelError(
+        ErrorCode.LIMIT_EXCEEDED,
+        f"{what} took longer than any action may ({allowed:g} s, action_wall_seconds); its process was ended, the "
+        "run's state is what it was before",
+        limit="action_wall_seconds",
+        used=round(used, 3),
+        allowed=allowed,
+        applied="no",
+    )
+
+
 def out_of_cpu(step: Step, used: float, allowed: float) -> ModelError:
     """A step used more processor time than one action may."""
     what = f"operation {step.name!r}" if step.kind is StepKind.EXECUTE else f"{step.kind} {step.name!r}"

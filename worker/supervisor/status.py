@@ -30,6 +30,7 @@ _OF_ONE: Final = (
     "memory_bytes",
     "cpu_seconds",
     "action_cpu_seconds",
+    "action_wall_seconds",
     "open_files",
     "threads",
     "scratch_bytes",

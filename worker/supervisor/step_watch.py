@@ -39,12 +39,13 @@ class StepWatch:
         """A step is about to be sent to the process, which may have ended already."""
         self._step = step
         self._sent = time.monotonic()
-        self._deadline.set(step.timeout_seconds)
+        longest = min(step.timeout_seconds, self._limits.action_wall_seconds)
+        self._deadline.set(longest)
         self._clock = processor_clock(pid)
         with contextlib.suppress(OSError):  # it has ended already, which is told by itself
             self._began = time.clock_gettime(self._clock)
             earliest = self._limits.action_cpu_seconds / CORES
-            if earliest < step.timeout_seconds:
+            if earliest < longest:
                 self._processor.set(earliest)
 
     def taken(self) -> tuple[int, int]:
@@ -69,8 +70,14 @@ class StepWatch:
         self._processor.close()
 
     def _timed_out(self) -> None:
-        if self._step is not None:
-            self._lose(mishaps.timed_out(self._step))
+        step = self._step
+        if step is None:
+            return
+        allowed = self._limits.action_wall_seconds
+        if step.timeout_seconds <= allowed:
+            self._lose(mishaps.timed_out(step))
+        else:
+            self._lose(mishaps.out_of_time(step, time.monotonic() - self._sent, allowed))
 
     def _look(self) -> None:
         if self._step is None:

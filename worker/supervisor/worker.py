@@ -364,6 +364,7 @@ def _limits(settings: Settings) -> Limits:
         memory_bytes=settings.memory_bytes,
         cpu_seconds=settings.cpu_seconds,
         action_cpu_seconds=settings.action_cpu_seconds,
+        action_wall_seconds=settings.action_wall_seconds,
         open_files=settings.open_files,
         threads=settings.threads,
         scratch_bytes=settings.scratch_bytes,
