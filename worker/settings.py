@@ -232,6 +232,7 @@ class Settings(SourcedSettings):
     scratch_bytes: Positive = 8 * 1024 * 1024
     scratch_inodes: Positive = 256
     max_result_bytes: Positive = 8 * 1024 * 1024
+    inline_result_bytes: Annotated[int, BeforeValidator(_number), Field(ge=4096)] = 512 * 1024
     max_result_depth: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MAX_DEPTH)] = MAX_DEPTH
     callback_bytes: Positive = 1024 * 1024
     output_bytes: Positive = 64 * 1024

@@ -153,6 +153,33 @@ def test_who_does_not_want_digests_gets_everything(peer: Any, large: str, how: s
     assert peer.result("call_operation", run_key=run_key, name="text", arguments=[50_000]) == "ä" * 49_998
 
 
+def test_beyond_the_inline_limit_everything_that_was_started_is_digested(peer: Any, large: str) -> None:
+    """Also where nobody wants digests; the limit is of bytes, and a larger result is never refused."""
+    limit = peer.result("worker_status")["limits"]["inline_result_bytes"]["allowed"]
+    assert limit == 512 * 1024
+    answer = peer.result("start_run", model_file=large, call_summarization=False, wait_seconds=20)
+    run_key = answer["run"]["run_key"]
+
+    def text(size: int, **fields: Any) -> Any:
+        """So many bytes of JSON text, of two for each letter."""
+        arguments = [(size - 2) // 2 + 2]
+        return peer.result("call_operation", run_key=run_key, name="text", arguments=arguments, **fields)
+
+    assert text(limit) == "ä" * ((limit - 2) // 2)
+    for size in (limit + 2, 8 * limit):
+        told = text(size, request_id=f"large {size}")
+        assert (told["truncated"], told["originalResultSize"]) == (True, size)
+        assert whole(peer, run_key, told["ref"]["seq"]) == b'"' + "ä".encode() * ((size - 2) // 2) + b'"'
+        assert text(size, request_id=f"large {size}") == told
+
+
+def test_what_a_process_may_say_at_once_is_another_limit(peer: Any, run_key: str) -> None:
+    allowed = peer.result("worker_status")["limits"]["max_result_bytes"]["allowed"]
+    error = peer.error("call_operation", run_key=run_key, name="text", arguments=[allowed // 2 + 10])
+
+    assert error["code"] == "RESULT_TOO_LARGE"
+
+
 def test_the_result_of_a_run_is_whole(peer: Any, large: str) -> None:
     action = {"kind": "execute", "name": "text", "arguments": [20_000]}
     run = peer.result("start_run", model_file=large, actions=[action], wait_seconds=20)["run"]

@@ -4,10 +4,11 @@ Deterministic: the same result has the same digest, everywhere.
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any, Final
 
 SUMMARY_LIMIT: Final = 10_000
-"""Characters of JSON text that a result may have to be returned as it is."""
+"""Characters of JSON text that a result may have to be returned as it is, of a run that wants digests."""
 MOST_JSON_PER_BYTE: Final = 6
 """Characters of JSON text per byte of msgpack, at most: a control character in a text is written as an escape."""
 DIGEST_CHARACTERS: Final = 2000
@@ -26,23 +27,36 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def is_surely_short(size_bytes: int, limit: int = SUMMARY_LIMIT) -> bool:
-    """Whether the JSON text of a value of so many bytes of msgpack cannot exceed the limit."""
-    return size_bytes * MOST_JSON_PER_BYTE <= limit
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the JSON text of a result may have to be returned as it is: bytes of UTF-8, and characters if not None."""
+
+    size_bytes: int
+    characters: int | None = None
+
+    def has_surely(self, size_bytes: int) -> bool:
+        """Whether the JSON text of a value of so many bytes of msgpack cannot exceed it."""
+        least = self.size_bytes if self.characters is None else min(self.size_bytes, self.characters)
+        return size_bytes * MOST_JSON_PER_BYTE <= least
+
+    def has(self, text: str, encoded: bytes) -> bool:
+        """Whether a JSON text does not exceed it."""
+        return len(encoded) <= self.size_bytes and (self.characters is None or len(text) <= self.characters)
 
 
-def digested(value: Any, ref: dict[str, Any], limit: int = SUMMARY_LIMIT) -> Any:
-    """The value, or where its JSON text has more than ``limit`` characters, what is returned instead.
+def digested(value: Any, ref: dict[str, Any], room: Room) -> Any:
+    """The value, or where there is no room for its JSON text, what is returned instead.
 
     That is ``{summary, originalResultSize, summarySize, truncated: true, ref}``, sizes in bytes of JSON text (UTF-8).
     """
     text = json_text(value)
-    if len(text) <= limit:
+    encoded = text.encode()
+    if room.has(text, encoded):
         return value
     summary = digest(value)
     return {
         "summary": summary,
-        "originalResultSize": len(text.encode()),
+        "originalResultSize": len(encoded),
         "summarySize": len(json_text(summary).encode()),
         "truncated": True,
         "ref": ref,

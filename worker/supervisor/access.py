@@ -265,7 +265,8 @@ class StateAccess:
         outcomes = await self.stores.of(stored.run_key).read_outcomes(stored)
         shown: answers.Shown = answers.as_it_is
         if not whole:
-            shown = await repeated(self.stores.of(stored.run_key), stored, outcomes)
+            store, inline = self.stores.of(stored.run_key), self.settings.inline_result_bytes
+            shown = await repeated(store, stored, outcomes, inline)
         run = {
             "run_key": stored.run_key,
             "served_from": "archive",
@@ -286,7 +287,7 @@ class StateAccess:
         warnings = [warning for outcome in work.outcomes for warning in outcome.warnings]
         if not was_live:
             warnings = [*host.warnings, *warnings]
-        shown = performed(work, host.run_key, host.incarnation.profile)
+        shown = performed(work, host.run_key, host.incarnation.profile, self.settings.inline_result_bytes)
         return Served(result_of(request, answers.outcomes_of(work), shown), run, warnings)
 
     async def _from_archive(self, request: StateRequest, record: RunRecord, ritual: Ritual) -> Served:

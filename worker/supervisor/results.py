@@ -12,7 +12,7 @@ from protocol.profiles import ReadResult
 from worker.channel import LARGE_BYTES, Allowance, unpack
 from worker.errors import RequestError
 from worker.log.base import Store, StoredRequest
-from worker.runs.digests import digested, is_surely_short, json_text
+from worker.runs.digests import SUMMARY_LIMIT, Room, digested, json_text
 from worker.runs.history import EntryKind, LogEntry
 from worker.runs.profile import RunProfile
 from worker.runs.stimuli import Cause, Work
@@ -31,18 +31,33 @@ class Digests:
 
     run_key: str
     seqs: Sequence[int | None]
+    room: Room
 
     def __call__(self, index: int, size_bytes: int, result: Any) -> Any:
         """The result of an outcome as it is returned; ``size_bytes``: of its msgpack."""
         seq = self.seqs[index]
-        if seq is None or is_surely_short(size_bytes):
+        if seq is None or self.room.has_surely(size_bytes):
             return result
-        return digested(result, {"run_key": self.run_key, "seq": seq})
+        return digested(result, {"run_key": self.run_key, "seq": seq}, self.room)
 
 
-def performed(work: Work, run_key: str, profile: RunProfile | None) -> Shown:
+def _room(profile: RunProfile | None, inline_bytes: int) -> Room | None:
+    """What a result of a run may have to be returned whole; None: whatever it has.
+
+    Who starts a run is answered by APIs whose messages are held to be small, whether digests are wanted or not; who
+    creates one is answered as Epicenter does.
+    """
+    if profile is None:
+        return None
+    if profile.call_summarization:
+        return Room(inline_bytes, SUMMARY_LIMIT)
+    return None if profile.course is None else Room(inline_bytes)
+
+
+def performed(work: Work, run_key: str, profile: RunProfile | None, inline_bytes: int) -> Shown:
     """How the results of work that was just done are returned; to the run itself, whole."""
-    if profile is None or not profile.call_summarization or work.cause is Cause.INITIAL:
+    room = _room(profile, inline_bytes)
+    if room is None or work.cause is Cause.INITIAL:
         return as_it_is
     seq, seqs = work.first_seq, list[int | None]()
     for step, outcome in zip(work.steps, work.outcomes, strict=False):
@@ -50,17 +65,18 @@ def performed(work: Work, run_key: str, profile: RunProfile | None) -> Shown:
         if not step.is_look:
             seqs.append(seq if is_recorded else None)
         seq += is_recorded
-    return Digests(run_key, seqs)
+    return Digests(run_key, seqs, room)
 
 
 async def repeated(
-    store: Store, stored: StoredRequest, outcomes: Sequence[tuple[str, bytes, bytes]]
+    store: Store, stored: StoredRequest, outcomes: Sequence[tuple[str, bytes, bytes]], inline_bytes: int
 ) -> Shown:
     """How the results of a request that was done before are returned: as they were then."""
-    if all(is_surely_short(len(value)) for _, _, value in outcomes):
+    least = Room(inline_bytes, SUMMARY_LIMIT)
+    if all(least.has_surely(len(value)) for _, _, value in outcomes):
         return as_it_is
-    profile = await store.read_profile(stored.run_key)
-    if profile is None or not profile.call_summarization:
+    room = _room(await store.read_profile(stored.run_key), inline_bytes)
+    if room is None:
         return as_it_is
     count = stored.last_seq - stored.first_seq + 1
     left = await store.read(stored.run_key, after_seq=stored.first_seq - 1, limit=count)
@@ -68,7 +84,7 @@ async def repeated(
     for outcome in outcomes:  # both are in order; an outcome without an entry was not recorded
         is_recorded = bool(left) and outcome == (left[0].status.value, left[0].action, left[0].outcome)
         seqs.append(left.pop(0).seq if is_recorded else None)
-    return Digests(stored.run_key, seqs)
+    return Digests(stored.run_key, seqs, room)
 
 
 async def result_page(

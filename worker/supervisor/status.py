@@ -23,6 +23,7 @@ _COMING_UP: Final = (ProcessState.COLD, ProcessState.BOOTING, ProcessState.REPLA
 _OF_ONE: Final = (
     "max_message_bytes",
     "max_result_bytes",
+    "inline_result_bytes",
     "max_result_depth",
     "callback_bytes",
     "output_bytes",

@@ -274,6 +274,16 @@ def test_results_are_whole_where_no_digests_are_wanted(cluster: Any) -> None:
     assert answer["result"][0]["result"] == "ü" * 20_000
 
 
+def test_beyond_the_inline_limit_a_result_is_digested_whoever_asks(cluster: Any, runs: Any) -> None:
+    id_ = start(cluster, callSummarization=False)["id"]
+    message = [{"name": "long", "arguments": [512 * 1024]}]
+    answer = cluster.result("POST", f"/runs/{id_}/messages", {"message": message}, code=201)
+    digest = answer["result"][0]["result"]
+    assert (digest["truncated"], digest["originalResultSize"]) == (True, 2 * 512 * 1024 + 2)
+    whole = runs.ask("GET", f"/{id_}/actions/{digest['ref']['seq']}/result").content
+    assert hashlib.sha256(whole).digest() == hashlib.sha256(b'"' + "ü".encode() * 512 * 1024 + b'"').digest()
+
+
 def test_traces_tell_what_each_action_changed_and_why(cluster: Any, runs: Any) -> None:
     id_ = start(cluster)["id"]
     message = {"message": pay(1), "reasoning": "it was due"}

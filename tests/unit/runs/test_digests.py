@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.channel import pack
-from worker.runs.digests import DIGEST_CHARACTERS, digest, digested, is_surely_short, json_text
+from worker.runs.digests import DIGEST_CHARACTERS, SUMMARY_LIMIT, Room, digest, digested, json_text
 
 REF = {"run_key": "r", "seq": 7}
+ROOM = Room(1 << 20, SUMMARY_LIMIT)
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -29,13 +30,24 @@ def test_the_limit_is_ten_thousand_characters_of_json(characters: int, whole: bo
     assert (len(json_text(text)), len(json_text(array))) == (characters, characters)
 
     for value in (text, array):
-        assert (digested(value, REF) == value) is whole
+        assert (digested(value, REF, ROOM) == value) is whole
+
+
+@pytest.mark.parametrize(("characters", "whole"), ((999, True), (1000, True), (1001, False)))
+def test_there_may_be_room_for_so_many_bytes_however_many_characters_they_are(
+    characters: int, whole: bool
+) -> None:
+    value = "ä" * ((characters - 2) // 2) + "x" * (characters % 2)
+
+    assert len(json_text(value).encode()) == characters
+    for room in (Room(1000), Room(1000, 2000)):
+        assert (digested(value, REF, room) == value) is whole
 
 
 def test_sizes_are_bytes_of_json_text() -> None:
     value = {"rows": ["äöü" * 10] * 1000}
 
-    told = digested(value, REF)
+    told = digested(value, REF, ROOM)
 
     assert told["originalResultSize"] == len(
         json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
@@ -78,5 +90,6 @@ def test_a_digest_is_short_whatever_it_is_of(value: Any) -> None:
 def test_what_cannot_be_long_is_told_by_its_bytes(value: Any) -> None:
     size = len(pack(value))
 
-    assert not is_surely_short(size, len(json_text(value)) - 1)
+    assert not Room(1 << 20, len(json_text(value)) - 1).has_surely(size)
+    assert not Room(len(json_text(value).encode()) - 1).has_surely(size)
     assert digest(value) == digest(json.loads(json_text(value)))
