@@ -27,6 +27,7 @@ def ask(prompt):
     """Takes a prompt."""
     words.append(prompt)
     Epicenter.record("words", words)
+    print("heard", prompt)
     return {"heard": prompt}
 
 

@@ -158,11 +158,6 @@ def test_a_failed_start_is_told_with_its_error(runs: Any) -> None:
     assert "not today" in run["error"]["message"] or run["error"]["code"]
 
 
-def test_inputs_that_shall_not_be_kept_make_a_run_that_is_not_stored(runs: Any) -> None:
-    run = start(runs, config={"run_data": "RESTRICTED"})
-    assert run["status"] == "completed"
-
-
 def test_faults_of_paths_and_methods_have_the_shape_of_this_api(runs: Any) -> None:
     for method, path in (("GET", "/a/b/c/d"), ("PATCH", "/some-run")):
         fault = runs.ask(method, path)
