@@ -42,7 +42,7 @@ def place_of(path: Mapping[str, str], _headers: Mapping[str, str], _caller: Call
 def render(fault: Fault) -> Response:
     """A fault as ``{error: {message, code}}``; of a request that cannot be read, ``{message, errors}``."""
     status, message = fault.status, fault.message
-    if status == 403 and fault.code == "PERMIT_VIOLATION":  # what a caller may not see is not there
+    if fault.hides_its_run:
         status, message = 404, "no such run"
     if status == 400:
         errors = fault.information.get("errors") or [
@@ -302,6 +302,7 @@ async def approval(ask: Ask) -> NoContent:
     if not colon or RUN_KEY.fullmatch(run_key) is None or not action_id:
         raise Fault(404, "CALL_NOT_FOUND", f"call {ask.path['callId'][:100]}: no such call")
     ask.note_run(run_key)
+    await ask.result("get_profile", run_key=run_key)  # who may not see the run learns nothing of its calls
     await ask.result("decide_action", run_key=run_key, action_id=action_id[:128], approved=ask.body.approved)
     return NO_CONTENT
 

@@ -53,7 +53,7 @@ def place_of(_path: Mapping[str, str], headers: Mapping[str, str], caller: Calle
 def render(fault: Fault) -> Response:
     """A fault as ``{error, status, message, details}``."""
     status, error, details = fault.status, fault.code, fault.information
-    if status == 403 and error == "PERMIT_VIOLATION":  # what a caller may not see is not there
+    if fault.hides_its_run:
         status, error = 404, "RUN_NOT_FOUND"
         return answer({"error": error, "status": status, "message": "no such run"}, status)
     body = {"error": error, "status": status, "message": fault.message, "details": details}

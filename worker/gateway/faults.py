@@ -43,6 +43,14 @@ class Fault(Exception):  # noqa: N818 - Epicenter's word for it
         self.information = dict(information or {})
         self.headers = dict(headers or {})
 
+    @property
+    def hides_its_run(self) -> bool:
+        """Whether an API that shows nobody what he may not see answers as if the run were not there.
+
+        Who may see it and does what he may not is told so.
+        """
+        return self.code == ErrorCode.PERMIT_VIOLATION and self.information.get("right", "read") == "read"
+
     def body(self) -> dict[str, Any]:
         """The fault as it travels."""
         return {

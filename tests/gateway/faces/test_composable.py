@@ -152,6 +152,19 @@ def test_a_run_of_others_is_answered_like_one_that_is_not_there(runs: Any) -> No
     assert absent.status_code == 404
 
 
+def test_who_may_see_a_run_and_not_change_it_is_told_so(runs: Any, cluster: Any, api: Any) -> None:
+    permit = {"readLock": "PARTICIPANT", "writeLock": "AUTHOR"}
+    key = api.create(modelFile="scribe.py", permit=permit)
+    assert runs.result("GET", f"/{key}", token="dev:PARTICIPANT:bob")["id"] == key
+    for method, body in (("DELETE", None), ("PUT", {"name": "mine"})):
+        refused = runs.ask(method, f"/{key}", body, token="dev:PARTICIPANT:bob")
+        assert (refused.status_code, refused.json()["error"]) == (403, "PERMIT_VIOLATION")
+    message = {"message": [{"name": "add", "arguments": []}]}
+    refused = cluster.ask("POST", f"/runs/{key}/messages", message, token="dev:PARTICIPANT:bob")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "PERMIT_VIOLATION")
+    assert runs.result("GET", f"/{key}")["name"] != "mine"
+
+
 def test_a_failed_start_is_told_with_its_error(runs: Any) -> None:
     run = runs.result("POST", "", {"interaction": "broken.py", "waitTime": 20}, code=201)
     assert (run["status"], run["finish_reason"]) == ("failed", "failed_init")

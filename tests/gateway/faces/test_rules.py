@@ -59,9 +59,10 @@ def models(model_root: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def daemon(make_daemon: Any, models: Any) -> Any:
-    """A worker that may tell receivers on this machine."""
-    return make_daemon(models, env={"MODEL_WORKER_DELIVERY_NETWORKS": "127.0.0.0/8"})
+def daemon(make_daemon: Any, models: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A worker that may tell receivers on this machine, and is always at the same address."""
+    address = f"ipc://{tmp_path_factory.mktemp('w')}/worker"
+    return make_daemon(models, env={"MODEL_WORKER_DELIVERY_NETWORKS": "127.0.0.0/8"}, bind=(address,))
 
 
 def start(cluster: Any, **fields: Any) -> dict[str, Any]:
@@ -136,13 +137,39 @@ def test_an_initial_action_that_needs_approval_pauses_the_run(cluster: Any) -> N
     assert (run["status"], run["result"]) == ("done", 500)
 
 
+@pytest.mark.parametrize("approved", (True, False))
+def test_a_call_waits_through_the_end_of_its_worker_and_is_decided_once(
+    cluster: Any, daemon: Any, gateway: Any, wait_until: Any, approved: bool
+) -> None:
+    id_ = start(cluster)["id"]
+    cluster.result("POST", f"/runs/{id_}/messages", {"id": "m1", "message": pay(500)}, code=201)
+    call = waiting(cluster, id_)
+
+    daemon.kill()
+    daemon.start()
+    wait_until(lambda: cluster.client.get(f"{gateway.url}/readyz").status_code == 200)
+
+    assert waiting(cluster, id_) == call
+    path = f"/calls/{call['id']}/approval"
+    cluster.result("POST", path, {"approved": approved}, code=204)
+    for word in (approved, not approved):
+        again = cluster.ask("POST", path, {"approved": word})
+        assert (again.status_code, again.json()["error"]["code"]) == (409, "ALREADY_DECIDED")
+    assert cluster.result("GET", f"/runs/{id_}", waitTime=20)["status"] == "done"
+    assert paid(cluster, id_) == int(approved)
+
+
 def test_calls_are_decided_by_whom_the_model_names_and_only_where_there_is_one(cluster: Any) -> None:
     body = {"modelFile": "teller.py", "initialPrompt": pay(500), "waitTime": 20}
     id_ = cluster.result("POST", "/runs", body, token="dev:PARTICIPANT:ada", code=201)["id"]
     call = waiting(cluster, id_)
     path = f"/calls/{call['id']}/approval"
     refused = cluster.ask("POST", path, {"approved": True}, token="dev:PARTICIPANT:ada")
-    assert refused.status_code in (403, 404)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "PERMIT_VIOLATION")
+    assert "FACILITATOR" in refused.json()["error"]["message"]
+    hidden = cluster.ask("POST", path, {"approved": True}, token="dev:PARTICIPANT:bob")
+    assert (hidden.status_code, hidden.json()["error"]["message"]) == (404, "no such run")
+    assert waiting(cluster, id_) == call
     assert cluster.ask("POST", path, {"approved": "yes"}).status_code == 400
     other = call["id"].rpartition(":")[0] + ":999"
     absent = cluster.ask("POST", f"/calls/{other}/approval", {"approved": True})

@@ -72,17 +72,13 @@ def test_a_copy_of_inputs_that_shall_not_be_kept_keeps_none_either(
     assert holding(daemon.data, CANARY) == []
 
 
-def test_to_find_mistakes_what_is_printed_and_changed_is_told_of_each_action(
-    runs: Any, cluster: Any
-) -> None:
+def test_to_find_mistakes_what_is_printed_and_changed_is_told_of_each_action(runs: Any, cluster: Any) -> None:
     """Of other runs it is not, unless it is asked for by who creates a run of a cluster."""
     run = start(runs, config={"run_data": "DEBUG"})
     message = {"message": [{"name": "ask", "arguments": ["aloud"]}, {"name": "add", "arguments": [2]}]}
     cluster.result("POST", f"/runs/{run['id']}/messages", message, code=201)
     traces = runs.result("GET", f"/{run['id']}/traces")["traces"]
-    assert [
-        (one["name"], one["origin"], one["variables_changed"], one.get("output")) for one in traces
-    ] == [
+    assert [(one["name"], one["origin"], one["variables_changed"], one.get("output")) for one in traces] == [
         ("begin", "initial", ["total"], None),
         ("ask", "call", ["words"], "heard aloud"),
         ("add", "call", ["total"], None),
