@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.profiles.models import LEDGER, LEDGER_CONTEXT
+
+CHIEF = {"role": "AUTHOR"}
 ADD = {"kind": "execute", "name": "add", "arguments": [2]}
 
 
@@ -81,3 +84,31 @@ def test_a_query_tells_the_status_of_runs_that_are_not_in_memory(peer: Any, scri
     assert status(peer, run_key) == ("failed", 2)  # a look at the profile waits for what is being written
     (found,) = peer.result("query_runs", filter="run.tracking_key=hung")["values"]
     assert (found["run_key"], found["status"], found["live"]) == (run_key, "failed", False)
+
+
+def test_when_a_run_was_changed_is_the_same_in_its_profile_and_in_lists_whatever_it_does(
+    peer: Any, model_root: Any
+) -> None:
+    """Also where only its status changed, while it is in memory."""
+    ledger = model_root.add("ledger", LEDGER, LEDGER_CONTEXT)
+    started = peer.result("start_run", model_file=ledger, wait_seconds=20)["run"]
+    run_key = started["run_key"]
+
+    def updated() -> str:
+        shown: str = peer.result("get_profile", run_key=run_key)["updated_at"]
+        (listed,) = peer.result("search_runs", query={"run_keys": [run_key]})["values"]
+        assert listed["updated_at"] == shown
+        return shown
+
+    times = [started["created_at"], updated()]
+    peer.error("call_operation", run_key=run_key, name="pay", arguments=[50])
+    times.append(updated())
+    peer.result("decide_action", run_key=run_key, action_id="2", approved=False, actor=CHIEF)
+    times.append(updated())
+    peer.error("call_operation", run_key=run_key, name="die")
+    peer.result("decide_action", run_key=run_key, action_id="4", approved=True, actor=CHIEF)
+    assert peer.result("get_profile", run_key=run_key, wait_seconds=20)["status"] == "failed"
+    times.append(updated())
+    peer.result("update_profile", run_key=run_key, tags=["changed"])
+    times.append(updated())
+    assert times == sorted(set(times))

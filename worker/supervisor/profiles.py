@@ -19,6 +19,7 @@ from worker.supervisor.expiry import Expiry
 from worker.supervisor.flights import Flight
 from worker.supervisor.host import RunHost
 from worker.supervisor.profile_views import profile_view
+from worker.supervisor.records import live_record
 from worker.supervisor.run_requests import RunRequests
 from worker.supervisor.starts import Start, Starts, run_digest
 from worker.supervisor.views import shown_status
@@ -211,12 +212,13 @@ class ProfileRequests:
         return found
 
     async def _read(self, run_key: str) -> tuple[RunProfile, RunRecord]:
-        host = self._access.table.get(run_key)
         profile = await self._stores.of(run_key).read_profile(run_key)
-        record = await self._stores.get(run_key) if host is None else host.record
+        record = await self._stores.get(run_key)
         if profile is None:
             raise RequestError(ErrorCode.RUN_NOT_FOUND, f"there is no run {run_key}", run_key=run_key)
-        return profile, record
+        host = self._access.table.get(run_key)
+        # A change of the status moves the stored row alone.
+        return profile, record if host is None else live_record(host.record, record)
 
     async def _view(self, run_key: str) -> Body:
         profile, record = await self._read(run_key)
