@@ -19,7 +19,7 @@ from tests.fault.programs.lab import CONTEXT, MODEL, Lab, Player, judge
 
 EFFECTS: Final = (
     *("Boot", "Replay", "Commit", "Send", "Append", "Resolve", "Reject", "Reroute", "Stop", "Rested"),
-    *("Released", "Publish", "Reply"),
+    *("Released", "Pause", "Publish", "Reply"),
 )
 NTH: Final = {"Resolve": 2, "Rested": 2, "Publish": 2, "Reply": 2}
 """Which time counts: the first is the creation's, the second that of an operation that was recorded."""
@@ -85,10 +85,11 @@ async def play(player: Player, model: str) -> tuple[str, str]:
     await player.post(run_key, 16)
     # The second is asked while the first is ending the run, so it is handed back.
     await asyncio.gather(player.post(run_key, 0, "linger", ritual="EXORCISE"), player.post(run_key, 32))
+    await player.pay(run_key, 64, action_id="10")
     await player.ask("rewind_run", run_key, rewind_count=1)
     clone = await player.ask("clone_run", run_key, steps=0)
     assert clone is not None
-    await player.post(clone.result["run_key"], 64)
+    await player.post(clone.result["run_key"], 128)
     return run_key, clone.result["run_key"]
 
 
@@ -98,7 +99,7 @@ async def verdict(player: Player, run_key: str, clone: str) -> None:
     acknowledged = [ask for ask in player.asks if ask.run_key in (None, run_key)]
     entries = await judge(player.client, run_key, acknowledged)
     keys = [entry["request_id"] for entry in entries if entry["kind"] != "rewind"]
-    assert len(keys) == 9, "each step of the script is in the log, once"
+    assert len(keys) == 10, "each step of the script is in the log, once"
     copied = await judge(player.client, clone, [ask for ask in player.asks if ask.run_key == clone])
     assert [entry["seq"] for entry in copied] == list(range(1, len(entries) + 2))
 

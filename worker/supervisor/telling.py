@@ -97,7 +97,10 @@ class RunTeller:
         before, current, was_up = run.state, run.current, run.came_up
         effects = run.handle(stimulus)
         self._exists = self._exists or run.came_up
-        if self._is_ahead:
+        is_written = before is s.ProcessState.APPENDING and current is not None
+        if isinstance(stimulus, s.Lost) and is_written:
+            pass  # its process had done its part: what becomes of the request is what is being written
+        elif self._is_ahead:
             self._catch_up(stimulus, current)
         elif isinstance(stimulus, s.Lost):
             self._tell_loss(stimulus.error, current, came_up=run.came_up)

@@ -40,6 +40,12 @@ def fail(key, amount):
     raise ValueError(key)
 
 
+def pay(key, amount):
+    posted = post(key, amount)
+    Epicenter.require_approval("to pay")
+    return posted
+
+
 def linger(key):
     time.sleep(0.1)
     return post(key, 0)
@@ -244,10 +250,11 @@ class Player:
         *,
         steps: int = 1,
         error: ErrorCode | None = None,
+        request_id: str | None = None,
         **fields: Any,
     ) -> Reply | None:
-        """The reply; None where it is the ``error`` that was expected."""
-        ask = Ask(f"{self.key}/{len(self.asks)}", run_key, steps)
+        """The reply; None where it is the ``error`` that was expected. ``request_id``: of what was asked before."""
+        ask = Ask(request_id or f"{self.key}/{len(self.asks)}", run_key, steps)
         self.asks.append(ask)
         named = fields if run_key is None else {"run_key": run_key, **fields}
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -265,6 +272,14 @@ class Player:
                     ask.answered = True
                     ask.seq = None if reply.run is None or not steps else reply.run.seq
                     return reply
+
+    async def pay(self, run_key: str, amount: int, action_id: str) -> Reply | None:
+        """Call an operation that asks for approval, approve it, and give what became of it."""
+        key = f"{self.key}/{len(self.asks)}"
+        fields = {"name": "pay", "arguments": [key, amount], "request_id": key}
+        await self.ask("call_operation", run_key, error=ErrorCode.PENDING_APPROVAL, **fields)
+        await self.ask("decide_action", run_key, steps=0, action_id=action_id, approved=True)
+        return await self.ask("call_operation", run_key, **fields)
 
     async def post(self, run_key: str, amount: int, name: str = "post", **fields: Any) -> Reply | None:
         """Call an operation that leaves its request_id in the model."""
