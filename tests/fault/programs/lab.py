@@ -276,7 +276,7 @@ class Player:
     async def pay(self, run_key: str, amount: int, action_id: str) -> Reply | None:
         """Call an operation that asks for approval, approve it, and give what became of it."""
         key = f"{self.key}/{len(self.asks)}"
-        fields = {"name": "pay", "arguments": [key, amount], "request_id": key}
+        fields: dict[str, Any] = {"name": "pay", "arguments": [key, amount], "request_id": key}
         await self.ask("call_operation", run_key, error=ErrorCode.PENDING_APPROVAL, **fields)
         await self.ask("decide_action", run_key, steps=0, action_id=action_id, approved=True)
         return await self.ask("call_operation", run_key, **fields)
