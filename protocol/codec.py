@@ -18,7 +18,7 @@ from protocol.values import CONTAINER_VALUES, MAX_VALUES, check_value, invalid, 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """Default bound on one body, in bytes, in both directions."""
 
-LARGE_BYTES: Final = 64 * 1024
+LARGE_BYTES: Final = MAX_VALUES // (1 + CONTAINER_VALUES)
 """What is shorter cannot hold too many values, and is read without counting them."""
 
 M = TypeVar("M", bound=BaseModel)

@@ -14,7 +14,7 @@ from protocol.errors import ErrorCode, ProtocolError
 MAX_DEPTH: Final = 64
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
-MAX_VALUES: Final = 1_000_000
+MAX_VALUES: Final = 250_000
 """Items of all lists and maps of one request together: few bytes can hold so many that reading them takes seconds."""
 CONTAINER_VALUES: Final = 4
 """What a list or map counts besides its items: each costs its reader more than a number does."""
@@ -52,7 +52,7 @@ def check_value(value: Any, path: str, *, depth: int = 0, size: int = 0) -> None
 _SCALARS: Final = frozenset({str, bool, int, float, type(None)})
 _CONTAINERS: Final = frozenset({list, dict, tuple})
 _KINDS: Final = _SCALARS | _CONTAINERS
-_WIDEST: Final = 4 * MAX_VALUES
+_WIDEST: Final = 4_000_000
 """Values looked at together: what holds itself twice would double from level to level."""
 
 

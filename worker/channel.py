@@ -80,14 +80,17 @@ CALL_OVERHEAD_BYTES: Final = 64
 """What a call counts besides its name, arguments and answer; so their number is bounded too."""
 
 MAX_VALUES: Final = 1_000_000
-"""Items of all lists and maps in one message, or in one value, together: what is small in bytes could otherwise keep
-its reader busy for seconds."""
+"""Items of all lists and maps in one message, or in one value, together, at most: what is small in bytes could otherwise
+keep its reader busy for seconds."""
+
+USUAL_VALUES: Final = 250_000
+"""The same of one value of a model, unless the worker is told otherwise: reading so many takes some 30 ms."""
 
 CONTAINER_VALUES: Final = 4
 """What a list or map counts besides its items: each costs its reader more than a number does."""
 
 LARGE_BYTES: Final = 64 * 1024
-"""What is shorter cannot hold too many values, and is read without counting them."""
+"""What is shorter is read without counting its values, unless they are bounded by less than there may be in it."""
 
 RECORD_NAME_CHARACTERS: Final = 256
 """Of the name of a record, at most; the model's side refuses longer ones, and the worker's does not trust it."""
@@ -122,6 +125,15 @@ class Allowance:
     def __init__(self, values: int = MAX_VALUES) -> None:
         self.values = values
         self._left = values
+
+    @classmethod
+    def for_all_of(cls, size: int) -> "Allowance":
+        """So many as fit so many bytes: a byte may be an empty list."""
+        return cls((1 + CONTAINER_VALUES) * size)
+
+    def is_needed_for(self, size: int) -> bool:
+        """Whether so many bytes can hold more."""
+        return (1 + CONTAINER_VALUES) * size > self.values
 
     def take(self, container: Any) -> Any:
         """Count a list or map with its items; it is given back.

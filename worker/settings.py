@@ -32,7 +32,7 @@ from pydantic_settings import (
 )
 
 from protocol.entities import ProjectName, Ritual
-from protocol.values import MAX_DEPTH
+from protocol.values import MAX_DEPTH, MAX_VALUES
 
 MEMORY = ":memory:"
 ENV_PREFIX: Final = "MODEL_WORKER_"
@@ -234,6 +234,7 @@ class Settings(SourcedSettings):
     max_result_bytes: Positive = 8 * 1024 * 1024
     inline_result_bytes: Annotated[int, BeforeValidator(_number), Field(ge=4096)] = 512 * 1024
     max_result_depth: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MAX_DEPTH)] = MAX_DEPTH
+    max_result_values: Annotated[int, BeforeValidator(_number), Field(ge=100, le=4 * MAX_VALUES)] = MAX_VALUES
     callback_bytes: Positive = 1024 * 1024
     output_bytes: Positive = 64 * 1024
     message_rate: Positive = 1000

@@ -1,13 +1,14 @@
 """Going back, in every store: by a marker, by deletion, and what requests are answered afterwards."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import msgpack
 import pytest
 
 from worker.errors import FencedError
 from worker.log.base import Append, Rewind, Store, StoredRequest
-from worker.runs.history import EntryKind, LogEntry, replayable
+from worker.runs.history import PAGE_BYTES, EntryKind, LogEntry, replayable
 
 OnStore = Callable[[Callable[[Store], Awaitable[None]]], None]
 Entry = Callable[..., LogEntry]
@@ -96,6 +97,24 @@ def test_a_replay_reads_the_actions_that_stand_page_by_page(
         assert await store.read_replayable("run", through_seq=8) == expected[:3]
         assert await store.read_replayable("run", after_seq=9) == []
         assert await store.read_replayable("unknown") == []
+
+    on_store(scenario)
+
+
+def test_pages_of_large_actions_end_early_and_lose_none(
+    on_store: OnStore, appending: Appending, entry: Entry, grown: Grown
+) -> None:
+    async def scenario(store: Store) -> None:
+        await grown(store, 1)
+        for head in range(1, 6):
+            large = entry(head + 1, action=b"x" * (PAGE_BYTES * 2 // 5), request_id=f"request {head + 1}")
+            await store.append(replace(appending(head), entries=(large,)))
+
+        assert [item.seq for item in await store.read("run")] == [1, 2, 3]
+        assert [item.seq for item in await store.read("run", after_seq=1)] == [2, 3]
+        assert [one[0] for one in await store.read_replayable("run")] == [2, 3]
+        assert [one[0] for one in await store.read_replayable("run", after_seq=3)] == [4, 5]
+        assert [one[0] for one in await store.read_replayable("run", after_seq=5)] == [6]
 
     on_store(scenario)
 

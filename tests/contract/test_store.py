@@ -324,6 +324,7 @@ def test_read_pages_in_order(on_store: OnStore, grown: Grown) -> None:
         assert [item.seq for item in await store.read("run", after_seq=4, limit=4)] == [5, 6, 7, 8]
         assert [item.seq for item in await store.read("run", after_seq=8, limit=4)] == [9, 10]
         assert await store.read("run", after_seq=10) == []
+        assert [item.seq for item in await store.read("run", after_seq=3, max_bytes=1)] == [4]
         assert await store.read("unknown") == []
 
     on_store(scenario)

@@ -135,7 +135,7 @@ BUGS: Final = (
                 "            self._end_step()\n"
                 "            value = {'code': str(error.code), 'message': error.message, 'information': {}}\n"
                 "            failed = s.OutcomeStatus.ERROR, __import__('msgpack').packb(value), now_us()\n"
-                "            self._feed(s.Performed(s.Outcome(*failed, error_code=error.code)))\n"
+                "            self._feed(s.Performed(Outcome(*failed, error_code=error.code)))\n"
                 "            return\n",
             ),
         ),

@@ -84,6 +84,7 @@ class Child:
             "redirect_standard_out": True,
             "max_result_bytes": 200_000,
             "max_result_depth": 64,
+            "max_result_values": 250_000,
             "callback_bytes": 1000,
             "answers": None,
             "event": "onInitialized",

@@ -114,6 +114,14 @@ def text(size):
     return "x" * size
 
 
+def zeros(count):
+    return [0] * count
+
+
+def maps(count):
+    return [{"a": 1}] * count
+
+
 def nested(depth, odd=False):
     value = (1,) if odd else [1]
     for _ in range(depth - 1):
@@ -335,10 +343,61 @@ def test_a_run_that_sends_too_many_messages_of_its_own_is_ended(
 
 def test_records_of_too_many_values_are_told_as_a_limit(peer: Any, limited: Callable[..., str]) -> None:
     key = limited()
-    error = peer.error("call_operation", run_key=key, name="record_much", arguments=[3, 900_000])
+    error = peer.error("call_operation", run_key=key, name="record_much", arguments=[3, 240_000])
     assert error["code"] == "LIMIT_EXCEEDED"
-    assert error["information"] == {"limit": "values", "allowed": 2_000_000, "applied": "no"}
+    assert error["information"] == {"limit": "values", "allowed": 500_000, "applied": "no"}
     assert called(peer, key, "add", 1) == 8
+
+
+def test_a_value_of_more_items_than_its_context_allows_is_too_large(
+    peer: Any, limited: Callable[..., str]
+) -> None:
+    key = limited(resultValues=50_000)
+    assert len(called(peer, key, "zeros", 49_000)) == 49_000
+    error = peer.error("call_operation", run_key=key, name="zeros", arguments=[50_000])
+    assert error["code"] == "RESULT_TOO_LARGE"
+    assert error["information"]["allowed"] == 50_000
+    assert len(called(peer, limited(), "zeros", 200_000)) == 200_000
+    assert len(called(peer, limited(), "maps", 41_000)) == 41_000
+    assert (
+        peer.error("call_operation", run_key=limited(), name="maps", arguments=[42_000])["code"]
+        == error["code"]
+    )
+    assert peer.error("call_operation", run_key=key, name="record_much", arguments=[3, 40_000])[
+        "information"
+    ] == {
+        "limit": "values",
+        "allowed": 100_000,
+        "applied": "no",
+    }
+
+
+def test_what_the_actions_of_one_request_return_together_is_bounded(
+    peer: Any, limited: Callable[..., str]
+) -> None:
+    key = limited()
+    large = {"kind": "execute", "name": "text", "arguments": [8_000_000]}
+    add = {"kind": "execute", "name": "add", "arguments": [1]}
+    error = peer.error("perform_actions", run_key=key, actions=[add, *[large] * 10])
+    assert error["code"] == "LIMIT_EXCEEDED"
+    information = error["information"]
+    assert (information["limit"], information["allowed"]) == ("outcome_bytes", 64 * MIB)
+    assert 64 * MIB < information["used"] < 80 * MIB
+    assert information["applied"] == "no"
+    assert called(peer, key, "add", 1) == 8, "the run is what it was before the request"
+
+
+def test_a_run_that_returns_much_does_not_cost_others_their_answers(
+    peer: Any, limited: Callable[..., str]
+) -> None:
+    keys = [limited() for _ in range(3)]
+    results = peer.result("call_operation", run_keys=keys, name="text", arguments=[7_000_000])
+    told = [results[key]["ok"] for key in keys]
+    assert sorted(told) == [False, True, True]
+    (refused,) = (results[key]["error"] for key in keys if not results[key]["ok"])
+    assert refused["code"] == "RESULT_TOO_LARGE"
+    assert refused["information"]["size"] > 7_000_000
+    assert [peer.result("get_run", run_key=key)["seq"] for key in keys] == [3, 3, 3]
 
 
 def test_a_context_cannot_raise_a_limit(

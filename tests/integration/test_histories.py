@@ -215,3 +215,23 @@ def test_a_destructible_rewind_deletes_its_tail_and_the_events_stay(peer: Any, r
     ]
     told = [state["actions"][0]["arguments"] for state in states(peer, run_key)]
     assert told == [[1], [2], [3], [9]]
+
+
+def test_a_history_of_large_values_is_read_page_by_page_and_replayed(peer: Any, model_file: str) -> None:
+    key = peer.result("create_run", model_file=model_file)["run_key"]
+    texts = [str(number) * 1_500_000 for number in range(5)]
+    for text in texts:
+        peer.result("write_variables", run_key=key, values={"open_value": text})
+    seen: list[dict[str, Any]] = []
+    pages = 0
+    while True:
+        page = peer.result("read_history", run_key=key, after_seq=seen[-1]["seq"] if seen else 0)
+        seen += page["entries"]
+        pages += 1
+        if seen[-1]["seq"] == page["head_seq"]:
+            break
+    assert [entry["value"] for entry in seen[1:]] == texts
+    assert pages > 1
+    peer.result("evict_run", run_key=key)
+    assert peer.result("restore_run", run_key=key)["seq"] == 6
+    assert peer.result("read_variables", run_key=key, names=["open_value"]) == {"open_value": texts[-1]}

@@ -12,6 +12,7 @@ from worker.errors import LogUnavailableError, RunLostError, WorkerError
 from worker.runs.approvals import Pending
 from worker.runs.history import OutcomeStatus
 from worker.runs.lifecycle import IllegalTransitionError, Run
+from worker.runs.outcomes import Outcome
 from worker.runs.stimuli import (
     Append,
     Appended,
@@ -25,7 +26,6 @@ from worker.runs.stimuli import (
     IdleExpired,
     Lost,
     Origin,
-    Outcome,
     Pause,
     Performed,
     ProcessState,

@@ -27,6 +27,7 @@ class BootSpec:
     redirect_standard_out: bool
     max_result_bytes: int
     max_result_depth: int
+    max_result_values: int
     callback_bytes: int
     answers: bytes | None
     event: str | None

@@ -37,7 +37,7 @@ from typing import Any, Final
 
 import msgpack
 
-from worker.channel import CONTAINER_VALUES, MAX_DEPTH, MAX_VALUES, ChannelError, unpack
+from worker.channel import CONTAINER_VALUES, MAX_DEPTH, USUAL_VALUES, Allowance, ChannelError, unpack
 from worker.child.conversions import Conversion, too_large
 from worker.child.failures import RefusedError, attempt, error_text
 from worker.child.isolation import BUILTINS
@@ -55,13 +55,15 @@ _NONE_TYPE: Final = type(None)
 class Encoder:
     """Encodes values of one run; ``warnings`` collects what was changed on the way, until it is drained.
 
-    ``max_bytes`` and ``max_depth`` bound each encoded value. ``is_altered``: the last one encoded held what JSON has not.
+    ``max_bytes``, ``max_depth`` and ``max_values`` bound each encoded value. ``is_altered``: the last one encoded held
+    what JSON has not.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.warnings: list[dict[str, str]] = []
         self.max_bytes = max_bytes
         self.max_depth = MAX_DEPTH
+        self.max_values = USUAL_VALUES
         self.is_altered = False
         self._custom: dict[type, Callable[[Any], str]] = {}
         self._plain = PLAIN
@@ -99,8 +101,9 @@ class Encoder:
             packed = self.pack(self.convert(value, root))
         if len(packed) > self.max_bytes:
             raise too_large(root, len(packed), self.max_bytes)
-        if len(packed) > MAX_VALUES // (1 + CONTAINER_VALUES):  # a byte may be an empty list
-            _check_count(packed, root)
+        allowance = Allowance(self.max_values)
+        if allowance.is_needed_for(len(packed)):
+            _check_count(packed, root, allowance)
         return packed
 
     def carry(self, values: dict[str, Any], root: str) -> bytes:
@@ -148,20 +151,22 @@ class Encoder:
         return apply
 
 
-def _check_count(packed: bytes, root: str) -> None:
+def _check_count(packed: bytes, root: str, allowance: Allowance) -> None:
     """Refuse what the worker would refuse to read.
 
     Raises:
         RefusedError: RESULT_TOO_LARGE.
     """
     try:
-        unpack(packed)
+        unpack(packed, allowance)
     except ChannelError:
         message = (
-            f"{root}: more than {MAX_VALUES} values in all its lists and maps (each of which counts as "
+            f"{root}: more than {allowance.values} values in all its lists and maps (each of which counts as "
             f"{CONTAINER_VALUES} itself); return fewer, or a text"
         )
-        raise RefusedError("RESULT_TOO_LARGE", message, allowed=MAX_VALUES) from None
+        raise RefusedError(
+            "RESULT_TOO_LARGE", message, allowed=allowance.values, limit="max_result_values"
+        ) from None
 
 
 def json_text(value: Any) -> str:

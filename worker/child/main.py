@@ -128,6 +128,7 @@ class RunProcess:
         self._output.muted = restored
         self._output.redirect = spec.redirect_standard_out
         self._encoder.max_bytes, self._encoder.max_depth = spec.max_result_bytes, spec.max_result_depth
+        self._encoder.max_values = spec.max_result_values
         room = self._link.max_frame_bytes
         records_bytes = max(room - spec.max_result_bytes, room // 2) - ENVELOPE_BYTES
         self._bridge.start(spec.minimum_log_level, records_bytes)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from worker.channel import MAX_DEPTH, pack, pack_frame
+from worker.channel import MAX_DEPTH, MAX_VALUES, pack, pack_frame
 from worker.child.isolation import BUILTINS
 
 __builtins__ = BUILTINS
@@ -38,6 +38,7 @@ _BOOT: Final = {
     "redirect_standard_out": False,
     "max_result_bytes": _MAX_FRAME_BYTES // 2,
     "max_result_depth": MAX_DEPTH,
+    "max_result_values": MAX_VALUES,
     "callback_bytes": _MAX_FRAME_BYTES // 2,
     "answers": None,
     "event": "onInitialized",

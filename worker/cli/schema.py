@@ -95,6 +95,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "scratchInodes": "Files and folders in the scratch space.",
         "resultBytes": "Bytes of one result.",
         "resultDepth": "How deep lists and maps of one value may be nested.",
+        "resultValues": "Items of all lists and maps of one value, each of which counts as 4 itself.",
         "outputBytes": "Bytes of printed output kept per request.",
         "messageRate": "Calls of external functions per second, and lines of output per second.",
     },

@@ -21,7 +21,7 @@ from protocol.entities import RunStatus
 from protocol.events import EventKind
 from worker.log.outbox import Outbox
 from worker.log.searching import Searches
-from worker.runs.history import NEVER, LogEntry, Replayable
+from worker.runs.history import NEVER, PAGE_BYTES, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange, Usage
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
@@ -199,15 +199,17 @@ class ActionLog(Protocol):
     async def rewind(self, rewind: Rewind) -> None:
         """Take back a tail; durable when it returns."""
 
-    async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
-        """Entries with ``seq > after_seq`` in order, rewound ones included; empty for an unknown run."""
+    async def read(
+        self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = PAGE_BYTES
+    ) -> list[LogEntry]:
+        """Entries with ``seq > after_seq`` in order, rewound ones included; ended as ``read_events`` is."""
 
     async def read_replayable(
         self, run_key: str, *, after_seq: int = 0, through_seq: int = NEVER, limit: int = 1000
     ) -> list[Replayable]:
-        """What a replay applies of the entries with ``after_seq < seq <= through_seq``, in order.
+        """What a replay applies of entries with ``after_seq < seq <= through_seq``, in order; none where none is left.
 
-        Less than ``limit`` of them only when there are no more; empty for an unknown run.
+        A page ends before its actions exceed PAGE_BYTES, but not before the first one.
         """
 
     async def read_traces(

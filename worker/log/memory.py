@@ -30,7 +30,7 @@ from worker.log.memory_query import MemoryRun, chosen, packed, unpacked
 from worker.log.memory_requests import MemoryRequests, outcomes_among
 from worker.log.memory_search import MemorySearches
 from worker.log.rows import numbered
-from worker.runs.history import NEVER, LogEntry, Replayable
+from worker.runs.history import NEVER, PAGE_BYTES, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange, Usage, used
 from worker.runs.record import RunRecord
 from worker.waiting import Done
@@ -130,11 +130,13 @@ class MemoryStore(MemorySearches):
         self._requests.store(rewind.request)
         self._add_events(run, rewind.events)
 
-    async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
+    async def read(
+        self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = PAGE_BYTES
+    ) -> list[LogEntry]:
         """Entries behind ``after_seq`` in order."""
         self._refuse_closed()
         run = self._runs.get(run_key)
-        return run.entries[after_seq : after_seq + limit] if run is not None else []
+        return [] if run is None else run.entries_behind(after_seq, limit, max_bytes)
 
     async def read_traces(
         self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1

@@ -12,7 +12,7 @@ from worker.channel import pack, unpack
 from worker.log import rules
 from worker.log.base import FoundRun, Rewind, RunPage, StoredEvent
 from worker.runs.comparison import Comparable, comparable_of
-from worker.runs.history import LogEntry, Replayable, replayable
+from worker.runs.history import PAGE_BYTES, LogEntry, Replayable, replayable
 from worker.runs.query import RunQuery, Subject, holds, sort_runs
 from worker.runs.record import RunRecord
 
@@ -50,6 +50,11 @@ class MemoryRun:
         kept = rules.within_bytes(((event, event.body) for event in page), max_bytes)
         return [event for event, _ in kept], len(self.events)
 
+    def entries_behind(self, after_seq: int, limit: int, max_bytes: int) -> list[LogEntry]:
+        """Entries behind ``after_seq``, in order."""
+        page = self.entries[after_seq : after_seq + limit]
+        return [*rules.within_bytes(page, max_bytes, rules.entry_bytes)]
+
     def replayable_behind(self, after_seq: int, through_seq: int, limit: int) -> list[Replayable]:
         """What a replay applies of the entries behind ``after_seq`` up to ``through_seq``, in order."""
         end = min(len(self.entries), through_seq)
@@ -57,7 +62,7 @@ class MemoryRun:
         while after_seq < end and len(found) < limit:
             found += replayable(self.entries[after_seq : min(after_seq + limit, end)])
             after_seq += limit
-        return found[:limit]
+        return [*rules.within_bytes(found[:limit], PAGE_BYTES, rules.replayable_bytes)]
 
     def traces_behind(self, after_seq: int, limit: int, max_bytes: int) -> list[str]:
         """Traces of entries behind ``after_seq``, in order."""

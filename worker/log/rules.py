@@ -4,7 +4,7 @@ Broken preconditions of a caller are bugs and raise ``ValueError`` before anythi
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from protocol.errors import ErrorCode
 from protocol.events import EventKind
@@ -12,10 +12,11 @@ from worker.channel import pack, unpack
 from worker.errors import FencedError, LogUnavailableError, RequestError
 from worker.log.base import Append, Binding, Creation, FoundRun, NewEvent, Rewind, StoredRequest
 from worker.log.searching import FoundProfile
-from worker.runs.history import LogEntry
+from worker.runs.history import LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange, default_profile
 from worker.runs.record import RunRecord
 
+T = TypeVar("T")
 Outcomes = list[tuple[str, bytes, bytes]]
 """``(status, action, outcome)`` of the entries that answer a request, in order."""
 
@@ -53,14 +54,31 @@ def check_rewind(rewind: Rewind) -> None:
         raise ValueError(f"run {rewind.run_key}: a rewind without a marker keeps nothing of the tail")
 
 
-def within_bytes(rows: Iterable[tuple[Any, ...]], max_bytes: int) -> Iterator[tuple[Any, ...]]:
-    """Rows that end in bytes, until these together exceed ``max_bytes``; the first one in any case."""
+def last_bytes(row: Any) -> int:
+    """What a row carries that ends in bytes."""
+    return len(row[-1])
+
+
+def within_bytes(rows: Iterable[T], max_bytes: int, size_of: Callable[[T], int] = last_bytes) -> Iterator[T]:
+    """Rows until what they carry together exceeds ``max_bytes``; the first one in any case."""
     size = 0
     for row in rows:
-        size += len(row[-1])
-        if size > max_bytes and size > len(row[-1]):
+        carried = size_of(row)
+        size += carried
+        if size > max_bytes and size > carried:
             return
         yield row
+
+
+def entry_bytes(entry: LogEntry) -> int:
+    """What an entry carries of its caller's and the model's."""
+    return len(entry.action) + len(entry.outcome) + len(entry.answers or b"")
+
+
+def replayable_bytes(entry: Replayable) -> int:
+    """What a replay carries of an entry."""
+    _seq, _at_us, _actor, action, answers, _digest, _status = entry
+    return len(action) + len(answers or b"")
 
 
 def page_within_bytes(runs: Iterable[FoundRun], max_bytes: int) -> Iterator[FoundRun]:

@@ -46,7 +46,7 @@ from worker.log.sqlite_outbox import SqliteOutbox
 from worker.log.sqlite_writer import GroupWriter
 from worker.metering import Histogram
 from worker.runs.fields import Place
-from worker.runs.history import NEVER, LogEntry, Replayable
+from worker.runs.history import NEVER, PAGE_BYTES, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange
 from worker.runs.query import RunQuery
 from worker.runs.record import RunRecord
@@ -166,10 +166,12 @@ class SqliteStore:
         rules.check_rewind(rewind)
         await self._writer.submit(partial(sqlite_writes.rewind, rewind=rewind))
 
-    async def read(self, run_key: str, *, after_seq: int = 0, limit: int = 1000) -> list[LogEntry]:
+    async def read(
+        self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = PAGE_BYTES
+    ) -> list[LogEntry]:
         """Entries behind ``after_seq`` in order."""
         return await self._read(
-            lambda db: sqlite_reads.read_entries(db, run_key, after_seq, limit),
+            lambda db: sqlite_reads.read_entries(db, run_key, after_seq, limit, max_bytes)
         )
 
     async def read_traces(

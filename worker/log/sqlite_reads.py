@@ -9,7 +9,7 @@ from worker.channel import unpack
 from worker.log import rules
 from worker.log.base import StoredEvent, StoredRequest
 from worker.log.rows import entry_from_row, event_from_row, request_from_row, run_from_row
-from worker.runs.history import LogEntry, Replayable
+from worker.runs.history import PAGE_BYTES, LogEntry, Replayable
 from worker.runs.record import RunRecord
 
 
@@ -32,7 +32,9 @@ def count_runs(db: sqlite3.Connection) -> int:
     return int(count)
 
 
-def read_entries(db: sqlite3.Connection, run_key: str, after_seq: int, limit: int) -> list[LogEntry]:
+def read_entries(
+    db: sqlite3.Connection, run_key: str, after_seq: int, limit: int, max_bytes: int
+) -> list[LogEntry]:
     """At most ``limit`` entries behind ``after_seq``, in order."""
     rows = db.execute(
         "SELECT seq, epoch, kind, at_us, action, actor, status, outcome, digest, request_id, batch, rewound_by,"
@@ -40,7 +42,9 @@ def read_entries(db: sqlite3.Connection, run_key: str, after_seq: int, limit: in
         " FROM entry WHERE run_key = ? AND seq > ? ORDER BY seq LIMIT ?",
         (run_key, after_seq, limit),
     )
-    return [entry_from_row(row) for row in rows.fetchall()]
+    found = [*rules.within_bytes(map(entry_from_row, rows), max_bytes, rules.entry_bytes)]
+    rows.close()
+    return found
 
 
 def read_replayable(
@@ -53,7 +57,9 @@ def read_replayable(
         " ORDER BY seq LIMIT ?",
         (run_key, after_seq, through_seq, limit),
     )
-    return rows.fetchall()
+    found = [*rules.within_bytes(rows, PAGE_BYTES, rules.replayable_bytes)]
+    rows.close()
+    return found
 
 
 def read_events(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
-from worker.channel import MAX_DEPTH
+from worker.channel import MAX_DEPTH, USUAL_VALUES
 
 _MIB: Final = 1024 * 1024
 
@@ -23,7 +23,8 @@ class Limits:
     ``action_cpu_seconds``, ``action_wall_seconds``: CPU time, and time, of one action; the supervisor ends what
     takes more, and loading and handlers that take more time. ``threads``: enforced
     where the run has a user id or an ordinary user's name space of its own. ``max_result_bytes``: one encoded
-    result. ``max_result_depth``: its nesting, at most MAX_DEPTH. ``output_bytes``: printed output kept of one
+    result. ``max_result_depth``: its nesting, at most MAX_DEPTH. ``max_result_values``: the items of all its lists and
+    maps, and some for each of these; at most MAX_VALUES. ``output_bytes``: printed output kept of one
     request. ``message_rate``: messages that the process sends by itself in a second (calls of external functions),
     and as many lines of output.
     ``file_bytes``: one file. ``scratch_bytes``, ``scratch_inodes``: the run's own file system, held in
@@ -43,6 +44,7 @@ class Limits:
     pending_signals: int = 64
     max_result_bytes: int = 8 * _MIB
     max_result_depth: int = MAX_DEPTH
+    max_result_values: int = USUAL_VALUES
     output_bytes: int = 64 * 1024
     message_rate: int = 1000
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""What entries that are read at once carry of their callers' and the model's, unless it is the first one alone: a history
+may hold thousands of large ones."""
 NEVER: Final = 2**63 - 1
 
 

@@ -19,6 +19,7 @@ _SETTINGS: Final = {
     "scratchInodes": "scratch_inodes",
     "resultBytes": "max_result_bytes",
     "resultDepth": "max_result_depth",
+    "resultValues": "max_result_values",
     "outputBytes": "output_bytes",
     "messageRate": "message_rate",
 }
@@ -42,6 +43,7 @@ class RunLimits(BaseModel):
     scratchInodes: Count | None = None
     resultBytes: Count | None = None
     resultDepth: Annotated[int, Field(ge=1, le=MAX_DEPTH)] | None = None
+    resultValues: Annotated[int, Field(ge=100)] | None = None
     outputBytes: Count | None = None
     messageRate: Count | None = None
 

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
-from protocol.errors import ErrorCode
-from worker.channel import pack, unpack
+from worker.channel import unpack
 from worker.errors import WorkerError
 from worker.runs.approvals import Decision, Pending
 from worker.runs.guards import Condition, GuardViolation, judge_current
 from worker.runs.history import EntryKind, OutcomeStatus
+from worker.runs.outcomes import Outcome
 from worker.runs.profile import StatusChange
 
 
@@ -115,46 +115,6 @@ class Step:
         return _ENTRY_KINDS[self.kind]
 
 
-UNRECORDED_ERRORS: Final = frozenset(
-    {
-        ErrorCode.UNKNOWN_OPERATION,
-        ErrorCode.UNKNOWN_VARIABLE,
-        ErrorCode.GUARD_VIOLATION,
-        ErrorCode.PENDING_APPROVAL,
-    }
-)
-"""Errors found before any model code ran: they leave no trace in the history."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a step did. ``value``: msgpack of the result or of an error map; ``at_us``: the time it saw.
-
-    ``answers``: what external functions were asked and answered meanwhile, as the channel has it.
-    """
-
-    status: OutcomeStatus
-    value: bytes
-    at_us: int
-    records: dict[str, bytes] = field(default_factory=dict)
-    warnings: tuple[dict[str, Any], ...] = ()
-    error_code: ErrorCode | None = None
-    error_type: str = ""
-    answers: bytes | None = None
-
-    @classmethod
-    def refused(cls, violation: GuardViolation, at_us: int = 0) -> "Outcome":
-        """The outcome of a step that a guard does not let through; the process is not asked."""
-        code = ErrorCode.GUARD_VIOLATION
-        body = {"code": code.value, "message": violation.message, "information": violation.information}
-        return cls(OutcomeStatus.ERROR, pack(body), at_us, error_code=code)
-
-    @property
-    def recorded(self) -> bool:
-        """Whether model code ran, so that the outcome belongs to the history."""
-        return self.error_code not in UNRECORDED_ERRORS
-
-
 @dataclass(slots=True, eq=False)
 class Work:
     """A request to the process: steps performed in order, up to the first error, then made durable as one.
@@ -163,7 +123,8 @@ class Work:
     ``ends``: the run is evicted afterwards, whatever came of the steps. ``begun``: the incarnation itself was
     started for it, so that its effect cannot be taken back by no longer waiting. ``outcomes`` grows as steps
     are done. ``why``: what the caller says of it, for traces, and ``cause``: who had it done. ``asked_us``: when the
-    host got it; ``first_seq``: the number of its first entry, 0 before there is one.
+    host got it; ``first_seq``: the number of its first entry, 0 before there is one. ``outcome_bytes``: what its
+    outcomes carry.
     ``taken_back``: the answer where what was done must be undone, which ends the process; ``pending``: what
     becomes durable before that, as the request waits for approval. ``approvals``: the decisions on actions of the
     request, by place. ``changes`` of the run's status become durable with what was done.
@@ -180,6 +141,7 @@ class Work:
     asked_us: int = 0
     first_seq: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
+    outcome_bytes: int = 0
     taken_back: WorkerError | None = None
     pending: Pending | None = None
     approvals: Mapping[int, Decision] = field(default_factory=dict)

@@ -13,7 +13,6 @@ from protocol.values import check_value
 from worker.channel import (
     LARGE_BYTES,
     MAX_DEPTH,
-    MAX_VALUES,
     RECORD_NAME_CHARACTERS,
     Allowance,
     ChannelError,
@@ -25,7 +24,8 @@ from worker.errors import ModelError, RequestError, WorkerError
 from worker.log.base import StoredRequest
 from worker.process.limits import Limits
 from worker.runs.history import LogEntry, OutcomeStatus
-from worker.runs.stimuli import UNRECORDED_ERRORS, Outcome, StepKind, Work
+from worker.runs.outcomes import UNRECORDED_ERRORS, Outcome
+from worker.runs.stimuli import StepKind, Work
 
 MODEL_ERRORS: Final = frozenset(
     {
@@ -40,8 +40,9 @@ MODEL_ERRORS: Final = frozenset(
 ANSWERED_ERRORS: Final = MODEL_ERRORS | {ErrorCode.GUARD_VIOLATION, ErrorCode.APPROVAL_DENIED}
 """What an outcome may be; a guard's refusal and a denial are the worker's, no process may claim them."""
 MAX_RECORDS: Final = 10_000
-MAX_RECORDED_VALUES: Final = 2 * MAX_VALUES
-"""In all records of one message: few bytes can hold many, and nobody else is served while they are judged."""
+RECORDED_SHARE: Final = 2
+"""So many times the values that one value may hold are in all records of one message at most: few bytes can hold many,
+and nobody else is served while they are judged."""
 MAX_WARNINGS: Final = 100
 MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -73,12 +74,14 @@ def judge_outcome(
     """
     if not isinstance(value, bytes):
         raise ChannelError("an outcome's value must be bytes")
-    judged_records = judge_records(records)
+    judged_records = judge_records(records, limits.max_result_values)
     judged_warnings = tuple(judge_warnings(warnings))
     if status == OutcomeStatus.COMPLETED:
         if len(value) > limits.max_result_bytes:
             raise ChannelError(f"a result of {len(value)} bytes, allowed {limits.max_result_bytes}")
-        judge_value(unpack(value), len(value), depth=max(MAX_DEPTH - limits.max_result_depth - carried, 0))
+        allowance = Allowance(limits.max_result_values)
+        result = unpack(value, allowance if allowance.is_needed_for(len(value)) else None)
+        judge_value(result, len(value), depth=max(MAX_DEPTH - limits.max_result_depth - carried, 0))
         return Outcome(
             OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings, answers=answers
         )
@@ -110,12 +113,13 @@ def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
     return kind(ErrorCode(code), message, **information)
 
 
-def judge_records(records: Any) -> dict[str, bytes]:
-    """Recorded variables: names to msgpack bytes of JSON values."""
+def judge_records(records: Any, max_values: int) -> dict[str, bytes]:
+    """Recorded variables: names to msgpack bytes of JSON values, each of which may hold ``max_values``."""
     if not isinstance(records, dict) or len(records) > MAX_RECORDS:
         raise ChannelError("records must be a map of a bounded size")
     size = sum(len(value) for value in records.values() if isinstance(value, bytes))
-    allowance = Allowance(MAX_RECORDED_VALUES) if size > LARGE_BYTES else None
+    together = Allowance(RECORDED_SHARE * max_values)
+    allowance = together if together.is_needed_for(size) else None
     for name, value in records.items():
         if not isinstance(name, str) or not isinstance(value, bytes):
             raise ChannelError("a record must be a name and bytes")
@@ -223,4 +227,4 @@ def action_results(
 
 def _stored(value: bytes) -> Any:
     """A value that was judged when it was recorded, by whatever limits there were then."""
-    return unpack(value, Allowance(len(value)) if len(value) > LARGE_BYTES else None)
+    return unpack(value, Allowance.for_all_of(len(value)) if len(value) > LARGE_BYTES else None)

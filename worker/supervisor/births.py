@@ -301,7 +301,7 @@ class Births:
             return await store.claim(record.run_key)
 
         def history() -> AsyncIterator[Sequence[Replayable]]:
-            return replay_pages(source, record.run_key, plan.through_seq)
+            return replay_pages(source, record.run_key, min(plan.through_seq, record.seq))
 
         async def archived() -> Mapping[str, bytes]:
             return await source.read_variables(record.run_key)

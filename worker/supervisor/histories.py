@@ -22,7 +22,7 @@ async def pages(store: Store, run_key: str, through_seq: int) -> AsyncIterator[l
         wanted = [entry for entry in page if entry.seq <= through_seq]
         if wanted:
             yield wanted
-        if len(page) < PAGE_ENTRIES or len(wanted) < len(page):
+        if not page or page[-1].seq >= through_seq:
             return
         after = page[-1].seq
 
@@ -36,7 +36,7 @@ async def replay_pages(store: Store, run_key: str, through_seq: int) -> AsyncIte
         )
         if page:
             yield page
-        if len(page) < PAGE_ENTRIES:
+        if not page or page[-1][0] >= through_seq:
             return
         after = page[-1][0]
 

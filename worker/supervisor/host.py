@@ -18,6 +18,7 @@ from worker.process.handle import ProcessHandle
 from worker.process.zygote import ExitReport, ZygoteError
 from worker.runs import stimuli as s
 from worker.runs.lifecycle import Run
+from worker.runs.outcomes import Outcome
 from worker.runs.record import RunRecord
 from worker.supervisor import answers, mishaps
 from worker.supervisor.bringup import BringUp
@@ -344,7 +345,7 @@ class RunHost:
             case _ if not (self._farewell.hears(message) or self._calls.hears(message)):
                 self._coming_up.on_message(message)
 
-    def _performed(self, work: s.Work | None, outcome: s.Outcome) -> None:
+    def _performed(self, work: s.Work | None, outcome: Outcome) -> None:
         if self.run.current is work and self._is_in(s.ProcessState.BUSY):  # it may have been lost meanwhile
             self._feed(s.Performed(outcome))
 

@@ -10,15 +10,21 @@ from worker.supervisor.events import event_view
 from worker.supervisor.redaction import Redaction
 from worker.supervisor.views import entry_view
 
-EVENT_PAGE_SHARE: Final = 4
-"""Bodies of events fill a reply to a fourth of its limit at most; the rest is room for what stands around them."""
+PAGE_SHARE: Final = 4
+"""What entries and events carry fills a reply to a fourth of its limit at most; the rest is room for what stands around
+it, and whoever wants more asks again."""
 
 
 async def history_page(
-    store: Store, request: ReadHistory, head_seq: int, redaction: Redaction
+    store: Store, request: ReadHistory, max_message_bytes: int, head_seq: int, redaction: Redaction
 ) -> dict[str, Any]:
     """The result of ``read_history``."""
-    entries = await store.read(request.run_key, after_seq=request.after_seq, limit=request.limit)
+    entries = await store.read(
+        request.run_key,
+        after_seq=request.after_seq,
+        limit=request.limit,
+        max_bytes=max_message_bytes // PAGE_SHARE,
+    )
     return {"entries": [redaction.entry(entry_view(entry)) for entry in entries], "head_seq": head_seq}
 
 
@@ -30,7 +36,7 @@ async def events_page(
         request.run_key,
         after_event=request.after_event,
         limit=request.limit,
-        max_bytes=max_message_bytes // EVENT_PAGE_SHARE,
+        max_bytes=max_message_bytes // PAGE_SHARE,
     )
     return {"events": [redaction.event(event_view(event)) for event in events], "head_event": head}
 
@@ -43,6 +49,6 @@ async def traces_page(
         request.run_key,
         after_seq=request.after_seq,
         limit=request.limit,
-        max_bytes=max_message_bytes // EVENT_PAGE_SHARE,
+        max_bytes=max_message_bytes // PAGE_SHARE,
     )
     return {"traces": [json.loads(trace) for trace in traces], "head_seq": head_seq}

@@ -18,6 +18,7 @@ from worker.runs.profile import RunProfile
 from worker.runs.stimuli import Cause, Work
 from worker.supervisor.answers import Shown, as_it_is
 from worker.supervisor.redaction import Redaction
+from worker.supervisor.verdicts import MAX_OUTCOME_BYTES
 
 EXECUTED: Final = (EntryKind.EXECUTE, EntryKind.SET)
 MOST_READ_BYTES: Final = 8 << 20
@@ -79,7 +80,9 @@ async def repeated(
     if room is None:
         return as_it_is
     count = stored.last_seq - stored.first_seq + 1
-    left = await store.read(stored.run_key, after_seq=stored.first_seq - 1, limit=count)
+    left = await store.read(
+        stored.run_key, after_seq=stored.first_seq - 1, limit=count, max_bytes=MAX_OUTCOME_BYTES
+    )
     seqs: list[int | None] = []
     for outcome in outcomes:  # both are in order; an outcome without an entry was not recorded
         is_recorded = bool(left) and outcome == (left[0].status.value, left[0].action, left[0].outcome)
@@ -115,7 +118,9 @@ async def result_page(
 
 def _page(entry: LogEntry, offset: int, most: int) -> dict[str, Any]:
     size = len(entry.outcome)
-    text = json_text(unpack(entry.outcome, Allowance(size) if size > LARGE_BYTES else None)).encode()
+    text = json_text(
+        unpack(entry.outcome, Allowance.for_all_of(size) if size > LARGE_BYTES else None)
+    ).encode()
     part = text[offset : offset + most]
     return {
         "seq": entry.seq,

@@ -25,6 +25,7 @@ _OF_ONE: Final = (
     "max_result_bytes",
     "inline_result_bytes",
     "max_result_depth",
+    "max_result_values",
     "callback_bytes",
     "output_bytes",
     "message_rate",

@@ -69,6 +69,7 @@ from worker.supervisor.catalogs import not_served
 from worker.supervisor.courses import Courses
 from worker.supervisor.deliveries import Deliveries
 from worker.supervisor.expiry import Expiry
+from worker.supervisor.fitting import Fitting
 from worker.supervisor.flights import ALWAYS_SERVED, Come, Flight, Flights, failure
 from worker.supervisor.guarding import guards_in_file
 from worker.supervisor.introspection import Introspector
@@ -279,7 +280,8 @@ class Supervisor:
         if request.run_key is not None:
             return await one(request.run_key)
         run_keys = list(dict.fromkeys(request.run_keys or ()))
-        results = await asyncio.gather(*(self._isolated(one, run_key) for run_key in run_keys))
+        room = Fitting(self._settings.max_message_bytes, len(run_keys))
+        results = await asyncio.gather(*(self._isolated(one, run_key, room) for run_key in run_keys))
         return {"result": dict(zip(run_keys, results, strict=True))}
 
     def _for_one(self, flight: Flight, request: ManyRunRequest) -> One:
@@ -299,11 +301,11 @@ class Supervisor:
             case _:
                 raise InternalError(f"no handler for {type(request).__name__}")
 
-    async def _isolated(self, one: One, run_key: str) -> dict[str, Any]:
+    async def _isolated(self, one: One, run_key: str, room: Fitting) -> dict[str, Any]:
         try:
-            return {"ok": True, "result": (await one(run_key))["result"]}
+            return room.fit({"ok": True, "result": (await one(run_key))["result"]})
         except WorkerError as error:
-            return {"ok": False, "error": error.to_wire()}
+            return room.fit({"ok": False, "error": error.to_wire()})
 
     async def _state(self, flight: Flight, request: StateRequest, run_key: str) -> dict[str, Any]:
         return (await self._access.serve(flight, request, run_key)).body()
@@ -311,7 +313,8 @@ class Supervisor:
     async def _history(self, request: ReadHistory) -> dict[str, Any]:
         host, record = await self._access.locate(request, request.run_key)
         hidden = self._access.redaction(request, host, record)
-        return await history_page(self._stores.of(record.run_key), request, record.seq, hidden)
+        room = self._settings.max_message_bytes
+        return await history_page(self._stores.of(record.run_key), request, room, record.seq, hidden)
 
     async def _kept(self, request: ReadEvents | ReadResult | ReadTraces) -> dict[str, Any]:
         host, record = await self._access.locate(request, request.run_key)

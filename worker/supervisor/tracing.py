@@ -12,7 +12,8 @@ from worker.clock import iso, now_us
 from worker.process.output import OutputReader
 from worker.runs.digests import json_text
 from worker.runs.history import LogEntry, OutcomeStatus
-from worker.runs.stimuli import Outcome, Work
+from worker.runs.outcomes import Outcome
+from worker.runs.stimuli import Work
 from worker.supervisor.events import Recorded
 
 OUTPUT_CHARACTERS: Final = 2000

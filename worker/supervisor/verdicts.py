@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from protocol.errors import ErrorCode
-from worker.channel import ChannelError, pack, unpack
+from worker.channel import ChannelError, LimitError, pack, unpack
 from worker.clock import now_us
 from worker.errors import ModelError, WorkerError
 from worker.runs.history import OutcomeStatus
+from worker.runs.outcomes import Outcome
 from worker.runs.results import JSON_ERROR, VALIDATION_ERROR, Verdict, turned, verdict_of
 from worker.runs.rules import RunRules
-from worker.runs.stimuli import Outcome, Step, StepKind, Work
+from worker.runs.stimuli import Step, StepKind, Work
 from worker.supervisor.answers import MODEL_ERRORS, judge_error
 from worker.supervisor.holding import pending_error, pending_of
 from worker.supervisor.incarnation import Incarnation
@@ -25,6 +26,9 @@ _NO_JSON: Final[Errors] = [
     {"path": "", "error": "the value holds what JSON has not: a set, or a number that is not finite"}
 ]
 
+MAX_OUTCOME_BYTES: Final = 64 * 1024 * 1024
+"""What the actions of one request return and record together, which is kept until all are done; a single one may be as
+large as its own limits say."""
 
 Start = Callable[[Coroutine[Any, Any, None]], object]
 Warned = Mapping[str, Any]
@@ -49,8 +53,11 @@ class Verdicts:
         """Judge what became of a step of ``work``, behind ``head_seq``.
 
         Raises:
-            ChannelError: the process asks for approval where nothing can be asked.
+            ChannelError: the process asks for approval where nothing can be asked, or the actions of one request
+                returned and recorded too much.
         """
+        if work is not None:
+            _count(work, outcome)
         if work is not None and outcome.error_code is ErrorCode.PENDING_APPROVAL:
             self._ask(work, step, outcome, head_seq)
         elif work is not None and self._takes_time(step, outcome):
@@ -137,3 +144,14 @@ def _invalid(name: str, errors: Errors) -> ModelError:
         errors=errors,
         applied="no",
     )
+
+
+def _count(work: Work, outcome: Outcome) -> None:
+    work.outcome_bytes += outcome.size_bytes
+    if work.outcomes and work.outcome_bytes > MAX_OUTCOME_BYTES:
+        raise LimitError(
+            f"more than {MAX_OUTCOME_BYTES} bytes in what the actions of one request returned and recorded",
+            limit="outcome_bytes",
+            used=work.outcome_bytes,
+            allowed=MAX_OUTCOME_BYTES,
+        )

@@ -371,6 +371,7 @@ def _limits(settings: Settings) -> Limits:
         scratch_inodes=settings.scratch_inodes,
         max_result_bytes=settings.max_result_bytes,
         max_result_depth=settings.max_result_depth,
+        max_result_values=settings.max_result_values,
         output_bytes=settings.output_bytes,
         message_rate=settings.message_rate,
     )

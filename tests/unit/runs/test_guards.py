@@ -24,6 +24,7 @@ from worker.runs.guards import (
 from worker.runs.history import OutcomeStatus
 from worker.runs.lifecycle import Run
 from worker.runs.naming import MAX_DEPTH, names_of
+from worker.runs.outcomes import Outcome
 from worker.runs.overrides import override_context
 from worker.runs.patterns import MAX_PATTERN_CHARACTERS, checked
 from worker.runs.stimuli import (
@@ -31,7 +32,6 @@ from worker.runs.stimuli import (
     Appended,
     Booted,
     Origin,
-    Outcome,
     Performed,
     Requested,
     Resolve,

@@ -7,6 +7,7 @@ from worker.errors import LogUnavailableError, RequestError, RunLostError, Worke
 from worker.runs.approvals import Pending
 from worker.runs.history import OutcomeStatus
 from worker.runs.lifecycle import TAKEN_BACK, TRANSITIONS, IllegalTransitionError, Run
+from worker.runs.outcomes import Outcome
 from worker.runs.stimuli import (
     Append,
     Appended,
@@ -20,7 +21,6 @@ from worker.runs.stimuli import (
     IdleExpired,
     Lost,
     Origin,
-    Outcome,
     Pause,
     Performed,
     ProcessState,

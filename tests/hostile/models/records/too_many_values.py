@@ -2,7 +2,7 @@
 # rows = []
 # lives = false
 # code = "LIMIT_EXCEEDED"
-# says = "2000000 values"
+# says = "500000 values"
 # ///
 
 from epicenter import Epicenter
@@ -13,5 +13,5 @@ def attack(world):
     """Each record may be, all of one action together may not."""
     spoil()
     for number in range(3):
-        Epicenter.record(f"many {number}", [0] * 900_000)
+        Epicenter.record(f"many {number}", [0] * 240_000)
     return []
