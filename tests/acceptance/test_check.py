@@ -147,6 +147,34 @@ def test_a_context_that_only_the_worker_can_judge_is_told_with_its_line(
     assert "there is no environment 'science'" in finding["message"]
 
 
+def test_schemas_that_nothing_could_be_judged_by_are_problems_with_path_and_reason(
+    check: Callable[..., Checked],
+) -> None:
+    """A worker tells of each with the first value only; those that are right are not mentioned."""
+    checked = check(
+        COUNTER,
+        ctx2="""{"version": "V2",
+            "defaults": {"operations": {"resultSchema": {"$ref": "#/$defs/none"}}},
+            "operations": {"step": {
+                "argumentsSchema": {"type": "array", "items": {"type": "whole"}},
+                "resultSchema": {"type": "integer"}}},
+            "run": {
+                "input": {"pattern": "(", "$schema": "https://json-schema.org/draft/2020-12/schema"}}
+        }""",
+    )
+
+    assert checked.status == 1
+    assert checked.codes == {"INVALID_SCHEMA"}
+    for subject, line, words in (
+        ("defaults.operations.resultSchema", 2, ("#/$defs/none",)),
+        ("operations.step.argumentsSchema", 4, ("/items/type", "whole")),
+        ("run.input", 7, ("/pattern", "(")),
+    ):
+        finding = checked.finding("INVALID_SCHEMA", subject)
+        assert (finding["severity"], finding["file"], finding["line"]) == ("problem", "model.ctx2", line)
+        assert all(word in finding["message"] for word in (subject, *words)), finding
+
+
 def test_misspelled_properties_and_operations_are_warnings_with_a_suggestion(
     check: Callable[..., Checked],
 ) -> None:

@@ -13,6 +13,7 @@ from protocol.errors import ProtocolError
 from protocol.values import check_value
 from worker.cli.advice import advice_for, value_at
 from worker.cli.findings import Finding, Severity
+from worker.cli.schema_check import wrong_schemas
 from worker.runs.contexts import (
     ModelContext,
     Protections,
@@ -77,12 +78,20 @@ class ContextFile:
             advice = f"did you mean {known}? As it is, {key} has no effect"
             yield self._finding(Severity.WARNING, "UNKNOWN_PROPERTY", path, message, advice)
         yield from self._unanswered()
-        yield from self._ignored()
+        if not context_problems(self.raw):
+            context = ModelContext.model_validate(self.raw)
+            yield from self._unjudgeable(context)
+            yield from self._ignored(context)
 
-    def _ignored(self) -> Iterator[Finding]:
-        if context_problems(self.raw):
-            return
-        for path, reason in ignored_properties(ModelContext.model_validate(self.raw), "recorded"):
+    def _unjudgeable(self, context: ModelContext) -> Iterator[Finding]:
+        """Schemas that would refuse every value, which a worker tells with the first call only."""
+        for path, reason in wrong_schemas(context):
+            message = f"{path} is no JSON Schema that values can be judged by: {reason}"
+            advice = "as it is, everything that it is to judge is refused"
+            yield self._finding(Severity.PROBLEM, "INVALID_SCHEMA", path, message, advice)
+
+    def _ignored(self, context: ModelContext) -> Iterator[Finding]:
+        for path, reason in ignored_properties(context, "recorded"):
             yield self._finding(Severity.WARNING, CODE, path, f"{path} has no effect", reason)
 
     def _unanswered(self) -> Iterator[Finding]:

@@ -126,6 +126,8 @@ async def create(ask: Ask) -> Any:
         run_id=body.id,
         name=body.name,
         tags=None if body.tags is None else text_list(body.tags),
+        parent=None if body.parent is None else await _key_of(ask, body.parent),
+        metadata=body.metadata,
         data=body.data,
         result_schema=body.result_schema,
         result_mode=None if strict is None else "strict" if strict else "null",
@@ -144,6 +146,12 @@ async def create(ask: Ask) -> Any:
     if body.wait_time and not body.stream:
         return {**run_view(profile, ask.place), "created": started["created"]}
     return {"id": id_of(profile), "status": status_of(profile), "created": started["created"]}
+
+
+async def _key_of(ask: Ask, id_: str) -> Any:
+    """The key of a run that the caller may see."""
+    profile = await ask.result("get_profile", **key_field(id_))
+    return profile["run_key"]
 
 
 async def get(ask: Ask) -> Any:
@@ -186,8 +194,7 @@ async def traces(ask: Ask) -> Any:
 
 async def clone(ask: Ask) -> Any:
     """A copy under a new key."""
-    source = await ask.result("get_profile", **key_field(ask.body.source_run_id))
-    run = await ask.result("clone_run", run_key=source["run_key"])
+    run = await ask.result("clone_run", run_key=await _key_of(ask, ask.body.source_run_id))
     ask.note_run(run["run_key"])
     account, project = ask.place
     return {"id": run["run_key"], "account": account, "project": project}

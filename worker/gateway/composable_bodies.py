@@ -59,6 +59,8 @@ class RunBody(Part):
     tags: Tag | Tags | None = None
     id: RunId | None = None
     name: Name | None = None
+    parent: RunId | None = None
+    metadata: dict[Key, Any] | None = None
     context: dict[str, Any] | None = None
     ttl: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     wait_time: WaitSeconds | None = Field(None, alias="waitTime")

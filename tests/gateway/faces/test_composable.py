@@ -136,6 +136,27 @@ def test_a_copy_has_its_source_as_parent_until_it_is_taken_away(runs: Any) -> No
     assert runs.result("PUT", f"/{copy['id']}", {"parent": None})["parent"] is None
 
 
+def test_a_run_may_have_a_parent_and_metadata_from_the_start(runs: Any) -> None:
+    parent = start(runs, id=fresh("parent"))
+    metadata = {"orderId": "7:a", "round": 3}
+    by_id = start(runs, parent=parent["id"], metadata=metadata)
+    by_key = start(runs, parent=parent["run_key"])
+    assert (by_id["parent"], by_id["metadata"]) == (parent["run_key"], metadata)
+    assert (by_key["parent"], by_key["metadata"]) == (parent["run_key"], {})
+    children = {one["id"] for one in runs.result("GET", "", parent=parent["id"])}
+    assert children == {by_id["id"], by_key["id"]}
+    (found,) = runs.result("POST", "/find", {"query": {"metadata.orderId": "7:a", "metadata.round": 3}})
+    assert found["id"] == by_id["id"]
+    absent = runs.ask("POST", "", {"interaction": "scribe.py", "data": DATA, "parent": "nobody-1"})
+    assert (absent.status_code, absent.json()["error"]) == (404, "RUN_NOT_FOUND")
+    assert "nobody-1" in absent.json()["message"]
+    body = {"interaction": "scribe.py", "data": DATA, "parent": parent["id"]}
+    hidden = runs.ask("POST", "", body, token="dev:PARTICIPANT:bob")
+    assert (hidden.status_code, hidden.json()["message"]) == (404, "no such run")
+    runs.result("DELETE", f"/{parent['id']}")
+    assert runs.result("GET", f"/{by_id['id']}")["parent"] == parent["run_key"]
+
+
 def test_a_deleted_run_is_gone(runs: Any) -> None:
     id_ = start(runs)["id"]
     assert runs.result("DELETE", f"/{id_}") == {"id": id_}
