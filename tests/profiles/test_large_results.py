@@ -185,3 +185,15 @@ def test_the_result_of_a_run_is_whole(peer: Any, large: str) -> None:
     run = peer.result("start_run", model_file=large, actions=[action], wait_seconds=20)["run"]
 
     assert run["result"] == "ä" * 19_998
+
+
+@pytest.mark.parametrize(("least", "fits"), ((19_998, True), (19_999, False)))
+def test_a_schema_judges_the_whole_and_not_its_digest(peer: Any, large: str, least: int, fits: bool) -> None:
+    schema = {"type": "string", "minLength": least}
+    action = {"kind": "execute", "name": "text", "arguments": [20_000]}
+    run = peer.result("start_run", model_file=large, actions=[action], result_schema=schema, wait_seconds=20)[
+        "run"
+    ]
+
+    assert run["call_summarization"] is True
+    assert (run["result"] == "ä" * 19_998, run["result_errors"] is None) == (fits, fits)

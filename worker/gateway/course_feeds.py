@@ -40,7 +40,8 @@ class Told:
 class CourseFeed(Reading):
     """The stream of one run, for one reader.
 
-    ``words``: how statuses are told. ``follow``: it goes on when the run has come to rest. ``extras``: of ``EXTRAS``.
+    ``words``: how statuses are told. ``follow``: it goes on when the run has come to rest, until it is closed; a run
+    that only leaves memory comes back. ``is_closed``: as it was when the stream was asked for. ``extras``: of ``EXTRAS``.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class CourseFeed(Reading):
         run_key: str,
         words: Words,
         follow: bool,
+        is_closed: bool,
         extras: frozenset[str],
     ) -> None:
         super().__init__(ask, bell, turns)
         self._run_key = run_key
         self._words = words
         self._follow = follow
+        self._is_closed = is_closed
         self._extras = extras
         self._event, self._done = 0, _WHOLE
 
@@ -83,7 +86,12 @@ class CourseFeed(Reading):
         if self._event > head:
             raise invalid_id(last_id, f"run {self._run_key} has {head} events")
         is_behind = self._event < head or self._done != _WHOLE
-        return is_behind or self._follow or await self._status() not in OVER
+        return is_behind or self._goes_on or await self._status() not in OVER
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether it does not end with the run's coming to rest."""
+        return self._follow and not self._is_closed
 
     async def items(self) -> AsyncGenerator[Told, None]:
         """What comes, until the run is over.
@@ -100,7 +108,7 @@ class CourseFeed(Reading):
                         yield told
                 if self._event < page["head_event"]:
                     continue
-                if not self._follow:
+                if not self._goes_on:
                     status = await self._status()
                     if status in OVER and not await self._is_behind():
                         yield Told(self.position, "close", {"status": word_of(status, self._words)})
@@ -128,6 +136,8 @@ class CourseFeed(Reading):
             if "variable" in self._extras:
                 for name, value in event.get("variables", {}).items():
                     yield "variable", {"name": name, "value": value}
+        elif event["kind"] == "closed":
+            self._is_closed = True
         elif event["kind"] == "status" and "status" in self._extras:
             yield "status", {"status": word_of(event["to"], self._words)}
 

@@ -45,6 +45,7 @@ def serving(desk: Desk, channels: Channels) -> Callable[[Request], Awaitable[Res
             run_key=profile["run_key"],
             words="composable",
             follow=query.follow == "true",
+            is_closed=profile["finish_reason"] == "closed",
             extras=extras,
         )
         with contextlib.ExitStack() as place:

@@ -104,6 +104,32 @@ def test_an_edited_message_takes_back_what_came_after_it(cluster: Any) -> None:
     assert (absent.status_code, absent.json()["error"]["code"]) == (404, "MESSAGE_NOT_FOUND")
 
 
+def test_an_edit_leaves_what_a_rewind_and_another_message_leave(cluster: Any, api: Any) -> None:
+    """The same state, to the last variable, also when it is replayed."""
+    keys = [cluster.result("GET", f"/runs/{start(cluster)}")["runKey"] for _ in range(2)]
+    edited, rewound = keys
+    add = {"message": [{"name": "add", "arguments": [5]}]}
+    for key in keys:
+        for message in (add, {"message": "two"}, add):
+            cluster.result("POST", f"/runs/{key}/messages", message, code=201)
+    second = cluster.result("GET", f"/runs/{edited}/messages")[2]
+    cluster.result("PUT", f"/runs/{edited}/messages/{second['id']}", {"message": "zwei"})
+    api.result("POST", f"/model-worker/rewind/{rewound}", {"toSeq": 3})
+    cluster.result("POST", f"/runs/{rewound}/messages", {"message": "zwei"}, code=201)
+
+    def state(key: str) -> Any:
+        return api.result("POST", f"/run/variable/{key}?ritual=REVIVE", {"include": "total;words"})
+
+    assert state(edited) == state(rewound) == [5, ["hello", "zwei"]]
+    for key in keys:
+        api.done("DELETE", f"/run/{key}")
+    assert state(edited) == state(rewound) == [5, ["hello", "zwei"]]
+    outcomes = [
+        [one["data"]["result"] for one in cluster.result("GET", f"/runs/{key}/messages")] for key in keys
+    ]
+    assert outcomes[0] == outcomes[1]
+
+
 def test_a_retry_does_a_message_again(cluster: Any) -> None:
     id_ = start(cluster)
     cluster.result("POST", f"/runs/{id_}/messages", {"message": "two"}, code=201)

@@ -128,6 +128,47 @@ def test_a_stream_that_follows_tells_what_comes_later(runs: Any, api: Any) -> No
         assert next_data(lines) == 8
 
 
+def test_a_stream_that_follows_ends_when_its_run_is_closed_and_not_when_it_leaves_memory(
+    runs: Any, api: Any
+) -> None:
+    run_id = start(runs)
+    with connection(runs, run_id, "0") as answer:
+        lines = answer.iter_lines()
+        assert next_told(lines)[1] == {"my-result": "7"}
+        api.done("DELETE", f"/run/{run_id}")
+        call(api, run_id, "add")
+        assert next_told(lines)[1] == 8
+        api.result("PATCH", f"/run/{run_id}", {"closed": True})
+        last, data = next_told(lines)
+        assert data == {"status": "completed"}
+        with pytest.raises(EOFError):
+            next_told(lines)
+    assert stream(runs, run_id, last=last, follow="true").status_code == 204
+    again = told(stream(runs, run_id, since="0", follow="true").text)
+    assert [event for _, event, _ in again] == ["chunk", "chunk", "close"]
+
+
+def test_a_run_counts_its_chunks(runs: Any, api: Any) -> None:
+    """Of whatever kind they are; what is only read is none."""
+    run_id = start(runs)
+    call(api, run_id, "add")
+    call(api, run_id, "fail")
+    api.result("PATCH", f"/run/variable/{run_id}", {"total": 1})
+    api.result("GET", f"/run/variable/{run_id}/total")
+    chunks = [data for _, event, data in told(stream(runs, run_id, since="0").text) if event == "chunk"]
+    assert runs.result("GET", f"/{run_id}")["chunks"] == len(chunks) == 4
+
+
+def test_a_token_in_the_query_is_for_streams_alone_and_in_no_log(runs: Any, gateway: Any) -> None:
+    run_id = start(runs)
+    secret = "dev:AUTHOR:nobody-must-read-this"
+    assert stream(runs, run_id, token=secret).status_code == 200
+    for method, path in (("GET", f"/{run_id}"), ("GET", ""), ("POST", "")):
+        refused = runs.client.request(method, runs.base + path, params={"access_token": secret})
+        assert refused.status_code in (400, 401), path
+    assert "nobody-must-read-this" not in gateway.log.read_text()
+
+
 def next_data(lines: Any) -> Any:
     return next(json.loads(line[6:]) for line in lines if line.startswith("data: "))
 
