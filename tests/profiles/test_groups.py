@@ -55,11 +55,11 @@ def test_revisions_of_a_file_are_models_of_their_own_and_one_interaction(
 ) -> None:
     models = []
     for source in ("x = 1\n", "x = 2\n", "x = 2\n"):
-        model = model_root.add("grouped", source)
-        models.append(start(model_file=model, created_by="reviser")["model"])
+        model_root.add("grouped", source)
+        models.append(start(model_file="grouped/model.py", created_by="reviser")["model"])
 
     assert facet(peer, "model", "reviser") == {models[0]: 1, models[2]: 2}
-    assert facet(peer, "interaction", "reviser") == {model: 3}
+    assert facet(peer, "interaction", "reviser") == {"grouped/model.py": 3}
 
 
 def test_tags_are_kept_once_in_the_order_given(peer: Any, start: Any) -> None:
