@@ -92,6 +92,13 @@ CONTAINER_VALUES: Final = 4
 LARGE_BYTES: Final = 64 * 1024
 """What is shorter is read without counting its values, unless they are bounded by less than there may be in it."""
 
+MAX_RECORDS: Final = 10_000
+"""Names that a run records at most."""
+
+RECORDED_SHARE: Final = 2
+"""So many times the values that one value may hold are in the last values of all names together: they come back in one
+message, and nobody else is served while it is judged."""
+
 RECORD_NAME_CHARACTERS: Final = 256
 """Of the name of a record, at most; the model's side refuses longer ones, and the worker's does not trust it."""
 
@@ -130,6 +137,11 @@ class Allowance:
     def for_all_of(cls, size: int) -> "Allowance":
         """So many as fit so many bytes: a byte may be an empty list."""
         return cls((1 + CONTAINER_VALUES) * size)
+
+    @property
+    def taken(self) -> int:
+        """How many were read."""
+        return self.values - self._left
 
     def is_needed_for(self, size: int) -> bool:
         """Whether so many bytes can hold more."""

@@ -235,6 +235,7 @@ class Settings(SourcedSettings):
     inline_result_bytes: Annotated[int, BeforeValidator(_number), Field(ge=4096)] = 512 * 1024
     max_result_depth: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MAX_DEPTH)] = MAX_DEPTH
     max_result_values: Annotated[int, BeforeValidator(_number), Field(ge=100, le=4 * MAX_VALUES)] = MAX_VALUES
+    record_bytes: Positive = 4 * 1024 * 1024
     callback_bytes: Positive = 1024 * 1024
     output_bytes: Positive = 64 * 1024
     message_rate: Positive = 1000

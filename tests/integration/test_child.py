@@ -85,6 +85,7 @@ class Child:
             "max_result_bytes": 200_000,
             "max_result_depth": 64,
             "max_result_values": 250_000,
+            "record_bytes": 16 << 20,
             "callback_bytes": 1000,
             "answers": None,
             "event": "onInitialized",

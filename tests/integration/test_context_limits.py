@@ -138,11 +138,11 @@ def call_often(times):
     return times
 
 
-def record_much(times, size):
+def record_much(times, size, first=0):
     from epicenter import Epicenter
 
     for number in range(times):
-        Epicenter.record(f"many {number}", [0] * size)
+        Epicenter.record(f"many {first + number}", [0] * size if size else 0)
 """
 OPERATION_SECONDS = 30
 
@@ -341,12 +341,27 @@ def test_a_run_that_sends_too_many_messages_of_its_own_is_ended(
     assert called(peer, key, "add", 1) == 8, "the run is what it was before"
 
 
-def test_records_of_too_many_values_are_told_as_a_limit(peer: Any, limited: Callable[..., str]) -> None:
+def test_what_a_run_recorded_can_be_restored_however_many_values_and_names_there_are(
+    peer: Any, limited: Callable[..., str]
+) -> None:
+    """All of it comes back in one message."""
     key = limited()
-    error = peer.error("call_operation", run_key=key, name="record_much", arguments=[3, 240_000])
-    assert error["code"] == "LIMIT_EXCEEDED"
-    assert error["information"] == {"limit": "values", "allowed": 500_000, "applied": "no"}
-    assert called(peer, key, "add", 1) == 8
+    for first in range(2):
+        called(peer, key, "record_much", 1, 240_000, first)
+    error = peer.error("call_operation", run_key=key, name="record_much", arguments=[1, 240_000, 2])
+    assert error["code"] == "OPERATION_FAILED"
+    assert "500000 values in the lists and maps of all names" in error["message"]
+    for first in (10, 5000):
+        called(peer, key, "record_much", 4900, 0, first)
+    error = peer.error("call_operation", run_key=key, name="record_much", arguments=[1000, 0, 20_000])
+    assert "10000 names in all" in error["message"]
+    peer.result("evict_run", run_key=key)
+    run = peer.result("restore_run", run_key=key)
+    assert run["seq"] == 8
+    peer.result("evict_run", run_key=key)
+    assert (
+        len(peer.result("read_variables", run_key=key, names=["many 1"], ritual="NONE")["many 1"]) == 240_000
+    )
 
 
 def test_a_value_of_more_items_than_its_context_allows_is_too_large(
@@ -363,13 +378,17 @@ def test_a_value_of_more_items_than_its_context_allows_is_too_large(
         peer.error("call_operation", run_key=limited(), name="maps", arguments=[42_000])["code"]
         == error["code"]
     )
-    assert peer.error("call_operation", run_key=key, name="record_much", arguments=[3, 40_000])[
-        "information"
-    ] == {
-        "limit": "values",
-        "allowed": 100_000,
-        "applied": "no",
-    }
+    error = peer.error("call_operation", run_key=key, name="record_much", arguments=[3, 40_000])
+    assert "100000 values" in error["message"]
+
+
+def test_what_a_run_records_is_bounded_by_its_context(peer: Any, limited: Callable[..., str]) -> None:
+    key = limited(recordBytes=5000)
+    assert called(peer, key, "record_much", 2, 2000) is None
+    error = peer.error("call_operation", run_key=key, name="record_much", arguments=[3, 2000])
+    assert (error["code"], error["information"]["type"]) == ("OPERATION_FAILED", "ValueError")
+    assert "5000 bytes in all" in error["message"]
+    assert called(peer, limited(), "record_much", 2, 200_000) is None
 
 
 def test_what_the_actions_of_one_request_return_together_is_bounded(

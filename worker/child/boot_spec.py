@@ -28,6 +28,7 @@ class BootSpec:
     max_result_bytes: int
     max_result_depth: int
     max_result_values: int
+    record_bytes: int
     callback_bytes: int
     answers: bytes | None
     event: str | None

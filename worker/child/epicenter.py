@@ -30,6 +30,7 @@ from worker.child.encoding import Encoder
 from worker.child.failures import RefusedError
 from worker.child.isolation import BUILTINS
 from worker.child.output import Output
+from worker.child.room import RecordRoom
 from worker.child.run_view import ApprovalRequired, Told
 
 __builtins__ = BUILTINS
@@ -50,22 +51,20 @@ class Bridge:
         self._encoder = encoder
         self._output = output
         self._minimum = 0
-        self._room = 0
-        self._allowed = 0
+        self._room = RecordRoom()
         self._is_leaving = False
         self._named: set[str] = set()
-        self._sizes: dict[str, int] = {}
         self._records: dict[str, bytes] = {}
         self._handlers: dict[str, Callable[..., Any]] = {}
         self._decoders: dict[type, Callable[..., Any]] = {}
 
-    def start(self, minimum_log_level: str, records_bytes: int) -> None:
+    def start(self, minimum_log_level: str, record_bytes: int, record_values: int) -> None:
         """Set the limits of a run, once.
 
-        ``records_bytes`` bounds the values of all names recorded since the process began, the last of each.
+        The last two bound the values of all names recorded since the process began, the last of each.
         """
         self._minimum = _rank(minimum_log_level)
-        self._room = self._allowed = records_bytes
+        self._room.start(record_bytes, record_values)
 
     def leave(self) -> None:
         """The run leaves memory: what is recorded from now on is not kept, and a log line says so."""
@@ -125,11 +124,7 @@ class Bridge:
         Raises:
             ValueError: more than a run may record.
         """
-        room = self._room + self._sizes.get(name, 0) - len(packed) - _length(name)
-        if room < 0:
-            raise ValueError(f"record {name!r}: a run may record {self._allowed} bytes in all")
-        self._room = room
-        self._sizes[name] = len(packed) + _length(name)
+        self._room.take(name, _length(name), packed)
         self._records[name] = packed
 
     def subscribe(self, name: str, function: Any) -> None:

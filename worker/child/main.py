@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn
 
 import msgpack
 
-from worker.channel import EXIT_PARENT_GONE, HEADER, ChannelError, outcome_digest
+from worker.channel import EXIT_PARENT_GONE, HEADER, RECORDED_SHARE, ChannelError, outcome_digest
 from worker.child.archivist import Archivist
 from worker.child.boot_spec import BootSpec, parse_boot
 from worker.child.executor import Executor, Outcome
@@ -130,8 +130,10 @@ class RunProcess:
         self._encoder.max_bytes, self._encoder.max_depth = spec.max_result_bytes, spec.max_result_depth
         self._encoder.max_values = spec.max_result_values
         room = self._link.max_frame_bytes
-        records_bytes = max(room - spec.max_result_bytes, room // 2) - ENVELOPE_BYTES
-        self._bridge.start(spec.minimum_log_level, records_bytes)
+        room = max(room - spec.max_result_bytes, room // 2) - ENVELOPE_BYTES
+        self._bridge.start(
+            spec.minimum_log_level, min(spec.record_bytes, room), RECORDED_SHARE * spec.max_result_values
+        )
         callbacks = self._callbacks
         callbacks.start(self._ask, spec.callback_bytes)
         if restored:

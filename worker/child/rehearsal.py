@@ -39,6 +39,7 @@ _BOOT: Final = {
     "max_result_bytes": _MAX_FRAME_BYTES // 2,
     "max_result_depth": MAX_DEPTH,
     "max_result_values": MAX_VALUES,
+    "record_bytes": 1 << 30,
     "callback_bytes": _MAX_FRAME_BYTES // 2,
     "answers": None,
     "event": "onInitialized",

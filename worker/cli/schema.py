@@ -96,6 +96,7 @@ DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "resultBytes": "Bytes of one result.",
         "resultDepth": "How deep lists and maps of one value may be nested.",
         "resultValues": "Items of all lists and maps of one value, each of which counts as 4 itself.",
+        "recordBytes": "Bytes of all recorded values, the last of each name.",
         "outputBytes": "Bytes of printed output kept per request.",
         "messageRate": "Calls of external functions per second, and lines of output per second.",
     },

@@ -24,7 +24,8 @@ class Limits:
     takes more, and loading and handlers that take more time. ``threads``: enforced
     where the run has a user id or an ordinary user's name space of its own. ``max_result_bytes``: one encoded
     result. ``max_result_depth``: its nesting, at most MAX_DEPTH. ``max_result_values``: the items of all its lists and
-    maps, and some for each of these; at most MAX_VALUES. ``output_bytes``: printed output kept of one
+    maps, and some for each of these; at most MAX_VALUES. ``record_bytes``: the last value of each
+    name that was recorded, together. ``output_bytes``: printed output kept of one
     request. ``message_rate``: messages that the process sends by itself in a second (calls of external functions),
     and as many lines of output.
     ``file_bytes``: one file. ``scratch_bytes``, ``scratch_inodes``: the run's own file system, held in
@@ -45,6 +46,7 @@ class Limits:
     max_result_bytes: int = 8 * _MIB
     max_result_depth: int = MAX_DEPTH
     max_result_values: int = USUAL_VALUES
+    record_bytes: int = 4 * _MIB
     output_bytes: int = 64 * 1024
     message_rate: int = 1000
 

@@ -20,6 +20,7 @@ _SETTINGS: Final = {
     "resultBytes": "max_result_bytes",
     "resultDepth": "max_result_depth",
     "resultValues": "max_result_values",
+    "recordBytes": "record_bytes",
     "outputBytes": "output_bytes",
     "messageRate": "message_rate",
 }
@@ -44,6 +45,7 @@ class RunLimits(BaseModel):
     resultBytes: Count | None = None
     resultDepth: Annotated[int, Field(ge=1, le=MAX_DEPTH)] | None = None
     resultValues: Annotated[int, Field(ge=100)] | None = None
+    recordBytes: Count | None = None
     outputBytes: Count | None = None
     messageRate: Count | None = None
 

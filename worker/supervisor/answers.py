@@ -13,9 +13,12 @@ from protocol.values import check_value
 from worker.channel import (
     LARGE_BYTES,
     MAX_DEPTH,
+    MAX_RECORDS,
     RECORD_NAME_CHARACTERS,
+    RECORDED_SHARE,
     Allowance,
     ChannelError,
+    LimitError,
     outcome_digest,
     pack,
     unpack,
@@ -39,10 +42,6 @@ MODEL_ERRORS: Final = frozenset(
 )
 ANSWERED_ERRORS: Final = MODEL_ERRORS | {ErrorCode.GUARD_VIOLATION, ErrorCode.APPROVAL_DENIED}
 """What an outcome may be; a guard's refusal and a denial are the worker's, no process may claim them."""
-MAX_RECORDS: Final = 10_000
-RECORDED_SHARE: Final = 2
-"""So many times the values that one value may hold are in all records of one message at most: few bytes can hold many,
-and nobody else is served while they are judged."""
 MAX_WARNINGS: Final = 100
 MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -74,7 +73,7 @@ def judge_outcome(
     """
     if not isinstance(value, bytes):
         raise ChannelError("an outcome's value must be bytes")
-    judged_records = judge_records(records, limits.max_result_values)
+    judged_records = judge_records(records, limits)
     judged_warnings = tuple(judge_warnings(warnings))
     if status == OutcomeStatus.COMPLETED:
         if len(value) > limits.max_result_bytes:
@@ -113,12 +112,16 @@ def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
     return kind(ErrorCode(code), message, **information)
 
 
-def judge_records(records: Any, max_values: int) -> dict[str, bytes]:
-    """Recorded variables: names to msgpack bytes of JSON values, each of which may hold ``max_values``."""
+def judge_records(records: Any, limits: Limits) -> dict[str, bytes]:
+    """Recorded variables: names to msgpack bytes of JSON values."""
     if not isinstance(records, dict) or len(records) > MAX_RECORDS:
         raise ChannelError("records must be a map of a bounded size")
     size = sum(len(value) for value in records.values() if isinstance(value, bytes))
-    together = Allowance(RECORDED_SHARE * max_values)
+    if size > limits.record_bytes:
+        raise LimitError(
+            f"records of {size} bytes together", limit="record_bytes", used=size, allowed=limits.record_bytes
+        )
+    together = Allowance(RECORDED_SHARE * limits.max_result_values)
     allowance = together if together.is_needed_for(size) else None
     for name, value in records.items():
         if not isinstance(name, str) or not isinstance(value, bytes):

@@ -193,7 +193,7 @@ class BringUp:
         match message:
             case ["booted", records, warnings] if not self._booted.done():
                 self.warnings += answers.judge_warnings(warnings)
-                self._booted.set_result(answers.judge_records(records, self._limits.max_result_values))
+                self._booted.set_result(answers.judge_records(records, self._limits))
             case ["boot_failed", error] if not self._booted.done():
                 self._booted.set_exception(answers.judge_error(error, {ErrorCode.MODEL_LOAD_FAILED}))
             case ["replayed", number, digests, done] if self._replayer is not None:
@@ -204,7 +204,7 @@ class BringUp:
                 self._assigner.on_assigned(number, findings)
             case ["settled", _, records, warnings] if self._is_settling and not self._settled.done():
                 self.warnings += answers.judge_warnings(warnings)
-                self._settled.set_result(answers.judge_records(records, self._limits.max_result_values))
+                self._settled.set_result(answers.judge_records(records, self._limits))
             case _:
                 raise ChannelError(f"an unexpected {message[0]!r:.40} frame of {len(message)} elements")
 
@@ -251,6 +251,7 @@ class BringUp:
             "max_result_bytes": self._limits.max_result_bytes,
             "max_result_depth": self._limits.max_result_depth,
             "max_result_values": self._limits.max_result_values,
+            "record_bytes": self._limits.record_bytes,
             "callback_bytes": self._settings.callback_bytes,
             "answers": incarnation.boot_answers,
             "event": None if incarnation.origin.replays else incarnation.event,

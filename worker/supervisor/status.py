@@ -26,6 +26,7 @@ _OF_ONE: Final = (
     "inline_result_bytes",
     "max_result_depth",
     "max_result_values",
+    "record_bytes",
     "callback_bytes",
     "output_bytes",
     "message_rate",

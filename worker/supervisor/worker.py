@@ -372,6 +372,7 @@ def _limits(settings: Settings) -> Limits:
         max_result_bytes=settings.max_result_bytes,
         max_result_depth=settings.max_result_depth,
         max_result_values=settings.max_result_values,
+        record_bytes=settings.record_bytes,
         output_bytes=settings.output_bytes,
         message_rate=settings.message_rate,
     )

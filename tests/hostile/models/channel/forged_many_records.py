@@ -17,7 +17,7 @@ def attack(world):
     """Each of its records is small enough, all together are not."""
     spoil()
     value = b"\xdd" + struct.pack(">I", 50_000) + b"\x90" * 50_000
-    message = frame(["outcome", REQUEST, "completed", b"\xc0", {f"{number}": value for number in range(300)}, []])
+    message = frame(["outcome", REQUEST, "completed", b"\xc0", {f"{number}": value for number in range(60)}, []])
     while message:
         message = message[os.write(3, message) :]
     time.sleep(3600)

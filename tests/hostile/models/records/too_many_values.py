@@ -1,7 +1,7 @@
 # /// attack
 # rows = []
-# lives = false
-# code = "LIMIT_EXCEEDED"
+# lives = true
+# code = "OPERATION_FAILED"
 # says = "500000 values"
 # ///
 
