@@ -37,17 +37,35 @@ def running_gateway(endpoint: str, *arguments: str) -> Iterator[tuple[str, int]]
                 process.wait(STOP_SECONDS)
 
 
+@contextlib.contextmanager
+def http_echo() -> Iterator[str]:
+    """The gateway's server with nothing behind it; its HOST:PORT."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.http_echo"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(STOP_SECONDS)
+
+
 def latency(rounds: int, calls: int) -> Iterator[Row]:
     """Reads, inert and durable operations of one run, by the gateway and past it."""
     with (
         running_worker() as worker,
         worker.client() as client,
         running_gateway(worker.endpoint) as (address, _),
+        http_echo() as bare,
     ):
         key = client.create_run("plain/model.py").run_key
-        connection = http.client.HTTPConnection(address)
+        connection, echoes = http.client.HTTPConnection(address), http.client.HTTPConnection(bare)
 
-        def ask(method: str, path: str, body: object = None) -> None:
+        def ask(
+            method: str, path: str, body: object = None, connection: http.client.HTTPConnection = connection
+        ) -> None:
             content = None if body is None else json.dumps(body)
             connection.request(method, BASE + path, content, HEADERS)
             with connection.getresponse() as response:
@@ -60,6 +78,9 @@ def latency(rounds: int, calls: int) -> Iterator[Row]:
 
         took = interleaved(
             {
+                "echo": lambda: p50(
+                    lambda: ask("POST", f"/run/variable/{key}", {"include": "count"}, echoes), calls
+                ),
                 "read": lambda: p50(lambda: client.read_variables(key, ["count"]), calls),
                 "http read": lambda: p50(
                     lambda: ask("POST", f"/run/variable/{key}", {"include": "count"}), calls
@@ -72,6 +93,8 @@ def latency(rounds: int, calls: int) -> Iterator[Row]:
             rounds,
         )
         connection.close()
+        echoes.close()
+    yield Row("HTTP echo of the gateway's server, nothing behind it, p50", took["echo"] * 1e6, "µs")
     for name in ("read", "inert", "durable"):
         added = took[f"http {name}"] - took[name]
         yield Row(
@@ -82,4 +105,11 @@ def latency(rounds: int, calls: int) -> Iterator[Row]:
             took[f"http {name}"] / took[name],
             "≤ 1 ms",
             added <= 0.001,
+        )
+        yield Row(
+            f"beyond the echo, {name}, p50",
+            (added - took["echo"]) * 1e6,
+            "µs",
+            "HTTP echo",
+            added / took["echo"],
         )
