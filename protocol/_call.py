@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Final, Generic, TypedDict, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from protocol.entities import Actor, Run
+from protocol.entities import Actor, Address, Permit, Run
 from protocol.errors import ErrorCode, ProtocolError
 
 T = TypeVar("T")
@@ -30,6 +30,24 @@ class Options(TypedDict, total=False):
     timeout_seconds: float | None
     traceparent: str | None
     project: str | None
+
+
+OPTION_NAMES: Final = frozenset(Options.__annotations__)
+
+
+class NewRun(Options, total=False):
+    """What every request takes that may start a run; see ``protocol.envelope.NewRun``."""
+
+    permit: Permit | Fields | None
+    tracking_key: str | None
+    model_context: Fields | None
+    execution_context: Fields | None
+    ephemeral: bool | None
+    allow_channel: bool | None
+    perpetual: bool | None
+    grammar: str | None
+    metadata: Fields | None
+    address: Address | Fields | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +93,19 @@ def to_wire(value: Any) -> Any:
 
 
 def call(type_: str, decode: Callable[[Any], T], options: Options, **fields: Any) -> Call[T]:
-    """A field that is None is absent: no request gives null a meaning of its own at its top level."""
-    sent = {name: to_wire(value) for name, value in fields.items() if value is not None}
-    return Call(type_, sent, options, _per_run(decode) if "run_keys" in sent else decode)
+    """A request of ``fields``, and of what ``options`` has besides those that every request takes.
+
+    A field that is None is absent: no request gives null a meaning of its own at its top level.
+    """
+    common, own = apart(options)
+    sent = {name: to_wire(value) for name, value in {**fields, **own}.items() if value is not None}
+    return Call(type_, sent, common, _per_run(decode) if "run_keys" in sent else decode)
+
+
+def apart(given: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """The options that every request takes, and the fields that are of one type."""
+    common = {name: value for name, value in given.items() if name in OPTION_NAMES}
+    return cast("Options", common), {name: value for name, value in given.items() if name not in common}
 
 
 def _per_run(decode: Callable[[Any], T]) -> Callable[[Any], Any]:

@@ -1,56 +1,22 @@
 """What a client can ask, once for both clients: each function builds one request and knows its result.
 
+What is asked about what is kept of runs stands in ``protocol._reading_calls``, about their profiles in
+``protocol._profile_calls``, about shared runs in ``protocol._shared_calls``, by providers in ``protocol._function_calls``.
+
 Functions whose request takes many runs accept ``run_keys`` instead of ``run_key``; the result is then a map from
 run key to a result, or to the ``ProtocolError`` of that run.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Unpack
+from typing import Any, Unpack
 
-from protocol._call import Call, Fields, Options, to_wire
+from protocol._call import Call, Fields, NewRun, Options, apart, to_wire
 from protocol._call import as_is as _as_is
 from protocol._call import call as _call
 from protocol._call import nothing as _nothing
 from protocol._call import run as _run
-from protocol._function_calls import answer_function as answer_function  # noqa: PLC0414 - offered here too
-from protocol._function_calls import serve_functions as serve_functions  # noqa: PLC0414 - offered here too
-from protocol._reading_calls import (
-    introspect_model,
-    introspect_run,
-    list_deliveries,
-    read_events,
-    read_history,
-    read_result,
-    read_traces,
-    redeliver,
-)
-from protocol._shared_calls import (
-    assign_world_run,
-    close_world_run,
-    create_singular_run,
-    get_run_with_strategy,
-    get_singular_run_key,
-    open_world_run,
-)
 from protocol.actions import Execute, Get, Set
-from protocol.entities import Address, Morphology, Permit, Ritual, Run, Scope
-
-__all__ = [
-    "assign_world_run",
-    "close_world_run",
-    "create_singular_run",
-    "get_run_with_strategy",
-    "get_singular_run_key",
-    "introspect_model",
-    "introspect_run",
-    "list_deliveries",
-    "open_world_run",
-    "read_events",
-    "read_history",
-    "read_result",
-    "read_traces",
-    "redeliver",
-]
+from protocol.entities import Morphology, Permit, Ritual, Run, Scope
 
 
 def ping(**options: Unpack[Options]) -> Call[dict[str, Any]]:
@@ -72,18 +38,8 @@ def create_run(
     model_file: str,
     *,
     scope: Scope | Fields | None = None,
-    permit: Permit | Fields | None = None,
     morphology: Morphology | None = None,
-    tracking_key: str | None = None,
-    model_context: Fields | None = None,
-    execution_context: Fields | None = None,
-    ephemeral: bool | None = None,
-    allow_channel: bool | None = None,
-    perpetual: bool | None = None,
-    grammar: str | None = None,
-    metadata: Fields | None = None,
-    address: Address | Fields | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[NewRun],
 ) -> Call[Run]:
     """Start a new run of ``model_file``, a path below the worker's model root."""
     return _call(
@@ -92,17 +48,7 @@ def create_run(
         options,
         model_file=model_file,
         scope=scope,
-        permit=permit,
         morphology=morphology,
-        tracking_key=tracking_key,
-        model_context=model_context,
-        execution_context=execution_context,
-        ephemeral=ephemeral,
-        allow_channel=allow_channel,
-        perpetual=perpetual,
-        grammar=grammar,
-        metadata=metadata,
-        address=address,
     )
 
 
@@ -401,10 +347,7 @@ def update_metadata(
     )
 
 
-OPTION_NAMES: Final = frozenset(Options.__annotations__)
-
-
 def request(type_: str, /, **fields: Any) -> Call[Any]:
     """Any request by its name on the wire: its fields and the common options, sent as given."""
-    options = Options(**{name: fields.pop(name) for name in OPTION_NAMES & fields.keys()})  # type: ignore[typeddict-item]
-    return Call(type_, {name: to_wire(value) for name, value in fields.items()}, options, _as_is)
+    options, own = apart(fields)
+    return Call(type_, {name: to_wire(value) for name, value in own.items()}, options, _as_is)

@@ -3,9 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_args
 
-from protocol._call import Call
+from protocol._call import OPTION_NAMES, Call
 from protocol.messages import Reply
 
 P = ParamSpec("P")
@@ -31,8 +31,15 @@ def _describe(method: Callable[..., Any], build: Callable[..., Any]) -> None:
     functools.update_wrapper(method, build)
     signature = inspect.signature(build)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    *named, options = signature.parameters.values()
+    fields = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for kind in get_args(options.annotation)
+        for name, annotation in kind.__annotations__.items()
+        if name not in OPTION_NAMES
+    ]
     vars(method)["__signature__"] = signature.replace(
-        parameters=[own, *signature.parameters.values()], return_annotation=inspect.Signature.empty
+        parameters=[own, *named, *fields, options], return_annotation=inspect.Signature.empty
     )
 
 

@@ -3,92 +3,46 @@
 from collections.abc import Sequence
 from typing import Any, Literal, Unpack
 
-from protocol._call import Call, Fields, Options
+from protocol._call import Call, Fields, NewRun, Options
 from protocol._call import as_is as _as_is
 from protocol._call import call as _call
 from protocol._methods import awaitable as _awaitable
 from protocol._methods import blocking as _blocking
 from protocol.actions import Execute, Get, Set
-from protocol.entities import Address, Permit, Scope
+from protocol.entities import Scope
 from protocol.profiles import Configured, Evaluation, Facet, Order, SearchQuery, Source
 
 
-def start_run(
-    model_file: str,
-    *,
-    scope: Scope | Fields | None = None,
-    run_id: str | None = None,
-    name: str | None = None,
-    tags: Sequence[str] | None = None,
-    parent: str | None = None,
-    source: Source | Fields | None = None,
-    created_by: str | None = None,
-    config: Configured | Fields | None = None,
-    data: Any = None,
-    prompt: str | None = None,
-    actions: Sequence[Execute | Get | Set | Fields] | None = None,
-    result_schema: Fields | bool | None = None,
-    result_mode: Literal["null", "strict"] | None = None,
-    attached_functions: Sequence[Fields] | None = None,
-    interactive: bool | None = None,
-    reasoning_traces: bool | None = None,
-    call_summarization: bool | None = None,
-    on_status_change: Fields | None = None,
-    context: Fields | None = None,
-    ttl_seconds: int | None = None,
-    test: bool | None = None,
-    wait_seconds: float | None = None,
-    permit: Permit | Fields | None = None,
-    tracking_key: str | None = None,
-    model_context: Fields | None = None,
-    execution_context: Fields | None = None,
-    ephemeral: bool | None = None,
-    allow_channel: bool | None = None,
-    perpetual: bool | None = None,
-    grammar: str | None = None,
-    metadata: Fields | None = None,
-    address: Address | Fields | None = None,
-    **options: Unpack[Options],
-) -> Call[dict[str, Any]]:
+class StartRun(NewRun, total=False):
+    """What a run that is started by itself may be told besides; see ``protocol.profiles.StartRun``."""
+
+    scope: Scope | Fields | None
+    run_id: str | None
+    name: str | None
+    tags: Sequence[str] | None
+    parent: str | None
+    source: Source | Fields | None
+    created_by: str | None
+    config: Configured | Fields | None
+    data: Any
+    prompt: str | None
+    actions: Sequence[Execute | Get | Set | Fields] | None
+    result_schema: Fields | bool | None
+    result_mode: Literal["null", "strict"] | None
+    attached_functions: Sequence[Fields] | None
+    interactive: bool | None
+    reasoning_traces: bool | None
+    call_summarization: bool | None
+    on_status_change: Fields | None
+    context: Fields | None
+    ttl_seconds: int | None
+    test: bool | None
+    wait_seconds: float | None
+
+
+def start_run(model_file: str, **options: Unpack[StartRun]) -> Call[dict[str, Any]]:
     """A run that comes up by itself and is asked its initial actions: ``{run, created}``, durable when answered."""
-    return _call(
-        "start_run",
-        _as_is,
-        options,
-        model_file=model_file,
-        scope=scope,
-        run_id=run_id,
-        name=name,
-        tags=tags,
-        parent=parent,
-        source=source,
-        created_by=created_by,
-        config=config,
-        data=data,
-        prompt=prompt,
-        actions=actions,
-        result_schema=result_schema,
-        result_mode=result_mode,
-        attached_functions=attached_functions,
-        interactive=interactive,
-        reasoning_traces=reasoning_traces,
-        call_summarization=call_summarization,
-        on_status_change=on_status_change,
-        context=context,
-        ttl_seconds=ttl_seconds,
-        test=test,
-        wait_seconds=wait_seconds,
-        permit=permit,
-        tracking_key=tracking_key,
-        model_context=model_context,
-        execution_context=execution_context,
-        ephemeral=ephemeral,
-        allow_channel=allow_channel,
-        perpetual=perpetual,
-        grammar=grammar,
-        metadata=metadata,
-        address=address,
-    )
+    return _call("start_run", _as_is, options, model_file=model_file)
 
 
 def get_profile(

@@ -1,10 +1,12 @@
-"""What a client can ask about what is kept of runs, and told of them; see ``protocol._calls``."""
+"""What a client can ask about what is kept and told of runs, and the methods of both clients for it; see ``protocol._calls``."""
 
 from typing import Any, Literal, Unpack
 
 from protocol._call import Call, Options
 from protocol._call import as_is as _as_is
 from protocol._call import call as _call
+from protocol._methods import awaitable as _awaitable
+from protocol._methods import blocking as _blocking
 
 
 def read_history(
@@ -71,3 +73,29 @@ def list_deliveries(
 def redeliver(delivery_id: str, **options: Unpack[Options]) -> Call[dict[str, Any]]:
     """Send once more what was given up, at once what waits: ``{delivery_id, state}``."""
     return _call("redeliver", _as_is, options, delivery_id=delivery_id)
+
+
+class BlockingReading:
+    """The methods of a client that waits."""
+
+    read_history = _blocking(read_history)
+    introspect_model = _blocking(introspect_model)
+    introspect_run = _blocking(introspect_run)
+    read_events = _blocking(read_events)
+    read_result = _blocking(read_result)
+    read_traces = _blocking(read_traces)
+    list_deliveries = _blocking(list_deliveries)
+    redeliver = _blocking(redeliver)
+
+
+class AwaitableReading:
+    """The methods of a client that is awaited."""
+
+    read_history = _awaitable(read_history)
+    introspect_model = _awaitable(introspect_model)
+    introspect_run = _awaitable(introspect_run)
+    read_events = _awaitable(read_events)
+    read_result = _awaitable(read_result)
+    read_traces = _awaitable(read_traces)
+    list_deliveries = _awaitable(list_deliveries)
+    redeliver = _awaitable(redeliver)

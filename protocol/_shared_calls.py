@@ -1,31 +1,23 @@
-"""What a client can ask about runs that are shared by name, or found by what they are; see ``protocol._calls``."""
+"""What a client can ask about runs that are shared by name, or found by what they are, and the methods of both clients for it; see ``protocol._calls``."""
 
 from typing import Any, Literal, Unpack
 
-from protocol._call import Call, Fields, Options
+from protocol._call import Call, Fields, NewRun, Options
 from protocol._call import as_is as _as_is
 from protocol._call import call as _call
 from protocol._call import nothing as _nothing
 from protocol._call import run as _run
-from protocol.entities import Address, Permit, Run, Scope
+from protocol._methods import awaitable as _awaitable
+from protocol._methods import blocking as _blocking
+from protocol.entities import Run, Scope
 from protocol.sharing import Strategy
 
 
 def create_singular_run(
     model_file: str,
     *,
-    permit: Permit | Fields | None = None,
     morphology: Literal["SINGULAR"] | None = None,
-    tracking_key: str | None = None,
-    model_context: Fields | None = None,
-    execution_context: Fields | None = None,
-    ephemeral: bool | None = None,
-    allow_channel: bool | None = None,
-    perpetual: bool | None = None,
-    grammar: str | None = None,
-    metadata: Fields | None = None,
-    address: Address | Fields | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[NewRun],
 ) -> Call[Run]:
     """The one singular run of the project: the one there is, as it is, or a new one in memory."""
     return _call(
@@ -33,17 +25,7 @@ def create_singular_run(
         _run,
         options,
         model_file=model_file,
-        permit=permit,
         morphology=morphology,
-        tracking_key=tracking_key,
-        model_context=model_context,
-        execution_context=execution_context,
-        ephemeral=ephemeral,
-        allow_channel=allow_channel,
-        perpetual=perpetual,
-        grammar=grammar,
-        metadata=metadata,
-        address=address,
     )
 
 
@@ -56,18 +38,8 @@ def open_world_run(
     world_key: str,
     model_file: str,
     *,
-    permit: Permit | Fields | None = None,
     morphology: Literal["MANY"] | None = None,
-    tracking_key: str | None = None,
-    model_context: Fields | None = None,
-    execution_context: Fields | None = None,
-    ephemeral: bool | None = None,
-    allow_channel: bool | None = None,
-    perpetual: bool | None = None,
-    grammar: str | None = None,
-    metadata: Fields | None = None,
-    address: Address | Fields | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[NewRun],
 ) -> Call[Run]:
     """The run of a world, in memory: the one it has, or a new one."""
     return _call(
@@ -76,17 +48,7 @@ def open_world_run(
         options,
         world_key=world_key,
         model_file=model_file,
-        permit=permit,
         morphology=morphology,
-        tracking_key=tracking_key,
-        model_context=model_context,
-        execution_context=execution_context,
-        ephemeral=ephemeral,
-        allow_channel=allow_channel,
-        perpetual=perpetual,
-        grammar=grammar,
-        metadata=metadata,
-        address=address,
     )
 
 
@@ -105,18 +67,8 @@ def get_run_with_strategy(
     model_file: str,
     *,
     scope: Scope | Fields | None = None,
-    permit: Permit | Fields | None = None,
     morphology: Literal["MANY"] | None = None,
-    tracking_key: str | None = None,
-    model_context: Fields | None = None,
-    execution_context: Fields | None = None,
-    ephemeral: bool | None = None,
-    allow_channel: bool | None = None,
-    perpetual: bool | None = None,
-    grammar: str | None = None,
-    metadata: Fields | None = None,
-    address: Address | Fields | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[NewRun],
 ) -> Call[Run]:
     """A run that fits, or a new one: ``multiplayer`` brings it into memory, the others find it as it is."""
     return _call(
@@ -126,15 +78,27 @@ def get_run_with_strategy(
         strategy=strategy,
         model_file=model_file,
         scope=scope,
-        permit=permit,
         morphology=morphology,
-        tracking_key=tracking_key,
-        model_context=model_context,
-        execution_context=execution_context,
-        ephemeral=ephemeral,
-        allow_channel=allow_channel,
-        perpetual=perpetual,
-        grammar=grammar,
-        metadata=metadata,
-        address=address,
     )
+
+
+class BlockingSharing:
+    """The methods of a client that waits."""
+
+    create_singular_run = _blocking(create_singular_run)
+    get_singular_run_key = _blocking(get_singular_run_key)
+    open_world_run = _blocking(open_world_run)
+    close_world_run = _blocking(close_world_run)
+    assign_world_run = _blocking(assign_world_run)
+    get_run_with_strategy = _blocking(get_run_with_strategy)
+
+
+class AwaitableSharing:
+    """The methods of a client that is awaited."""
+
+    create_singular_run = _awaitable(create_singular_run)
+    get_singular_run_key = _awaitable(get_singular_run_key)
+    open_world_run = _awaitable(open_world_run)
+    close_world_run = _awaitable(close_world_run)
+    assign_world_run = _awaitable(assign_world_run)
+    get_run_with_strategy = _awaitable(get_run_with_strategy)

@@ -18,13 +18,15 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 
 import zmq
 
-from protocol import _calls
+from protocol import _calls, _function_calls
 from protocol._call import Call, Fields
 from protocol._exchange import RETRIED, ClientSettings, Exchange, match
 from protocol._link import Link, curve_keys
 from protocol._methods import awaitable as _awaitable
 from protocol._methods import blocking as _blocking
 from protocol._profile_calls import AwaitableProfiles, BlockingProfiles
+from protocol._reading_calls import AwaitableReading, BlockingReading
+from protocol._shared_calls import AwaitableSharing, BlockingSharing
 from protocol.codec import MAX_MESSAGE_BYTES
 from protocol.entities import Actor
 from protocol.errors import ErrorCode, ProtocolError
@@ -84,7 +86,7 @@ class _Worker:
         return self._settings.endpoint
 
 
-class Client(_Worker, BlockingProfiles):
+class Client(_Worker, BlockingProfiles, BlockingReading, BlockingSharing):
     """Asks and waits. For one thread at a time: a second one is refused, not queued."""
 
     ping = _blocking(_calls.ping)
@@ -99,28 +101,14 @@ class Client(_Worker, BlockingProfiles):
     rewind_run = _blocking(_calls.rewind_run)
     clone_run = _blocking(_calls.clone_run)
     migrate_run = _blocking(_calls.migrate_run)
-    create_singular_run = _blocking(_calls.create_singular_run)
-    get_singular_run_key = _blocking(_calls.get_singular_run_key)
-    open_world_run = _blocking(_calls.open_world_run)
-    close_world_run = _blocking(_calls.close_world_run)
-    assign_world_run = _blocking(_calls.assign_world_run)
-    get_run_with_strategy = _blocking(_calls.get_run_with_strategy)
     call_operation = _blocking(_calls.call_operation)
     read_variables = _blocking(_calls.read_variables)
     write_variables = _blocking(_calls.write_variables)
     perform_actions = _blocking(_calls.perform_actions)
     read_metadata = _blocking(_calls.read_metadata)
     update_metadata = _blocking(_calls.update_metadata)
-    read_history = _blocking(_calls.read_history)
-    introspect_model = _blocking(_calls.introspect_model)
-    introspect_run = _blocking(_calls.introspect_run)
-    read_events = _blocking(_calls.read_events)
-    read_result = _blocking(_calls.read_result)
-    read_traces = _blocking(_calls.read_traces)
-    list_deliveries = _blocking(_calls.list_deliveries)
-    redeliver = _blocking(_calls.redeliver)
-    serve_functions = _blocking(_calls.serve_functions)
-    answer_function = _blocking(_calls.answer_function)
+    serve_functions = _blocking(_function_calls.serve_functions)
+    answer_function = _blocking(_function_calls.answer_function)
 
     def _prepare(self) -> None:
         self._turn = threading.Lock()
@@ -222,7 +210,7 @@ class _Flight(Exchange):
             self.future.set_exception(error)
 
 
-class AsyncClient(_Worker, AwaitableProfiles):
+class AsyncClient(_Worker, AwaitableProfiles, AwaitableReading, AwaitableSharing):
     """Asks for many tasks of one event loop at once, over one connection.
 
     A task that is cancelled only stops waiting: the worker may still do what it was asked.
@@ -240,28 +228,14 @@ class AsyncClient(_Worker, AwaitableProfiles):
     rewind_run = _awaitable(_calls.rewind_run)
     clone_run = _awaitable(_calls.clone_run)
     migrate_run = _awaitable(_calls.migrate_run)
-    create_singular_run = _awaitable(_calls.create_singular_run)
-    get_singular_run_key = _awaitable(_calls.get_singular_run_key)
-    open_world_run = _awaitable(_calls.open_world_run)
-    close_world_run = _awaitable(_calls.close_world_run)
-    assign_world_run = _awaitable(_calls.assign_world_run)
-    get_run_with_strategy = _awaitable(_calls.get_run_with_strategy)
     call_operation = _awaitable(_calls.call_operation)
     read_variables = _awaitable(_calls.read_variables)
     write_variables = _awaitable(_calls.write_variables)
     perform_actions = _awaitable(_calls.perform_actions)
     read_metadata = _awaitable(_calls.read_metadata)
     update_metadata = _awaitable(_calls.update_metadata)
-    read_history = _awaitable(_calls.read_history)
-    introspect_model = _awaitable(_calls.introspect_model)
-    introspect_run = _awaitable(_calls.introspect_run)
-    read_events = _awaitable(_calls.read_events)
-    read_result = _awaitable(_calls.read_result)
-    read_traces = _awaitable(_calls.read_traces)
-    list_deliveries = _awaitable(_calls.list_deliveries)
-    redeliver = _awaitable(_calls.redeliver)
-    serve_functions = _awaitable(_calls.serve_functions)
-    answer_function = _awaitable(_calls.answer_function)
+    serve_functions = _awaitable(_function_calls.serve_functions)
+    answer_function = _awaitable(_function_calls.answer_function)
 
     def _prepare(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

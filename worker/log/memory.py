@@ -20,23 +20,21 @@ from worker.log.base import (
     EventListener,
     NewEvent,
     Rewind,
-    StoredEvent,
     StoredRequest,
 )
 from worker.log.memory_bindings import MemoryBindings
 from worker.log.memory_outbox import MemoryOutbox
 from worker.log.memory_profiles import MemoryProfiles
-from worker.log.memory_query import MemoryRun, chosen, packed, unpacked
-from worker.log.memory_requests import MemoryRequests, outcomes_among
-from worker.log.memory_search import MemorySearches
+from worker.log.memory_query import MemoryRun, packed, unpacked
+from worker.log.memory_reads import MemoryReads
+from worker.log.memory_requests import MemoryRequests
 from worker.log.rows import numbered
-from worker.runs.history import NEVER, PAGE_BYTES, LogEntry, Replayable
 from worker.runs.profile import RunProfile, StatusChange, Usage, used
 from worker.runs.record import RunRecord
 from worker.waiting import Done
 
 
-class MemoryStore(MemorySearches):
+class MemoryStore(MemoryReads):
     """Implements ``Store``; its writes are as durable as the process."""
 
     def __init__(self) -> None:
@@ -84,14 +82,6 @@ class MemoryStore(MemorySearches):
             added.set_result(None)
         return added
 
-    async def read_events(
-        self, run_key: str, *, after_event: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
-    ) -> tuple[list[StoredEvent], int]:
-        """Events behind ``after_event`` in order, and the highest number."""
-        self._refuse_closed()
-        run = self._runs.get(run_key)
-        return ([], 0) if run is None else run.events_behind(after_event, limit, max_bytes)
-
     def submit(self, append: Append, done: Done) -> None:
         """Add entries if epoch and head are as stated; done when it returns."""
         try:
@@ -130,44 +120,6 @@ class MemoryStore(MemorySearches):
         self._requests.store(rewind.request)
         self._add_events(run, rewind.events)
 
-    async def read(
-        self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = PAGE_BYTES
-    ) -> list[LogEntry]:
-        """Entries behind ``after_seq`` in order."""
-        self._refuse_closed()
-        run = self._runs.get(run_key)
-        return [] if run is None else run.entries_behind(after_seq, limit, max_bytes)
-
-    async def read_traces(
-        self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1
-    ) -> list[str]:
-        """Traces behind ``after_seq`` in order."""
-        self._refuse_closed()
-        run = self._runs.get(run_key)
-        return [] if run is None else run.traces_behind(after_seq, limit, max_bytes)
-
-    async def read_replayable(
-        self, run_key: str, *, after_seq: int = 0, through_seq: int = NEVER, limit: int = 1000
-    ) -> list[Replayable]:
-        """What a replay applies of the entries behind ``after_seq`` up to ``through_seq``, in order."""
-        self._refuse_closed()
-        run = self._runs.get(run_key)
-        return [] if run is None else run.replayable_behind(after_seq, through_seq, limit)
-
-    def find_request(self, request_id: str) -> list[StoredRequest]:
-        """What is recorded under a request id, ordered by run key."""
-        self._refuse_closed()
-        return self._requests.find(request_id)
-
-    async def read_outcomes(self, request: StoredRequest) -> list[tuple[str, bytes, bytes]]:
-        """The answer of an action request, as it is stored now."""
-        self._refuse_closed()
-        stored = self._requests.current(request)
-        if stored.result is not None:
-            return rules.unpack_outcomes(stored, stored.result)
-        run = self._runs.get(stored.run_key)
-        return [] if run is None else outcomes_among(run.entries, stored)
-
     async def create(self, creation: Creation) -> None:
         """Add a run."""
         rules.check_creation(creation)
@@ -190,12 +142,6 @@ class MemoryStore(MemorySearches):
         self._requests.store(creation.request)
         self._profiles.tell_created(run_key, creation.run.created_us)
         self._add_events(self._runs[run_key], creation.events)
-
-    async def get(self, run_key: str) -> RunRecord | None:
-        """The run's row, or None."""
-        self._refuse_closed()
-        run = self._runs.get(run_key)
-        return deepcopy(run.record) if run is not None else None
 
     async def claim(self, run_key: str) -> RunRecord:
         """Raise the run's epoch by one and return the row."""
@@ -226,16 +172,6 @@ class MemoryStore(MemorySearches):
         self._requests.store(request)
         self._add_events(run, events)
         return new
-
-    async def read_profile(self, run_key: str) -> RunProfile | None:
-        """The profile of a run, or None."""
-        self._refuse_closed()
-        return self._profiles.get(run_key)
-
-    async def find_run_id(self, project: str, run_id: str) -> str | None:
-        """The key of the run that has an id in a project, or None."""
-        self._refuse_closed()
-        return self._profiles.find(project, run_id)
 
     async def update_profile(
         self,
@@ -337,23 +273,6 @@ class MemoryStore(MemorySearches):
         self._profiles.removed(run_key)
         self._requests.removed(run_key)
         self._requests.store(request)
-
-    async def count(self) -> int:
-        """How many runs there are."""
-        self._refuse_closed()
-        return len(self._runs)
-
-    async def read_variables(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
-        """Recorded values by name."""
-        self._refuse_closed()
-        run = self._runs.get(run_key)
-        return chosen(run.variables, names) if run is not None else {}
-
-    async def read_metadata(self, run_key: str, names: Sequence[str] | None = None) -> dict[str, Any]:
-        """Metadata by name."""
-        self._refuse_closed()
-        run = self._runs.get(run_key)
-        return unpacked(chosen(run.metadata, names)) if run is not None else {}
 
     async def update_metadata(
         self,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from protocol import _calls, _profile_calls
+from protocol import _calls, _function_calls, _profile_calls, _reading_calls, _shared_calls
 from protocol._call import Call
 from protocol.actions import Execute, Set
 from protocol.client import AsyncClient, Client
@@ -23,7 +23,8 @@ def test_both_clients_have_a_method_with_exactly_the_fields_of_each_type(kind: s
     for client in (Client, AsyncClient):
         parameters = set(inspect.signature(getattr(client, kind)).parameters) - {"self", "options"}
         assert parameters == set(REQUEST_TYPES[kind].model_fields) - envelope
-    build = getattr(_calls, kind, None) or getattr(_profile_calls, kind)
+    modules = (_calls, _function_calls, _profile_calls, _reading_calls, _shared_calls)
+    (build,) = [found for module in modules if (found := vars(module).get(kind)) is not None]
     many = "run_keys" in inspect.signature(build).parameters
     assert many == issubclass(REQUEST_TYPES[kind], ManyRunRequest)
 
