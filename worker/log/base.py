@@ -207,10 +207,7 @@ class ActionLog(Protocol):
     async def read_replayable(
         self, run_key: str, *, after_seq: int = 0, through_seq: int = NEVER, limit: int = 1000
     ) -> list[Replayable]:
-        """What a replay applies of entries with ``after_seq < seq <= through_seq``, in order; none where none is left.
-
-        A page ends before its actions exceed PAGE_BYTES, but not before the first one.
-        """
+        """What a replay applies of entries with ``after_seq < seq <= through_seq``; ends as with PAGE_BYTES."""
 
     async def read_traces(
         self, run_key: str, *, after_seq: int = 0, limit: int = 1000, max_bytes: int = 2**63 - 1

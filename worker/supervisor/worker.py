@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -360,22 +360,8 @@ def _environments_folder(settings: Settings, runtime: Path) -> Path:
 
 
 def _limits(settings: Settings) -> Limits:
-    return Limits(
-        memory_bytes=settings.memory_bytes,
-        cpu_seconds=settings.cpu_seconds,
-        action_cpu_seconds=settings.action_cpu_seconds,
-        action_wall_seconds=settings.action_wall_seconds,
-        open_files=settings.open_files,
-        threads=settings.threads,
-        scratch_bytes=settings.scratch_bytes,
-        scratch_inodes=settings.scratch_inodes,
-        max_result_bytes=settings.max_result_bytes,
-        max_result_depth=settings.max_result_depth,
-        max_result_values=settings.max_result_values,
-        record_bytes=settings.record_bytes,
-        output_bytes=settings.output_bytes,
-        message_rate=settings.message_rate,
-    )
+    """The settings that have the names of limits; those of the others are fixed."""
+    return Limits(**settings.model_dump(include={one.name for one in fields(Limits)}))
 
 
 def _sandbox_view(isolation: Isolation) -> dict[str, Any]:
