@@ -6,34 +6,14 @@ from typing import Any
 
 import pytest
 
-SCRIBE = '''
-import os
-import time
+from tests.scribe import scribe as scribe_with
 
-from epicenter import Epicenter
-
-total = 0
-words = []
-
+SCRIBE = scribe_with('''
 
 def begin(data):
     """Takes the data of a run."""
     global total
     total = data["start"]
-    Epicenter.record("total", total)
-    return total
-
-
-def ask(prompt):
-    """Takes a prompt."""
-    words.append(prompt)
-    Epicenter.record("words", words)
-    return {"heard": prompt}
-
-
-def add(n=1):
-    global total
-    total += n
     Epicenter.record("total", total)
     return total
 
@@ -50,12 +30,6 @@ def spin(seconds):
     return add(1)
 
 
-def fail(message="no"):
-    global total
-    total += 100
-    raise ValueError(message)
-
-
 def hang():
     time.sleep(3600)
 
@@ -66,11 +40,7 @@ def die():
 
 def pid():
     return os.getpid()
-
-
-Epicenter.record("total", total)
-Epicenter.record("words", words)
-'''
+''')
 SCRIBE_CONTEXT = """{
   "version": "V2",
   "modelVersion": 2,

@@ -7,13 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.scribe import scribe
+
 AUTHOR = "dev"
-SCRIBE = '''
-from epicenter import Epicenter
-
-total = 0
-words = []
-
+SCRIBE = scribe('''
 
 def begin(data):
     """Takes the data of a run."""
@@ -23,36 +20,13 @@ def begin(data):
     return {"my-result": str(total)}
 
 
-def ask(prompt):
-    """Takes a prompt."""
-    words.append(prompt)
-    Epicenter.record("words", words)
-    print("heard", prompt)
-    return {"heard": prompt}
-
-
-def add(n=1):
-    global total
-    total += n
-    Epicenter.record("total", total)
-    return total
-
-
 def weigh():
     return "x" * 60_000
 
 
 def nothing():
     return None
-
-
-def fail(message="no"):
-    raise ValueError(message)
-
-
-Epicenter.record("total", total)
-Epicenter.record("words", words)
-'''
+''')
 CONTEXT = """{
   "version": "V2",
   "run": {"start": "begin", "prompt": "ask",
