@@ -1,5 +1,7 @@
 """What callers are told when a run process, or a write for it, came to grief."""
 
+from typing import Any
+
 from protocol.errors import ErrorCode
 from worker.channel import ChannelError, LimitError
 from worker.errors import InternalError, LogUnavailableError, ModelError, RunLostError, WorkerError
@@ -16,42 +18,30 @@ def not_started(reason: str) -> RunLostError:
 def timed_out(step: Step) -> ModelError:
     """A step took longer than it may."""
     seconds = step.timeout_seconds
-    what = f"operation {step.name!r}" if step.kind is StepKind.EXECUTE else f"{step.kind} {step.name!r}"
-    return ModelError(
-        ErrorCode.OPERATION_TIMEOUT,
-        f"{what} took longer than its limit of {seconds:g} s (timeoutSeconds); its process was ended, the run's "
-        "state is what it was before",
-        limit_seconds=seconds,
-        applied="no",
-    )
+    message = f"took longer than its limit of {seconds:g} s (timeoutSeconds)"
+    return _ended(ErrorCode.OPERATION_TIMEOUT, step, message, limit_seconds=seconds)
 
 
 def out_of_time(step: Step, used: float, allowed: float) -> ModelError:
     """A step took longer than any may, although its own limit is higher."""
-    what = f"operation {step.name!r}" if step.kind is StepKind.EXECUTE else f"{step.kind} {step.name!r}"
-    return ModelError(
-        ErrorCode.LIMIT_EXCEEDED,
-        f"{what} took longer than any action may ({allowed:g} s, action_wall_seconds); its process was ended, the "
-        "run's state is what it was before",
-        limit="action_wall_seconds",
-        used=round(used, 3),
-        allowed=allowed,
-        applied="no",
-    )
+    message = f"took longer than any action may ({allowed:g} s, action_wall_seconds)"
+    facts = {"limit": "action_wall_seconds", "used": round(used, 3), "allowed": allowed}
+    return _ended(ErrorCode.LIMIT_EXCEEDED, step, message, **facts)
 
 
 def out_of_cpu(step: Step, used: float, allowed: float) -> ModelError:
     """A step used more processor time than one action may."""
-    what = f"operation {step.name!r}" if step.kind is StepKind.EXECUTE else f"{step.kind} {step.name!r}"
-    return ModelError(
-        ErrorCode.LIMIT_EXCEEDED,
-        f"{what} used {used:.2f} s of processor time, allowed are {allowed:g} s for one action "
-        "(action_cpu_seconds); its process was ended, the run's state is what it was before",
-        limit="action_cpu_seconds",
-        used=round(used, 3),
-        allowed=allowed,
-        applied="no",
+    message = (
+        f"used {used:.2f} s of processor time, allowed are {allowed:g} s for one action (action_cpu_seconds)"
     )
+    facts = {"limit": "action_cpu_seconds", "used": round(used, 3), "allowed": allowed}
+    return _ended(ErrorCode.LIMIT_EXCEEDED, step, message, **facts)
+
+
+def _ended(code: ErrorCode, step: Step, message: str, **facts: Any) -> ModelError:
+    what = f"operation {step.name!r}" if step.kind is StepKind.EXECUTE else f"{step.kind} {step.name!r}"
+    message = f"{what} {message}; its process was ended, the run's state is what it was before"
+    return ModelError(code, message, **facts, applied="no")
 
 
 def not_told(model_file: str, seconds: float) -> ModelError:
