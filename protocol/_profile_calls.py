@@ -1,6 +1,6 @@
 """What a client can ask about the profiles of runs, and the methods of both clients for it; see ``protocol._calls``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
 from protocol._call import Call, Fields, NewRun, Options
@@ -37,6 +37,7 @@ class StartRun(NewRun, total=False):
     context: Fields | None
     ttl_seconds: int | None
     test: bool | None
+    mocks: Mapping[str, Fields] | None
     wait_seconds: float | None
 
 

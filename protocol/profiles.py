@@ -77,6 +77,12 @@ class Evaluation(Entity):
     comment: Annotated[str, Field(max_length=4096)] | None = None
 
 
+class Mock(Entity):
+    """What an external function answers in a test, whatever it is asked."""
+
+    output: Any
+
+
 def interaction_of(model_file: str) -> tuple[str, str | None]:
     """The path of a model file and what stands behind its last ``@``: which revision of it is meant.
 
@@ -92,7 +98,8 @@ class StartRun(NewRun):
 
     A ``run_id`` that there is already gives the run of that id. ``wait_seconds``: how long the answer may wait for
     the run to be ready, paused or failed. ``actions`` are performed in order after loading, behind the one that
-    ``data`` or ``prompt`` becomes. ``context`` is given to the model, frozen, at loading and in every call.
+    ``data`` or ``prompt`` becomes. ``context`` is given to the model, frozen, at loading and in every call. ``mocks``: what
+    external functions answer a test, by their names in the model's context, instead of asking their providers.
     """
 
     type: Literal["start_run"]
@@ -117,7 +124,14 @@ class StartRun(NewRun):
     context: dict[str, Any] | None = None
     ttl_seconds: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     test: bool | None = None
+    mocks: Annotated[dict[Key, Mock], Field(min_length=1, max_length=100)] | None = None
     wait_seconds: WaitSeconds | None = None
+
+    @model_validator(mode="after")
+    def _mocks_are_for_tests(self) -> "StartRun":
+        if self.mocks is not None and not self.test:
+            raise ValueError("mocks: they are for tests; say test true, or leave them out")
+        return self
 
 
 class GetProfile(Request):

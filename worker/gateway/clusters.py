@@ -83,6 +83,7 @@ async def create(ask: Ask) -> Any:
         on_status_change=_target(body.on_status_change),
         metadata=body.metadata or None,
         test=None if body.test is None else body.test.enabled,
+        mocks=_mocks(body.test),
         context=body.context,
         reasoning_traces=body.reasoning_traces,
         call_summarization=body.call_summarization,
@@ -99,6 +100,11 @@ async def create(ask: Ask) -> Any:
         "result": profile.get("result"),
         "created": started["created"],
     }
+
+
+def _mocks(test: bodies.TestBody | None) -> dict[str, Any] | None:
+    mocks = {} if test is None else test.mocks or {}
+    return {name: mock.model_dump() for name, mock in mocks.items()} or None
 
 
 def _attached(functions: list[bodies.FunctionBody] | None) -> list[dict[str, Any]] | None:

@@ -44,18 +44,24 @@ class ConfigBody(Body):
     input: Any = None
 
 
+class MockBody(Body):
+    """What an external function answers, whatever it is asked."""
+
+    output: Any
+
+
 class TestBody(Body):
-    """Whether a run is a test. Operations of a model cannot be replaced by mocks."""
+    """Whether a run is a test, and what external functions of its model answer it instead of their providers."""
 
     __test__ = False
 
     enabled: bool = False
-    mocks: dict[str, Any] | None = None
+    mocks: Annotated[dict[Key, MockBody], Field(max_length=100)] | None = None
 
     @model_validator(mode="after")
-    def _no_mocks(self) -> "TestBody":
-        if self.mocks:
-            raise ValueError("mocks: an operation of a model is not replaced; leave mocks out")
+    def _mocks_are_for_tests(self) -> "TestBody":
+        if self.mocks and not self.enabled:
+            raise ValueError("mocks: they are for tests; say enabled true, or leave them out")
         return self
 
 

@@ -91,6 +91,12 @@ class RunProfile:
     pending: dict[str, Any] | None = None
 
     @property
+    def mocks(self) -> dict[str, Any]:
+        """What external functions answer instead of their providers, by their names in the model's context."""
+        found: dict[str, Any] = (self.course or {}).get("mocks", {})
+        return found
+
+    @property
     def tells_status(self) -> bool:
         """Whether every change of the status is told, whatever the settings say."""
         return self.course is not None or self.on_status_change is not None

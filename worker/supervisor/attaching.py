@@ -43,6 +43,7 @@ class Attaching:
             await self.schemas.check("result_schema", profile.result_schema)
         if profile.context is not None:
             _refuse_large("context", profile.context, CONTEXT_BYTES)
+        _refuse_large("mocks", profile.mocks, CONTEXT_BYTES)
         rules = rules_of(profile)
         for index, action in enumerate((profile.course or {}).get("actions", ())):
             refusal = refusal_of_action(rules, context.run.private, action, index)

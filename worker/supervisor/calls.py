@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from worker.channel import (
+    ANSWERED,
     CALL_OVERHEAD_BYTES,
     CALLBACK_NAME_CHARACTERS,
     REFUSED,
@@ -24,7 +25,7 @@ from worker.runs.functions import ExternalFunction
 from worker.runs.stimuli import Origin, Step, Work
 from worker.supervisor.answers import judge_value
 from worker.supervisor.incarnation import Incarnation
-from worker.supervisor.providers import PendingCall, Providers
+from worker.supervisor.providers import PendingCall, Providers, too_large
 
 CALL_ID_BYTES: Final = 16
 NIL: Final = pack(None)
@@ -58,6 +59,7 @@ class Calls:
         self._incarnation = incarnation
         self._providers = providers
         self._allowed_bytes = allowed_bytes
+        self._mocks = {} if incarnation.profile is None else incarnation.profile.mocks
         self._number = 0
         self._caller: _Caller | None = None
 
@@ -116,6 +118,9 @@ class Calls:
         if function is None:
             self._answered(caller, question, UNKNOWN, NIL)
             return
+        if name in self._mocks:
+            self._answered(caller, question, *self._mocked(caller, name))
+            return
         body = self._body(caller, function, name, value)
         call_id = _call_id(caller, function, name, arguments)
         caller.pending = PendingCall(
@@ -128,6 +133,11 @@ class Calls:
             done=partial(self._answered, caller, question),
         )
         self._providers.ask(caller.pending)
+
+    def _mocked(self, caller: _Caller, name: str) -> tuple[str, bytes]:
+        """What a test is answered; within the room that a provider's answer has."""
+        value, room = pack(self._mocks[name]), self._allowed_bytes - caller.used
+        return (ANSWERED, value) if len(value) <= room else (REFUSED, too_large(len(value), room))
 
     def _judged(self, caller: _Caller, name: Any, arguments: Any) -> Any:
         """The arguments of a call, if it is one; it is charged to its caller."""

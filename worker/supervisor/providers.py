@@ -128,14 +128,12 @@ class Providers:
         status, value = _answer_of(request)
         size = len(value)
         is_too_large = status == ANSWERED and size > call.room
-        message = (
-            f"a result of {size} bytes, allowed are {call.room} (callback_bytes, less what the action used)"
-        )
         if is_too_large:
-            status, value = REFUSED, refusal(str(ErrorCode.RESULT_TOO_LARGE), message)
+            status, value = REFUSED, too_large(size, call.room)
         call.done(status, value)
         self._tidy(provider)
         if is_too_large:
+            message = _too_large(size, call.room)
             raise RequestError(ErrorCode.RESULT_TOO_LARGE, message, size=size, allowed=call.room)
 
     # What runs ask
@@ -227,3 +225,12 @@ def _answer_of(request: AnswerFunction) -> tuple[str, bytes]:
 def _described(call: PendingCall) -> str:
     version = "" if call.version is None else f" in version {call.version!r}"
     return f"service {call.service!r}{version}"
+
+
+def too_large(size: int, room: int) -> bytes:
+    """What a model is told of an answer for which there is no room."""
+    return refusal(str(ErrorCode.RESULT_TOO_LARGE), _too_large(size, room))
+
+
+def _too_large(size: int, room: int) -> str:
+    return f"a result of {size} bytes, allowed are {room} (callback_bytes, less what the action used)"

@@ -143,6 +143,7 @@ def cloned_profile(source: RunProfile | None, clone: RunRecord, actor: Actor | N
         reasoning_traces=source.reasoning_traces,
         call_summarization=source.call_summarization,
         test=source.test,
+        course={"actions": [], "mocks": source.mocks} if source.mocks else None,
     )
 
 

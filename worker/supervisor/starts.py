@@ -7,7 +7,7 @@ from typing import Any, Final
 from protocol.actions import Execute
 from protocol.entities import RunStatus
 from protocol.errors import ErrorCode
-from protocol.profiles import StartRun, interaction_of
+from protocol.profiles import Mock, StartRun, interaction_of
 from worker.channel import pack
 from worker.errors import RequestError
 from worker.process.schema_judge import NotJudgedError, SchemaJudge
@@ -83,6 +83,7 @@ class Starts:
         contexts = judge_contexts(model, request.model_context, execution, births.settings, births.sandbox)
         creation = creation_of(request, scope=request.scope, model_file=model_file)
         record = replace(new_record(creation, model, contexts.model, execution), epoch=0)
+        _judge_mocks(request, contexts.model)
         guard_presets(request, contexts.model, record.scope, execution)
         environment = births.environments.name_of(contexts.model)
         profile = _profile(request, record, context, environment=environment, digest=digest, version=version)
@@ -109,6 +110,16 @@ def _refuse_revision(model: ModelSource, context: ModelContext, model_file: str,
     if problem is not None:
         message = f"model_file {model_file!r:.200}: {problem}"
         raise RequestError(ErrorCode.MODEL_NOT_FOUND, message, model_file=model_file, tag=tag)
+
+
+def _judge_mocks(request: StartRun, context: ModelContext) -> None:
+    unknown = [name for name in request.mocks or () if name not in context.functions]
+    if unknown:
+        message = (
+            f"mocks: {', '.join(map(repr, unknown[:10]))}: the model's context declares no such external function; it "
+            f"has {', '.join(sorted(context.functions)[:20]) or 'none'}, and operations are not replaced"
+        )
+        raise RequestError(ErrorCode.INVALID_REQUEST, message, path="mocks", unknown=unknown)
 
 
 def _execution(request: StartRun, context: ModelContext) -> dict[str, Any]:
@@ -142,6 +153,10 @@ def _actions(request: StartRun, context: ModelContext) -> list[dict[str, Any]]:
     if run.result is not None:
         found.append(Execute(name=run.result, arguments=[]))
     return [action.model_dump(mode="json") for action in found]
+
+
+def _outputs(mocks: Mapping[str, Mock]) -> dict[str, Any]:
+    return {name: mock.output for name, mock in mocks.items()}
 
 
 def _profile(
@@ -181,6 +196,7 @@ def _profile(
             "actor": actor,
             "model_context": request.model_context,
             "actions": actions,
+            **({} if request.mocks is None else {"mocks": _outputs(request.mocks)}),
         },
     }
     given |= {name: getattr(request, name) is not False for name in FLAGS}

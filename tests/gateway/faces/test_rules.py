@@ -36,6 +36,10 @@ def nap(seconds):
     return "rested"
 
 
+def rated(amount):
+    return amount * Epicenter.callback("rate", [])
+
+
 def long(size):
     return "ü" * size
 
@@ -45,6 +49,7 @@ Epicenter.record("paid", paid)
 CONTEXT = """{
   "version": "V2", "approvalRole": "FACILITATOR",
   "run": {"prompt": "ask"},
+  "externalFunctions": {"rate": {"wire": {"route": {"service": "rates"}}}},
   "restorations": {"rewind": {"name": "count"}}
 }"""
 
@@ -207,6 +212,25 @@ def test_a_message_while_another_is_performed_waits_its_turn(cluster: Any, wait_
         assert napping.result(60) == "rested"
     messages = cluster.result("GET", f"/runs/{id_}/messages")
     assert [one["data"]["toolName"] for one in messages] == ["ask", "nap", "count"]
+
+
+def test_mocks_of_a_test_answer_in_the_place_of_providers(cluster: Any, runs: Any) -> None:
+    rated = [{"name": "rated", "arguments": [4]}]
+    test = {"enabled": True, "mocks": {"rate": {"output": 1.5}}}
+    run = start(cluster, initialPrompt=rated, test=test)
+    assert (run["test"], run["status"], run["result"]) == (True, "done", 6.0)
+    told = cluster.result("POST", f"/runs/{run['id']}/messages", {"message": rated}, code=201)
+    assert told["result"][0]["result"] == 6.0
+    assert run["id"] not in [one["id"] for one in cluster.result("GET", "/runs")]
+    assert start(cluster, initialPrompt=rated)["status"] == "failed"
+    for wrong, word in (
+        ({"mocks": test["mocks"]}, "enabled"),
+        ({"enabled": True, "mocks": {"rates_rate": {"output": 1}}}, "rates_rate"),
+        ({"enabled": True, "mocks": {"rate": 1}}, "mocks"),
+    ):
+        refused = cluster.ask("POST", "/runs", {"modelFile": "teller.py", "test": wrong})
+        assert refused.status_code == 400, wrong
+        assert word in refused.json()["message"]
 
 
 def test_an_operation_that_is_not_attached_is_refused(cluster: Any) -> None:
