@@ -31,6 +31,7 @@ from worker.gateway.vocabulary import statuses_of
 
 _PAGE: Final = 1000
 _ACTIONS: Final = ("execute", "set")
+_AT_WORK: Final = ("pending", "running")
 
 
 def place_of(path: Mapping[str, str], _headers: Mapping[str, str], _caller: Caller) -> Place:
@@ -206,6 +207,12 @@ async def add_message(ask: Ask) -> Any:
     body: bodies.MessageBody = ask.body
     profile = await profile_of(ask)
     run_key = profile["run_key"]
+    if body.busy == "reject" and status_of(profile) in _AT_WORK:
+        raise Fault(
+            409,
+            "RUN_BUSY",
+            f"run {id_of(profile)} is {status_of(profile)}; ask again, or let the message wait",
+        )
     request_id = None if body.id is None else f"{run_key}:{body.id}"
     ask.status = 201
     try:

@@ -105,12 +105,16 @@ class ClusterRunBody(Body):
 
 
 class MessageBody(Body):
-    """A follow-up: a text for the operation that takes prompts, or actions. ``id``: the same message once only."""
+    """A follow-up: a text for the operation that takes prompts, or actions. ``id``: the same message once only.
+
+    ``busy``: what becomes of it while the run does something: it waits its turn, or is refused.
+    """
 
     id: Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,26}$")] | None = None
     message: Prompt | Annotated[list[Actionable], Field(min_length=1, max_length=1000)]
     type: Literal["human", "supervisor"] = "human"
     reasoning: Reasoning | None = None
+    busy: Literal["queue", "reject"] = "queue"
 
 
 class EditBody(Body):

@@ -206,12 +206,18 @@ def test_a_message_while_another_is_performed_waits_its_turn(cluster: Any, wait_
         return cluster.result("POST", f"/runs/{id_}/messages", message, code=201)["result"][0]["result"]
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        napping = pool.submit(ask, "nap", 1)
+        napping = pool.submit(ask, "nap", 2)
         wait_until(lambda: cluster.result("GET", f"/runs/{id_}")["status"] == "running")
+        count = [{"name": "count", "arguments": []}]
+        refused = cluster.ask("POST", f"/runs/{id_}/messages", {"message": count, "busy": "reject"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "RUN_BUSY")
         assert ask("count") == 0
         assert napping.result(60) == "rested"
     messages = cluster.result("GET", f"/runs/{id_}/messages")
     assert [one["data"]["toolName"] for one in messages] == ["ask", "nap", "count"]
+    cluster.result("POST", f"/runs/{id_}/messages", {"message": count, "busy": "reject"}, code=201)
+    wrong = cluster.ask("POST", f"/runs/{id_}/messages", {"message": count, "busy": "wait"})
+    assert wrong.status_code == 400
 
 
 def test_mocks_of_a_test_answer_in_the_place_of_providers(cluster: Any, runs: Any) -> None:
@@ -344,7 +350,10 @@ def test_traces_tell_what_each_action_changed_and_why(cluster: Any, runs: Any) -
     assert (first["name"], first["origin"]) == ("ask", "initial")
     assert (second["name"], second["origin"], second["variablesChanged"]) == ("pay", "call", ["paid"])
     assert second["reasoning"] == "it was due"
-    assert page["headSeq"] >= second["seq"]
+    assert page["headSeq"] == second["seq"]
+    short = cluster.result("GET", f"/runs/{id_}/traces", limit=1)
+    assert (short["traces"], short["headSeq"]) == ([first], second["seq"])
+    assert runs.result("GET", f"/{id_}/traces", limit=1)["head_seq"] == second["seq"]
     rest = runs.result("GET", f"/{id_}/traces", after_seq=first["seq"])
     assert [one["name"] for one in rest["traces"]] == ["pay"]
     silent = start(cluster, reasoningTraces=False)["id"]
