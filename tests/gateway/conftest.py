@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.gateway.documents import Judge
+
 REPOSITORY = Path(__file__).parents[2]
 AUTHOR = "dev"
 
@@ -129,10 +131,13 @@ class Gateway:
 
 
 class Api:
-    """Asks a gateway as Epicenter's client does. ``token``: who asks; None is nobody."""
+    """Asks a gateway as Epicenter's client does. ``token``: who asks; None is nobody.
+
+    Every answer is held to the document of its API.
+    """
 
     def __init__(self, url: str, place: str = "acme/demo") -> None:
-        self.root = httpx.Client(base_url=url, timeout=60)
+        self.root = httpx.Client(base_url=url, timeout=60, event_hooks={"response": [Judge(url)]})
         self.base = f"/api/v3/{place}"
 
     def ask(

@@ -15,10 +15,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from protocol.entities import Role
+from worker.gateway import answers_epicenter as answers
 from worker.gateway.bell import Bell
 from worker.gateway.bodies import Query
 from worker.gateway.desk import Desk
-from worker.gateway.endpoints import Ask, Endpoint
+from worker.gateway.endpoints import Ask, Endpoint, EventStream
 from worker.gateway.faults import Fault, busy, incomprehensible
 from worker.gateway.feeds import Feed, RunFeed, ScopeFeed
 from worker.gateway.meters import Bound, Meters
@@ -28,6 +29,7 @@ READS_AT_ONCE: Final = 16
 """Of all streams together: many that are resumed at the same moment leave the worker room for others."""
 
 _RECONNECT_MILLISECONDS: Final = 1000
+_TOLD: Final = EventStream({"message": answers.Message, "fault": answers.Fault})
 
 
 class ChannelQuery(Query):
@@ -50,8 +52,8 @@ class Channels:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Where streams are."""
         return (
-            Endpoint("runChannel", "GET", "/run/{runKey}/channel", Role.PARTICIPANT, "What happens to a run, as Server-Sent Events", self._of_run, None, ChannelQuery, "stream"),
-            Endpoint("scopeChannel", "GET", "/channel/{boundary}/{scopeKey}/run", Role.PARTICIPANT, "What happens to the runs of a scope, as Server-Sent Events", self._of_scope, None, ChannelQuery, "stream"),
+            Endpoint("runChannel", "GET", "/run/{runKey}/channel", Role.PARTICIPANT, "What happens to a run, as Server-Sent Events", self._of_run, None, ChannelQuery, _TOLD),
+            Endpoint("scopeChannel", "GET", "/channel/{boundary}/{scopeKey}/run", Role.PARTICIPANT, "What happens to the runs of a scope, as Server-Sent Events", self._of_scope, None, ChannelQuery, _TOLD),
         )  # fmt: skip
 
     def routes(self, desk: Desk) -> list[BaseRoute]:

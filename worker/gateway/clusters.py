@@ -9,6 +9,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from protocol.entities import RUN_KEY, Role
+from worker.gateway import answers_clusters as answers
 from worker.gateway import clusters_bodies as bodies
 from worker.gateway import results
 from worker.gateway.bodies import Actionable
@@ -53,18 +54,7 @@ def render(fault: Fault) -> Response:
     return answer({"error": {"message": message, "code": fault.code}}, status, fault.headers)
 
 
-_FAULT: Final = {
-    "type": "object",
-    "properties": {
-        "error": {
-            "type": "object",
-            "properties": {"message": {"type": "string"}, "code": {"type": "string"}},
-        },
-        "message": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object"}},
-    },
-}
-FACE: Final = Face("/clusters/{clusterId}", "Inferable", place_of, render, _FAULT, results.HEADERS)
+FACE: Final = Face("/clusters/{clusterId}", "Inferable", place_of, render, answers.Fault, results.HEADERS)
 
 
 async def create(ask: Ask) -> Any:
@@ -323,17 +313,17 @@ async def approval(ask: Ask) -> NoContent:
 _P: Final = Role.PARTICIPANT
 
 ENDPOINTS: Final = (
-    Endpoint("clusterCreate", "POST", "/runs", _P, "Start a run, which goes on by itself", create, bodies.ClusterRunBody, result="Object"),
-    Endpoint("clusterList", "GET", "/runs", _P, "Runs, newest first", list_, None, bodies.ClusterListQuery, "Objects"),
-    Endpoint("clusterGet", "GET", "/runs/{id}", _P, "A run, whole", get, None, bodies.WaitQuery, "Object"),
-    Endpoint("clusterDelete", "DELETE", "/runs/{id}", _P, "Delete a run for good", delete, result="none"),
-    Endpoint("clusterFeedback", "POST", "/runs/{id}/feedback", _P, "What people think of a run", feedback, bodies.FeedbackBody, result="none"),
-    Endpoint("clusterMessages", "GET", "/runs/{id}/messages", _P, "What was asked and what came of it", messages, None, bodies.MessagesQuery, "Objects"),
-    Endpoint("clusterAddMessage", "POST", "/runs/{id}/messages", _P, "Ask more of a run", add_message, bodies.MessageBody, result="Object"),
-    Endpoint("clusterEditMessage", "PUT", "/runs/{id}/messages/{messageId}", _P, "Put another message in the place of one; what came after is taken back", edit_message, bodies.EditBody, result="Object"),
-    Endpoint("clusterRetry", "POST", "/runs/{id}/retry", _P, "Do it again from a message on", retry, bodies.RetryBody, result="none"),
-    Endpoint("clusterTimeline", "GET", "/runs/{id}/timeline", _P, "What is new of a run", timeline, None, bodies.TimelineQuery, "Object"),
-    Endpoint("clusterResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result),
-    Endpoint("clusterTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, bodies.ClusterTracesQuery, "Object"),
-    Endpoint("clusterApproval", "POST", "/calls/{callId}/approval", _P, "Let a call that waits be performed, or not", approval, bodies.ApprovalBody, result="none"),
+    Endpoint("clusterCreate", "POST", "/runs", _P, "Start a run, which goes on by itself", create, bodies.ClusterRunBody, result=answers.Started, statuses=(201,)),
+    Endpoint("clusterList", "GET", "/runs", _P, "Runs, newest first", list_, None, bodies.ClusterListQuery, list[answers.ListedRun]),
+    Endpoint("clusterGet", "GET", "/runs/{id}", _P, "A run, whole", get, None, bodies.WaitQuery, answers.Run),
+    Endpoint("clusterDelete", "DELETE", "/runs/{id}", _P, "Delete a run for good", delete, result=NoContent),
+    Endpoint("clusterFeedback", "POST", "/runs/{id}/feedback", _P, "What people think of a run", feedback, bodies.FeedbackBody, result=NoContent),
+    Endpoint("clusterMessages", "GET", "/runs/{id}/messages", _P, "What was asked and what came of it", messages, None, bodies.MessagesQuery, list[answers.Message]),
+    Endpoint("clusterAddMessage", "POST", "/runs/{id}/messages", _P, "Ask more of a run", add_message, bodies.MessageBody, result=answers.Said | answers.Kept, statuses=(201,)),
+    Endpoint("clusterEditMessage", "PUT", "/runs/{id}/messages/{messageId}", _P, "Put another message in the place of one; what came after is taken back", edit_message, bodies.EditBody, result=answers.Said),
+    Endpoint("clusterRetry", "POST", "/runs/{id}/retry", _P, "Do it again from a message on", retry, bodies.RetryBody, result=NoContent),
+    Endpoint("clusterTimeline", "GET", "/runs/{id}/timeline", _P, "What is new of a run", timeline, None, bodies.TimelineQuery, answers.Timeline),
+    Endpoint("clusterResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result, statuses=(200, 206)),
+    Endpoint("clusterTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, bodies.ClusterTracesQuery, answers.Traces),
+    Endpoint("clusterApproval", "POST", "/calls/{callId}/approval", _P, "Let a call that waits be performed, or not", approval, bodies.ApprovalBody, result=NoContent),
 )  # fmt: skip

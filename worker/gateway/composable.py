@@ -7,8 +7,10 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from protocol.entities import RUN_KEY, Role
+from worker.gateway import answers_composable as answers
 from worker.gateway import composable_bodies as bodies
 from worker.gateway import results
+from worker.gateway.answers import Traces
 from worker.gateway.callers import Caller
 from worker.gateway.composable_documents import selected, worker_document
 from worker.gateway.composable_filters import listed, searched, text_list
@@ -60,17 +62,7 @@ def render(fault: Fault) -> Response:
     return answer(body, status, fault.headers)
 
 
-_FAULT: Final = {
-    "type": "object",
-    "required": ["error", "status", "message"],
-    "properties": {
-        "error": {"type": "string"},
-        "status": {"type": "integer"},
-        "message": {"type": "string"},
-        "details": {"type": "object"},
-    },
-}
-FACE: Final = Face("/api/v1", "Composable", place_of, render, _FAULT, (_TAG_HEADER, *results.HEADERS))
+FACE: Final = Face("/api/v1", "Composable", place_of, render, answers.Fault, (_TAG_HEADER, *results.HEADERS))
 
 
 def key_field(id_: str) -> dict[str, str]:
@@ -275,16 +267,16 @@ async def filter_options(ask: Ask) -> Any:
 _P: Final = Role.PARTICIPANT
 
 ENDPOINTS: Final = (
-    Endpoint("composableSearch", "POST", "/runs/search", _P, "Search runs", search, bodies.SearchBody, result="Objects"),
-    Endpoint("composableFind", "POST", "/runs/find", _P, "Find runs by a document of operators", find, bodies.FindBody, result="Objects"),
-    Endpoint("composableFacets", "POST", "/runs/facets", _P, "Count runs by the values of fields", facets, bodies.FacetsBody, result="Object"),
-    Endpoint("composableClone", "POST", "/runs/clone", _P, "Copy a run", clone, bodies.CloneRunBody, result="Object"),
-    Endpoint("composableFilterOptions", "GET", "/runs/filter-options/{field}", _P, "Values that a filter can have", filter_options, None, bodies.FilterQuery, "Objects"),
-    Endpoint("composableList", "GET", "/runs", _P, "Runs, newest change first", list_, None, bodies.ListQuery, "Objects"),
-    Endpoint("composableCreate", "POST", "/runs", _P, "Start a run, which goes on by itself", create, bodies.RunBody, result="Object"),
-    Endpoint("composableGet", "GET", "/runs/{id}", _P, "A run, whole", get, None, bodies.GetQuery, "Object"),
-    Endpoint("composableUpdate", "PUT", "/runs/{id}", _P, "Change what people say of a run", update, bodies.UpdateRunBody, result="Object"),
-    Endpoint("composableResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result),
-    Endpoint("composableTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, results.TracesQuery, "Object"),
-    Endpoint("composableDelete", "DELETE", "/runs/{id}", _P, "Delete a run for good", delete, result="Object"),
+    Endpoint("composableSearch", "POST", "/runs/search", _P, "Search runs", search, bodies.SearchBody, result=list[answers.RunRef]),
+    Endpoint("composableFind", "POST", "/runs/find", _P, "Find runs by a document of operators", find, bodies.FindBody, result=list[answers.FoundRun]),
+    Endpoint("composableFacets", "POST", "/runs/facets", _P, "Count runs by the values of fields", facets, bodies.FacetsBody, result=answers.Facets),
+    Endpoint("composableClone", "POST", "/runs/clone", _P, "Copy a run", clone, bodies.CloneRunBody, result=answers.Cloned),
+    Endpoint("composableFilterOptions", "GET", "/runs/filter-options/{field}", _P, "Values that a filter can have", filter_options, None, bodies.FilterQuery, list[answers.Option]),
+    Endpoint("composableList", "GET", "/runs", _P, "Runs, newest change first", list_, None, bodies.ListQuery, list[answers.RunRef]),
+    Endpoint("composableCreate", "POST", "/runs", _P, "Start a run, which goes on by itself", create, bodies.RunBody, result=answers.Begun | answers.Started, statuses=(200, 201)),
+    Endpoint("composableGet", "GET", "/runs/{id}", _P, "A run, whole", get, None, bodies.GetQuery, answers.Run),
+    Endpoint("composableUpdate", "PUT", "/runs/{id}", _P, "Change what people say of a run", update, bodies.UpdateRunBody, result=answers.RunRef),
+    Endpoint("composableResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result, statuses=(200, 206)),
+    Endpoint("composableTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, results.TracesQuery, Traces),
+    Endpoint("composableDelete", "DELETE", "/runs/{id}", _P, "Delete a run for good", delete, result=answers.Deleted),
 )  # fmt: skip

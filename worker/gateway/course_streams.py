@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from pydantic_core import to_json
 from sse_starlette import ServerSentEvent
@@ -10,22 +10,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.entities import Role
+from worker.gateway import answers_composable as answers
 from worker.gateway.channels import Channels, Stream, with_token
 from worker.gateway.composable import FACE, profile_of
 from worker.gateway.composable_bodies import StreamQuery
 from worker.gateway.course_feeds import EXTRAS, CourseFeed
 from worker.gateway.desk import Desk
-from worker.gateway.endpoints import Ask, Endpoint, NoContent
+from worker.gateway.endpoints import Ask, Endpoint, EventStream, NoContent
 from worker.gateway.faults import Fault, incomprehensible
 
 _RECONNECT_MILLISECONDS: Final = 1000
+_TOLD: Final = EventStream(
+    {
+        "chunk": Any,
+        "close": answers.Ended,
+        "fault": answers.Fault,
+        "status": answers.Ended,
+        "variable": answers.Variable,
+    }
+)
 
 
 async def _answered_as_stream(_ask: Ask) -> NoContent:
     raise AssertionError("streams are served by their own route")
 
 
-STREAM: Final = Endpoint("composableStream", "GET", "/runs/{id}/stream", Role.PARTICIPANT, "Results of a run's actions as they come, until it is over", _answered_as_stream, None, StreamQuery, "stream")  # fmt: skip
+STREAM: Final = Endpoint("composableStream", "GET", "/runs/{id}/stream", Role.PARTICIPANT, "Results of a run's actions as they come, until it is over", _answered_as_stream, None, StreamQuery, _TOLD, (200, 204))  # fmt: skip
 
 
 def serving(desk: Desk, channels: Channels) -> Callable[[Request], Awaitable[Response]]:

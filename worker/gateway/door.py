@@ -107,10 +107,8 @@ class Door:
         if endpoint is None:
             self._meters.answered("", method, visit.status, None)
         else:
-            is_stream = endpoint.result == "stream"
-            self._meters.answered(
-                visit.root + endpoint.path, method, visit.status, None if is_stream else seconds
-            )
+            measured = None if endpoint.is_stream else seconds
+            self._meters.answered(visit.root + endpoint.path, method, visit.status, measured)
         if self._settings.access_log and scope["path"] not in _QUIET:
             milliseconds = round(1000 * seconds, 2)
             facts = visit.told(scope["path"])

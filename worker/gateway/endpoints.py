@@ -19,6 +19,13 @@ class NoContent:
     """An answer without a body: 204."""
 
 
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """An answer that is Server-Sent Events: the types of their data by the names of the events, "message" for those without."""
+
+    messages: Mapping[str, Any]
+
+
 NO_CONTENT: Final = NoContent()
 MAX_WARNING_CHARACTERS: Final = 4000
 ADDITIONS: Final = "/model-worker/"
@@ -112,7 +119,8 @@ class Endpoint:
     """One row of the API: where it is, who may ask, what is read and what comes back.
 
     ``path`` is below what its face begins with, in Starlette's spelling. ``body`` None: none is read.
-    ``result`` names what comes back in the OpenAPI document: a schema's name, or "any", or "none" for 204, or "stream".
+    ``result`` is what comes back, for the OpenAPI document: a type that pydantic can tell of, ``NoContent`` for 204, or an
+    ``EventStream``; ``statuses`` are those that it comes with.
     """
 
     name: str
@@ -123,11 +131,17 @@ class Endpoint:
     handler: Callable[[Ask], Awaitable[Any]]
     body: type[BaseModel] | None = None
     query: type[Query] = Query
-    result: str = "any"
+    result: Any = Any
+    statuses: tuple[int, ...] = (200,)
     seconds: Callable[[Any], float | None] = lambda _body: None
     """How long the caller waits, where the body says so."""
 
     @property
     def is_addition(self) -> bool:
         """Whether it is this project's own: Epicenter has no such endpoint."""
-        return self.path.startswith(ADDITIONS) or self.result == "stream"
+        return self.path.startswith(ADDITIONS) or self.is_stream
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it answers with messages, for as long as they come."""
+        return isinstance(self.result, EventStream)

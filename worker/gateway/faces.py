@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import BaseModel
 from starlette.responses import Response
 
+from worker.gateway import answers_epicenter as answers
 from worker.gateway.callers import Caller
 from worker.gateway.faults import Fault, incomprehensible
 
@@ -18,15 +20,15 @@ class Face:
     """One API.
 
     ``root``: what all its paths begin with, in Starlette's spelling. ``place`` gives the project that a request is
-    about, from the parts of its path, its headers and its caller; it raises ``Fault``. ``fault_schema``: the JSON Schema of
-    what ``render`` gives.
+    about, from the parts of its path, its headers and its caller; it raises ``Fault``. ``fault``: the type of what
+    ``render`` gives.
     """
 
     root: str
     title: str
     place: Callable[[Mapping[str, str], Mapping[str, str], Caller], Place]
     render: Callable[[Fault], Response]
-    fault_schema: Mapping[str, Any]
+    fault: type[BaseModel]
     headers: tuple[str, ...] = ()
     """Those that handlers read by themselves, in lower case."""
 
@@ -44,19 +46,6 @@ def _epicenter_place(path: Mapping[str, str], _headers: Mapping[str, str], _call
     return account, project
 
 
-_FAULT: Final = {
-    "type": "object",
-    "required": ["status", "message", "information"],
-    "properties": {
-        "status": {"type": "integer"},
-        "message": {"type": "string"},
-        "information": {
-            "type": "object",
-            "required": ["code"],
-            "properties": {"code": {"type": "string"}},
-            "additionalProperties": True,
-        },
-    },
-}
-
-EPICENTER: Final = Face("/api/v3/{account}/{project}", "Epicenter", _epicenter_place, Fault.response, _FAULT)
+EPICENTER: Final = Face(
+    "/api/v3/{account}/{project}", "Epicenter", _epicenter_place, Fault.response, answers.Fault
+)

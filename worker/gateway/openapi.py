@@ -1,162 +1,40 @@
-"""The OpenAPI document, made of the table of endpoints and the types they are judged with."""
+"""The OpenAPI document, made of the table of endpoints, the types they read and the types they answer."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
-from protocol.entities import Run
 from worker import VERSION
-from worker.gateway.endpoints import Endpoint
+from worker.gateway.answers import NULLS
+from worker.gateway.endpoints import Endpoint, EventStream, NoContent
 from worker.gateway.faces import EPICENTER, Face
 
-_TEMPLATE: Final = "#/components/schemas/{model}"
+_SCHEMAS: Final = "#/components/schemas/"
 _PART: Final = re.compile(r"{(\w+)(?::\w+)?}")
-_RESULTS: Final[dict[str, Any]] = {
-    "Run": {"$ref": "#/components/schemas/Run"},
-    "RunsByKey": {
-        "type": "object",
-        "additionalProperties": {
-            "anyOf": [{"$ref": "#/components/schemas/Run"}, {"$ref": "#/components/schemas/Fault"}]
-        },
-    },
-    "Page": {"$ref": "#/components/schemas/Page"},
-    "Values": {"type": "array", "items": {}},
-    "ValuesByKey": {"type": "object", "additionalProperties": {}},
-    "World": {"$ref": "#/components/schemas/World"},
-    "Worlds": {"type": "array", "items": {"$ref": "#/components/schemas/World"}},
-    "History": {"$ref": "#/components/schemas/History"},
-    "Events": {"$ref": "#/components/schemas/Events"},
-    "Caller": {"$ref": "#/components/schemas/Caller"},
-    "Object": {"type": "object"},
-    "Objects": {"type": "array", "items": {"type": "object"}},
-    "any": {},
-}
 _EXAMPLES: Final = {"account": "acme", "project": "demo", "clusterId": "demo"}
-_PAGE: Final = {
-    "type": "object",
-    "required": ["firstResult", "maxResults", "totalResults", "values"],
-    "properties": {
-        "firstResult": {"type": "integer"},
-        "maxResults": {"type": "integer"},
-        "totalResults": {"type": "integer"},
-        "values": {"type": "array", "items": {"$ref": "#/components/schemas/Run"}},
-    },
-}
-_WORLD: Final = {
-    "type": "object",
-    "required": ["worldKey", "personae", "assignments"],
-    "properties": {
-        "worldKey": {"type": "string"},
-        "runKey": {"type": "string"},
-        "orbitType": {"enum": ["GROUP", "EPISODE"]},
-        "groupName": {"type": "string"},
-        "episodeName": {"type": "string"},
-        "personae": {"type": "array", "items": {"type": "string"}},
-        "assignments": {"type": "array", "items": {"type": "object"}},
-    },
-}
-_HISTORY: Final = {
-    "type": "object",
-    "required": ["entries", "headSeq"],
-    "properties": {
-        "headSeq": {"type": "integer"},
-        "entries": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["seq", "kind", "at", "outcome"],
-                "properties": {
-                    "seq": {"type": "integer"},
-                    "kind": {"enum": ["boot", "execute", "set", "rewind"]},
-                    "at": {"type": "string"},
-                    "name": {"type": "string"},
-                    "arguments": {"type": "array", "items": {}},
-                    "value": {},
-                    "toSeq": {"type": "integer"},
-                    "rewoundBy": {"type": "integer"},
-                    "outcome": {
-                        "type": "object",
-                        "required": ["status"],
-                        "properties": {"status": {"enum": ["completed", "error"]}, "result": {}, "error": {}},
-                    },
-                },
-            },
-        },
-    },
-}
-_EVENTS: Final = {
-    "type": "object",
-    "required": ["events", "headEvent"],
-    "properties": {
-        "headEvent": {"type": "integer"},
-        "events": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["event", "runKey", "kind", "at"],
-                "properties": {
-                    "event": {"type": "integer"},
-                    "runKey": {"type": "string"},
-                    "kind": {"type": "string"},
-                    "at": {"type": "string"},
-                    "seq": {"type": "integer"},
-                    "toSeq": {"type": "integer"},
-                    "variables": {"type": "object", "additionalProperties": {}},
-                },
-            },
-        },
-    },
-}
-_CALLER: Final = {
-    "type": "object",
-    "required": ["role"],
-    "properties": {
-        "role": {"type": "string"},
-        "userKey": {"type": "string"},
-        "groupKey": {"type": "string"},
-        "worldKey": {"type": "string"},
-        "worldRole": {"type": "string"},
-    },
-}
-_VIEWS: Final = {
-    "Page": _PAGE,
-    "World": _WORLD,
-    "History": _HISTORY,
-    "Events": _EVENTS,
-    "Caller": _CALLER,
-}
 _ADDITION: Final = "Additions of model-worker"
+_FAULT: Final = "fault"
 
-
-class RunView(Run):
-    """A run."""
-
-    model_config = ConfigDict(alias_generator=to_camel)
+Part = tuple[str, str]
+"""An endpoint by its name, and what of it: ``query``, ``body``, ``result``, or the name of an event."""
 
 
 def make_document(endpoints: Sequence[Endpoint], face: Face = EPICENTER) -> dict[str, Any]:
     """The document of one API, ready to be served as JSON."""
-    models = _models(endpoints)
-    _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE)
-    schemas: dict[str, Any] = {name: _without_nulls(found) for name, found in schema["$defs"].items()}
-    run = schemas.pop(RunView.__name__)
-    # Values by position in pages, by name nowhere: the one place where views differ from the protocol's Run.
-    run["properties"]["variables"] = {"type": "array", "items": {}, "title": "Variables"}
-    for model in {one.query for one in endpoints}:
-        schemas[model.__name__]["x-query"] = True
+    parts = {part: type_ for one in endpoints for part, type_ in _types(one)} | {("", _FAULT): face.fault}
+    found, definitions = TypeAdapter.json_schemas(
+        [(part, "validation", TypeAdapter(type_)) for part, type_ in parts.items()],
+        ref_template=_SCHEMAS + "{model}",
+    )
+    schemas = {part: schema for (part, _), schema in found.items()}
+    types = {name: _as_it_travels(schema) for name, schema in definitions["$defs"].items()}
+    queries = {one.name: _name_of(schemas[one.name, "query"]) for one in endpoints}
     paths: dict[str, dict[str, Any]] = {}
     for one in endpoints:
-        paths.setdefault(_PART.sub(r"{\1}", one.path), {})[one.method.lower()] = _operation(
-            one, schemas, face
-        )
-    queries = [name for name, found in schemas.items() if found.pop("x-query", False)]
-    for name in queries:
-        del schemas[name]
-    views = {"Run": run, **_VIEWS} if face is EPICENTER else {}
+        operation = _operation(one, schemas, types[queries[one.name]], face)
+        paths.setdefault(_PART.sub(r"{\1}", one.path), {})[one.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": f"model-worker gateway: {face.title}", "version": VERSION},
@@ -174,17 +52,34 @@ def make_document(endpoints: Sequence[Endpoint], face: Face = EPICENTER) -> dict
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**schemas, **views, "Fault": face.fault_schema},
+            "schemas": {name: schema for name, schema in types.items() if name not in queries.values()},
         },
     }
 
 
-def _without_nulls(schema: dict[str, Any]) -> dict[str, Any]:
-    """A type as it travels: what is not meant is left out, and null is refused for it."""
+def _types(one: Endpoint) -> Iterator[tuple[Part, Any]]:
+    """What is read and answered at an endpoint."""
+    yield (one.name, "query"), one.query
+    if one.body is not None:
+        yield (one.name, "body"), one.body
+    if isinstance(one.result, EventStream):
+        yield from (((one.name, name), type_) for name, type_ in one.result.messages.items())
+    elif one.result is not NoContent:
+        yield (one.name, "result"), one.result
+
+
+def _name_of(schema: Mapping[str, Any]) -> str:
+    return str(schema["$ref"]).removeprefix(_SCHEMAS)
+
+
+def _as_it_travels(schema: dict[str, Any]) -> dict[str, Any]:
+    """A type as it travels: unless it says that its fields are null, what is not meant is left out, and null is refused."""
     properties = schema.get("properties")
-    if properties is None:
+    if properties is None or schema.pop(NULLS, False):
         return schema
-    return {**schema, "properties": {name: _left_out(found) for name, found in properties.items()}}
+    required = schema.get("required", ())
+    told = {name: found if name in required else _left_out(found) for name, found in properties.items()}
+    return {**schema, "properties": told}
 
 
 def _left_out(schema: dict[str, Any]) -> dict[str, Any]:
@@ -195,32 +90,42 @@ def _left_out(schema: dict[str, Any]) -> dict[str, Any]:
     return {**rest, **kinds[0]} if len(kinds) == 1 else {**rest, "anyOf": kinds}
 
 
-def _models(endpoints: Sequence[Endpoint]) -> list[type[BaseModel]]:
-    read = [model for one in endpoints for model in (one.body, one.query) if model is not None]
-    return [*dict.fromkeys(read), RunView]
-
-
-def _operation(one: Endpoint, schemas: dict[str, Any], face: Face) -> dict[str, Any]:
+def _operation(
+    one: Endpoint, schemas: Mapping[Part, dict[str, Any]], query: dict[str, Any], face: Face
+) -> dict[str, Any]:
     origin = f" An addition of model-worker: {face.title} has no such endpoint." if one.is_addition else ""
     operation: dict[str, Any] = {
         "operationId": one.name,
         "summary": one.summary,
         "tags": [_ADDITION if one.is_addition else face.title],
         "description": f"{one.role.value} or above.{origin}",
-        "parameters": [*_path_parameters(one), *_query_parameters(schemas[one.query.__name__])],
-        "responses": {"default": _response("What went wrong", {"$ref": "#/components/schemas/Fault"})},
+        "parameters": [*_path_parameters(one), *_query_parameters(query)],
+        "responses": {"default": _response("What went wrong", schemas["", _FAULT]), **_answers(one, schemas)},
     }
-    if one.result == "none":
-        operation["responses"]["204"] = {"description": "Done"}
-    elif one.result == "stream":
-        stream = {"text/event-stream": {"schema": {"type": "string"}}}
-        operation["responses"]["200"] = {"description": "Messages, without end", "content": stream}
-    else:
-        operation["responses"]["200"] = _response("The answer", _RESULTS[one.result])
     if one.body is not None:
-        reference = {"$ref": _TEMPLATE.format(model=one.body.__name__)}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
+        content = {"application/json": {"schema": schemas[one.name, "body"]}}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _answers(one: Endpoint, schemas: Mapping[Part, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What comes back, by status."""
+    if one.result is NoContent:
+        return {"204": {"description": "Done"}}
+    if isinstance(one.result, EventStream):
+        # OpenAPI has no words for the messages of a stream.
+        data = {name: schemas[one.name, name] for name in one.result.messages}
+        stream = {"text/event-stream": {"schema": {"type": "string"}, "x-events": data}}
+        answer = {
+            "description": "Messages, as they come; `x-events`: their data by the name of the event",
+            "content": stream,
+        }
+        return (
+            {"200": answer, "204": {"description": "There is nothing more to come"}}
+            if 204 in one.statuses
+            else {"200": answer}
+        )
+    return {str(status): _response("The answer", schemas[one.name, "result"]) for status in one.statuses}
 
 
 def _response(text: str, schema: dict[str, Any]) -> dict[str, Any]:

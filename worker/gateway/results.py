@@ -113,4 +113,9 @@ async def traces(ask: Ask, run_key: str) -> dict[str, Any]:
 
 def camel_traces(page: dict[str, Any]) -> dict[str, Any]:
     """The same for an API whose names are in camel case."""
-    return {"traces": [camel(one) for one in page["traces"]], "headSeq": page["head_seq"]}
+    return {"traces": [_camel_trace(one) for one in page["traces"]], "headSeq": page["head_seq"]}
+
+
+def _camel_trace(trace: dict[str, Any]) -> dict[str, Any]:
+    view = camel(trace)
+    return {**view, "actor": camel(view["actor"])} if "actor" in view else view

@@ -5,6 +5,7 @@ from typing import Any, Final
 from pydantic.alias_generators import to_camel
 
 from protocol.entities import Role
+from worker.gateway import answers_epicenter as answers
 from worker.gateway import bodies
 from worker.gateway.endpoints import ADDITIONS, Ask, Endpoint
 from worker.gateway.views import camel, names_of, page_view, run_view
@@ -63,17 +64,19 @@ async def clone(ask: Ask) -> Any:
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry; arguments, values, results and contexts keep their own spelling."""
-    view = {to_camel(name): value for name, value in entry.items()}
-    if "actor" in view:
-        view["actor"] = camel(view["actor"])
+    view = _people_in({to_camel(name): value for name, value in entry.items()})
+    if "approval" in view:
+        view["approval"] = _people_in(camel(view["approval"]))
     return view
 
 
+def _people_in(view: dict[str, Any]) -> dict[str, Any]:
+    return view | {name: camel(view[name]) for name in ("actor", "by") if name in view}
+
+
 def _event(event: dict[str, Any]) -> dict[str, Any]:
-    """An event; what is in it of the model keeps its own spelling."""
-    view = {to_camel(name): value for name, value in event.items()}
-    if "actor" in view:
-        view["actor"] = camel(view["actor"])
+    """An event; what is in it of the model keeps its own spelling, what is null is absent."""
+    view = _people_in(camel(event))
     if "run" in view:
         view["run"] = run_view(view["run"])
     return view
@@ -82,10 +85,10 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
 _P, _A = Role.PARTICIPANT, Role.ANONYMOUS
 
 ENDPOINTS: Final = (
-    Endpoint("listRuns", "GET", f"{ADDITIONS}runs", _P, "Runs of the project, of all models and scopes", runs, None, bodies.RunsQuery, "Page"),
-    Endpoint("readHistory", "GET", f"{ADDITIONS}history/{{runKey}}", _P, "What was done to a run, entry by entry", history, None, bodies.HistoryQuery, "History"),
-    Endpoint("readEvents", "GET", f"{ADDITIONS}events/{{runKey}}", _P, "What the worker told of a run, with the recorded variables that changed", events, None, bodies.EventsQuery, "Events"),
-    Endpoint("rewindTo", "POST", f"{ADDITIONS}rewind/{{runKey}}", _P, "Take a run back to an entry of its history", rewind, bodies.RewindToBody, result="Run"),
-    Endpoint("cloneAt", "POST", f"{ADDITIONS}clone/{{runKey}}", _P, "Copy a run as it was at an entry of its history", clone, bodies.CloneAtBody, result="Run"),
-    Endpoint("readCaller", "GET", f"{ADDITIONS}caller", _A, "Who the token says is asking", caller, result="Caller"),
+    Endpoint("listRuns", "GET", f"{ADDITIONS}runs", _P, "Runs of the project, of all models and scopes", runs, None, bodies.RunsQuery, answers.Page),
+    Endpoint("readHistory", "GET", f"{ADDITIONS}history/{{runKey}}", _P, "What was done to a run, entry by entry", history, None, bodies.HistoryQuery, answers.History),
+    Endpoint("readEvents", "GET", f"{ADDITIONS}events/{{runKey}}", _P, "What the worker told of a run, with the recorded variables that changed", events, None, bodies.EventsQuery, answers.Events),
+    Endpoint("rewindTo", "POST", f"{ADDITIONS}rewind/{{runKey}}", _P, "Take a run back to an entry of its history", rewind, bodies.RewindToBody, result=answers.Run),
+    Endpoint("cloneAt", "POST", f"{ADDITIONS}clone/{{runKey}}", _P, "Copy a run as it was at an entry of its history", clone, bodies.CloneAtBody, result=answers.Run),
+    Endpoint("readCaller", "GET", f"{ADDITIONS}caller", _A, "Who the token says is asking", caller, result=answers.Caller),
 )  # fmt: skip

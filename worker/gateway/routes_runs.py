@@ -3,6 +3,8 @@
 from typing import Any, Final
 
 from protocol.entities import Role, ScopeBoundary
+from protocol.offers import Introspection
+from worker.gateway import answers_epicenter as answers
 from worker.gateway import bodies
 from worker.gateway.endpoints import NO_CONTENT, Ask, Endpoint, NoContent
 from worker.gateway.faults import incomprehensible
@@ -141,24 +143,24 @@ async def introspect_run(ask: Ask) -> Any:
 _P, _A, _F = Role.PARTICIPANT, Role.ANONYMOUS, Role.FACILITATOR
 
 ENDPOINTS: Final = (
-    Endpoint("create", "POST", "/run", _P, "Start a run", create, bodies.CreateBody, result="Run"),
-    Endpoint("update", "PATCH", "/run", _P, "Change attributes of several runs", update, bodies.UpdateBody, bodies.ManyQuery, "RunsByKey"),
-    Endpoint("createSingular", "POST", "/run/singular", _P, "The singular run of the project, made where there is none", create_singular, bodies.SingularBody, result="Run"),
-    Endpoint("getSingularRunKey", "GET", "/run/singular/key", _A, "The key of the singular run, or null", singular_key),
-    Endpoint("clone", "POST", "/run/clone/{runKey}", _P, "Copy a run", clone, bodies.CloneBody, result="Run"),
-    Endpoint("migrate", "POST", "/run/migrate/to/{episodeKey}/{runKey}", _F, "Copy a run into an episode", migrate, bodies.CloneBody, result="Run"),
-    Endpoint("restore", "POST", "/run/restore/{runKey}", _P, "Bring a run into memory", restore, bodies.RestoreBody, result="Run"),
-    Endpoint("rewind", "POST", "/run/rewind/{runKey}", _P, "Take steps of a run back", rewind, bodies.RewindBody, result="Run"),
-    Endpoint("introspect", "GET", "/run/introspect/model/{model:path}", _P, "Operations and variables of a model", introspect_model),
-    Endpoint("introspectWithRunKey", "GET", "/run/introspect/{runKey}", _P, "Operations and variables of a run's model", introspect_run),
-    Endpoint("queryGroup", "GET", "/run/in/{group}/{model}", _P, "Find runs of a group", query_group, None, bodies.RunQuery, "Page"),
-    Endpoint("queryEpisode", "GET", "/run/in/{group}/{episode}/{model:path}", _P, "Find runs of an episode", query_episode, None, bodies.RunQuery, "Page"),
+    Endpoint("create", "POST", "/run", _P, "Start a run", create, bodies.CreateBody, result=answers.Run),
+    Endpoint("update", "PATCH", "/run", _P, "Change attributes of several runs", update, bodies.UpdateBody, bodies.ManyQuery, dict[str, answers.Run | answers.Fault]),
+    Endpoint("createSingular", "POST", "/run/singular", _P, "The singular run of the project, made where there is none", create_singular, bodies.SingularBody, result=answers.Run),
+    Endpoint("getSingularRunKey", "GET", "/run/singular/key", _A, "The key of the singular run, or null", singular_key, result=str | None),
+    Endpoint("clone", "POST", "/run/clone/{runKey}", _P, "Copy a run", clone, bodies.CloneBody, result=answers.Run),
+    Endpoint("migrate", "POST", "/run/migrate/to/{episodeKey}/{runKey}", _F, "Copy a run into an episode", migrate, bodies.CloneBody, result=answers.Run),
+    Endpoint("restore", "POST", "/run/restore/{runKey}", _P, "Bring a run into memory", restore, bodies.RestoreBody, result=answers.Run),
+    Endpoint("rewind", "POST", "/run/rewind/{runKey}", _P, "Take steps of a run back", rewind, bodies.RewindBody, result=answers.Run),
+    Endpoint("introspect", "GET", "/run/introspect/model/{model:path}", _P, "Operations and variables of a model", introspect_model, result=Introspection),
+    Endpoint("introspectWithRunKey", "GET", "/run/introspect/{runKey}", _P, "Operations and variables of a run's model", introspect_run, result=Introspection),
+    Endpoint("queryGroup", "GET", "/run/in/{group}/{model}", _P, "Find runs of a group", query_group, None, bodies.RunQuery, answers.Page),
+    Endpoint("queryEpisode", "GET", "/run/in/{group}/{episode}/{model:path}", _P, "Find runs of an episode", query_episode, None, bodies.RunQuery, answers.Page),
 )  # fmt: skip
 
 LAST: Final = (
-    Endpoint("query", "GET", "/run/{boundary}/{scopeKey}/{model:path}", _P, "Find runs of a scope", query_scope, None, bodies.RunQuery, "Page"),
-    Endpoint("get", "GET", "/run/{runKey}", _P, "A run; starts no process", get, result="Run"),
-    Endpoint("updateOne", "PATCH", "/run/{runKey}", _P, "Change attributes of a run", update, bodies.UpdateBody, result="Run"),
-    Endpoint("remove", "DELETE", "/run/{runKey}", _P, "Take a run out of memory; nothing is deleted", remove, result="none"),
+    Endpoint("query", "GET", "/run/{boundary}/{scopeKey}/{model:path}", _P, "Find runs of a scope", query_scope, None, bodies.RunQuery, answers.Page),
+    Endpoint("get", "GET", "/run/{runKey}", _P, "A run; starts no process", get, result=answers.Run),
+    Endpoint("updateOne", "PATCH", "/run/{runKey}", _P, "Change attributes of a run", update, bodies.UpdateBody, result=answers.Run),
+    Endpoint("remove", "DELETE", "/run/{runKey}", _P, "Take a run out of memory; nothing is deleted", remove, result=NoContent),
 )  # fmt: skip
 """Behind all others: a key takes any place that no word has taken."""

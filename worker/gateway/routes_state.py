@@ -1,8 +1,9 @@
 """Endpoints of what is in a run: operations, variables, metadata."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from protocol.entities import Role
+from worker.gateway import answers_epicenter as answers
 from worker.gateway import bodies
 from worker.gateway.endpoints import Ask, Endpoint
 from worker.gateway.views import in_order, names_of, step_view
@@ -79,19 +80,23 @@ async def update_metadata(ask: Ask) -> Any:
     return await ask.of_one_or_many("update_metadata", _as_is, **ask.body.fields())
 
 
+_Result = TypeVar("_Result")
+_Values = dict[str, Any]
+_Many = dict[str, _Result | answers.Fault]
+"""By run key; a run whose request failed has its fault."""
 _P, _A = Role.PARTICIPANT, Role.ANONYMOUS
 
 ENDPOINTS: Final = (
-    Endpoint("operationOfMany", "POST", "/run/operation", _A, "Call an operation of several runs", operation, bodies.OperationBody, bodies.ManyRitualQuery, "ValuesByKey"),
+    Endpoint("operationOfMany", "POST", "/run/operation", _A, "Call an operation of several runs", operation, bodies.OperationBody, bodies.ManyRitualQuery, _Many[Any]),
     Endpoint("operation", "POST", "/run/operation/{runKey}", _A, "Call an operation", operation, bodies.OperationBody, bodies.RitualQuery),
-    Endpoint("getVariablesOfMany", "POST", "/run/variable", _P, "Values of several runs, by position", get_variables, bodies.ManyVariablesBody, bodies.RitualQuery, "ValuesByKey", lambda body: body.timeout),
-    Endpoint("getVariables", "POST", "/run/variable/{runKey}", _P, "Values, by position", get_variables, bodies.VariablesBody, bodies.RitualQuery, "Values", lambda body: body.timeout),
+    Endpoint("getVariablesOfMany", "POST", "/run/variable", _P, "Values of several runs, by position", get_variables, bodies.ManyVariablesBody, bodies.RitualQuery, _Many[list[Any]], seconds=lambda body: body.timeout),
+    Endpoint("getVariables", "POST", "/run/variable/{runKey}", _P, "Values, by position", get_variables, bodies.VariablesBody, bodies.RitualQuery, list[Any], seconds=lambda body: body.timeout),
     Endpoint("getVariable", "GET", "/run/variable/{runKey}/{name:path}", _A, "One value", get_variable, None, bodies.RitualQuery),
-    Endpoint("updateVariablesOfMany", "PATCH", "/run/variable", _P, "Set variables of several runs", update_variables, bodies.ValuesBody, bodies.ManyRitualQuery, "ValuesByKey"),
-    Endpoint("updateVariables", "PATCH", "/run/variable/{runKey}", _P, "Set variables", update_variables, bodies.ValuesBody, bodies.RitualQuery),
-    Endpoint("getMetadata", "POST", "/run/meta", _A, "Metadata of runs, by position", get_metadata, bodies.MetadataBody, result="ValuesByKey"),
-    Endpoint("updateMetadataOfMany", "PATCH", "/run/meta", _P, "Change metadata of several runs", update_metadata, bodies.MetadataUpdateBody, bodies.ManyQuery, "ValuesByKey"),
-    Endpoint("updateMetadata", "PATCH", "/run/meta/{runKey}", _P, "Change metadata", update_metadata, bodies.MetadataUpdateBody),
-    Endpoint("actionOfMany", "POST", "/run/action", _A, "Perform actions on several runs", action, bodies.ActionsBody, bodies.ManyRitualQuery, "ValuesByKey"),
-    Endpoint("action", "POST", "/run/action/{runKey}", _A, "Perform actions, in order", action, bodies.ActionsBody, bodies.RitualQuery),
+    Endpoint("updateVariablesOfMany", "PATCH", "/run/variable", _P, "Set variables of several runs", update_variables, bodies.ValuesBody, bodies.ManyRitualQuery, _Many[_Values]),
+    Endpoint("updateVariables", "PATCH", "/run/variable/{runKey}", _P, "Set variables", update_variables, bodies.ValuesBody, bodies.RitualQuery, _Values),
+    Endpoint("getMetadata", "POST", "/run/meta", _A, "Metadata of runs, by position", get_metadata, bodies.MetadataBody, result=_Many[list[Any]]),
+    Endpoint("updateMetadataOfMany", "PATCH", "/run/meta", _P, "Change metadata of several runs", update_metadata, bodies.MetadataUpdateBody, bodies.ManyQuery, _Many[_Values]),
+    Endpoint("updateMetadata", "PATCH", "/run/meta/{runKey}", _P, "Change metadata", update_metadata, bodies.MetadataUpdateBody, result=_Values),
+    Endpoint("actionOfMany", "POST", "/run/action", _A, "Perform actions on several runs", action, bodies.ActionsBody, bodies.ManyRitualQuery, _Many[list[answers.Step]]),
+    Endpoint("action", "POST", "/run/action/{runKey}", _A, "Perform actions, in order", action, bodies.ActionsBody, bodies.RitualQuery, list[answers.Step]),
 )  # fmt: skip

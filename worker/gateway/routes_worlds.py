@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.entities import Role
+from worker.gateway import answers_epicenter as answers
 from worker.gateway import bodies
 from worker.gateway.endpoints import NO_CONTENT, Ask, Endpoint, NoContent
 from worker.gateway.faults import Fault, incomprehensible
@@ -156,13 +157,13 @@ UNSERVED_LAST: Final = (
 _P, _F = Role.PARTICIPANT, Role.FACILITATOR
 
 ENDPOINTS: Final = (
-    Endpoint("retrieveFromWorld", "POST", "/run/world/{worldKey}", _P, "The run of a world in memory, made where there is none", retrieve, bodies.WorldRunBody, result="Run"),
-    Endpoint("removeFromWorld", "DELETE", "/run/world/{worldKey}", _P, "Close the run of a world", remove, result="none"),
-    Endpoint("assignRun", "PATCH", "/world/run/{worldKey}", _F, "Give a world another run", assign, bodies.AssignBody, result="World"),
-    Endpoint("updateWorld", "PATCH", "/world/{worldKey}", _F, "Give a world another run", update, bodies.WorldBody, result="World"),
-    Endpoint("destroyWorld", "DELETE", "/world/{worldKey}", _F, "Close all runs of a world", destroy, result="none"),
-    Endpoint("getWorlds", "GET", "/world/{group}", _P, "Worlds of a group that have a run", get, None, bodies.WorldQuery, "Worlds"),
-    Endpoint("getWorldsOfEpisode", "GET", "/world/{group}/{episode}", _P, "Worlds of an episode that have a run", get, None, bodies.WorldQuery, "Worlds"),
+    Endpoint("retrieveFromWorld", "POST", "/run/world/{worldKey}", _P, "The run of a world in memory, made where there is none", retrieve, bodies.WorldRunBody, result=answers.Run),
+    Endpoint("removeFromWorld", "DELETE", "/run/world/{worldKey}", _P, "Close the run of a world", remove, result=NoContent),
+    Endpoint("assignRun", "PATCH", "/world/run/{worldKey}", _F, "Give a world another run", assign, bodies.AssignBody, result=answers.World),
+    Endpoint("updateWorld", "PATCH", "/world/{worldKey}", _F, "Give a world another run", update, bodies.WorldBody, result=answers.World),
+    Endpoint("destroyWorld", "DELETE", "/world/{worldKey}", _F, "Close all runs of a world", destroy, result=NoContent),
+    Endpoint("getWorlds", "GET", "/world/{group}", _P, "Worlds of a group that have a run", get, None, bodies.WorldQuery, list[answers.World]),
+    Endpoint("getWorldsOfEpisode", "GET", "/world/{group}/{episode}", _P, "Worlds of an episode that have a run", get, None, bodies.WorldQuery, list[answers.World]),
     Endpoint("publish", "POST", "/consensus/publish/{worldKey}/{name}/{stage}", _P, "Not served", consensus, bodies.AnyBody),
     Endpoint("trigger", "POST", "/consensus/trigger/{worldKey}/{name}/{stage}", _P, "Not served", consensus, bodies.AnyBody),
 )  # fmt: skip

@@ -6,11 +6,12 @@ Nothing is stored, and no run of the table takes part.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from protocol.messages import CreateRun, IntrospectModel, IntrospectRun
+from protocol.offers import Introspection
 from worker.channel import MAX_DEPTH, ChannelError, unpack
 from worker.errors import WorkerError
 from worker.process.exits import classify_exit
@@ -27,46 +28,6 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.slots import Slots
 from worker.supervisor.spawner import Spawner, log_sink
 from worker.telemetry import Logger
-
-LANGUAGE: Final = "PYTHON_3"
-
-
-class _Told(BaseModel):
-    """A part of the answer; the process is untrusted, so whatever else it sends is refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Argument(_Told):
-    """One argument of an operation; ``default`` is null where it has none, or none that can be told."""
-
-    name: str
-    required: bool
-    default: Any
-
-
-class Function(_Told):
-    """One operation; ``arguments`` is None where it does not tell them."""
-
-    name: str
-    arguments: list[Argument] | None
-    doc: str | None
-
-
-class Variable(_Told):
-    """One variable; ``type`` is the name of its value's class."""
-
-    name: str
-    type: str
-    readable: bool
-    writable: bool
-
-
-class Introspection(_Told):
-    """What a model offers."""
-
-    functions: list[Function]
-    variables: list[Variable]
 
 
 def _tell_nobody(_applied: int, _total: int) -> None:
@@ -243,7 +204,7 @@ class Introspector:
                 told = await visit.perform()
             finally:
                 self._visits.discard(visit)
-        body: dict[str, Any] = {"result": {"language": LANGUAGE, **told.model_dump()}}
+        body: dict[str, Any] = {"result": told.model_dump()}
         return {**body, "warnings": visit.warnings} if visit.warnings else body
 
 

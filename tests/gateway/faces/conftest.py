@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.gateway.documents import Judge
 from tests.scribe import scribe
 
 AUTHOR = "dev"
@@ -36,10 +37,10 @@ CONTEXT = """{
 
 
 class Face:
-    """Asks one of the two APIs, whose answers are always JSON."""
+    """Asks one of the two APIs, whose answers are always JSON, and as its document says."""
 
     def __init__(self, url: str, base: str) -> None:
-        self.client = httpx.Client(timeout=60)
+        self.client = httpx.Client(timeout=60, event_hooks={"response": [Judge(url)]})
         self.base = url + base
 
     def ask(
