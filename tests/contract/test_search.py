@@ -21,6 +21,7 @@ from worker.log.sqlite import SqliteStore
 from worker.log.sqlite_facets import count_facets, facets_sql
 from worker.log.sqlite_files import DATABASE_FILE, migrate, migrations, open_files
 from worker.log.sqlite_search import FEW_RUNS, driver_of, matching_sql, page_sql, search, walk_sql
+from worker.log.sqlite_tally import tallied
 from worker.runs.documents import parse_document
 from worker.runs.fields import counted_place
 from worker.runs.profile import RunProfile, StatusChange
@@ -407,5 +408,32 @@ def test_every_form_of_a_search_finds_the_same(tmp_path: Path, run: Run) -> None
         assert few == walked
         assert sorted(few) == sorted(looked_at)
         assert len(few) == 5
+    finally:
+        files.close()
+
+
+def test_numbers_that_are_kept_are_those_of_a_count_and_nothing_is_added_up_twice(
+    tmp_path: Path, run: Run
+) -> None:
+    async def scenario() -> None:
+        store = await SqliteStore.open(tmp_path)
+        for number, tags in enumerate((("a", "b"), ("a",), ("b",), ("c",), ())):
+            await add(store, run(f"r{number}"), tags=tags, created_by=f"c{number % 2}")
+        await store.close()
+
+    asyncio.run(scenario())
+    files = open_files(tmp_path)
+    try:
+        for asked, kept in (
+            ({"tags": ["a"]}, 2),
+            ({"any_tags": ["b"]}, 2),
+            ({"any_tags": ["a", "b"]}, None),
+            ({"created_by": ["c0", "c1", "c9"]}, 5),
+            ({"created_by": ["c0"]}, 3),
+            ({"tags": ["a"], "created_by": ["c0"]}, None),
+        ):
+            query = replace(searched(**asked), test=None)
+            assert tallied(files.searcher, query) == kept, asked
+            assert kept in (None, search(files.searcher, query).total), asked
     finally:
         files.close()

@@ -71,6 +71,21 @@ def test_tags_are_kept_once_in_the_order_given(peer: Any, start: Any) -> None:
     assert facet(peer, "tags", "tagger") == {"z": 1, "y": 1}
 
 
+def test_a_run_with_several_of_the_tags_counts_once(peer: Any, start: Any) -> None:
+    for tags in (["only-x", "only-y"], ["only-x"], ["only-z"]):
+        start(tags=tags)
+    for tags, total in (
+        (["only-x", "only-y"], 2),
+        (["only-x", "only-z"], 3),
+        (["only-y"], 1),
+        (["only-w"], 0),
+    ):
+        assert peer.result("search_runs", query={"any_tags": tags})["total"] == total
+        facets = [{"name": "tags", "field": "tags"}]
+        assert peer.result("facet_runs", facets=facets, query={"any_tags": tags})["total"] == total
+    assert peer.result("search_runs", query={"tags": ["only-x", "only-y"]})["total"] == 1
+
+
 def test_a_period_has_both_its_ends(peer: Any, start: Any) -> None:
     """Times without a zone are UTC; those with one mean what they say."""
     made = start(created_by="timer")["created_at"]

@@ -241,6 +241,27 @@ def test_nothing_widens_what_an_actor_may_read(peer: Any, plain: str) -> None:
         assert everything["total"] == peer.result("search_runs", actor=actor)["total"]
 
 
+def test_the_user_of_a_run_finds_it_where_its_lock_opens_to_users_only(peer: Any, plain: str) -> None:
+    scope = {"scope_boundary": "GROUP", "scope_key": "g", "user_key": "eve"}
+    for name, lock in (("open to eve", "USER"), ("closed to eve", "FACILITATOR")):
+        permit = {"read_lock": lock, "write_lock": lock}
+        made = {"model_file": plain, "scope": scope, "permit": permit, "created_by": "locksmith"}
+        peer.result("start_run", name=name, wait_seconds=20, **made)
+    query = {"created_by": ["locksmith"]}
+    for actor, found in (
+        ({"role": "PARTICIPANT", "user_key": "eve"}, ["open to eve"]),
+        ({"role": "PARTICIPANT", "user_key": "bob"}, []),
+        ({"role": "FACILITATOR", "user_key": "eve"}, ["closed to eve", "open to eve"]),
+    ):
+        sort = [{"field": "name", "order": "asc"}]
+        page = peer.result("search_runs", query=query, actor=actor, sort=sort)
+        assert (names(page), page["total"]) == (found, len(found)), actor
+        counted = peer.result(
+            "facet_runs", facets=[{"name": "n", "field": "status"}], query=query, actor=actor
+        )
+        assert counted["total"] == len(found), actor
+
+
 def test_a_run_is_found_by_what_becomes_of_it(peer: Any, plain: str) -> None:
     made = {"model_file": plain, "name": "turning", "created_by": "turner", "wait_seconds": 20}
     run_key = peer.result("start_run", **made)["run"]["run_key"]
