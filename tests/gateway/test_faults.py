@@ -1,12 +1,21 @@
 """What goes wrong, as Epicenter's client reads it: always JSON, with status, message and information.code."""
 
-import threading
+import base64
+import concurrent.futures
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
+import jwt
 import pytest
 
 PLAYER = "dev:PARTICIPANT:ada"
 MISSING = "0" * 36
+SECRET = b"0123456789abcdef0123456789abcdef"
 
 
 def operation(name: str, *arguments: Any) -> dict[str, Any]:
@@ -17,6 +26,23 @@ def operation(name: str, *arguments: Any) -> dict[str, Any]:
 def run_key(api: Any) -> str:
     """A run that the tests of errors leave as it is."""
     return str(api.create())
+
+
+@pytest.fixture(scope="module")
+def strict(daemon: Any, make_gateway: Any, connect_api: Any, tmp_path_factory: Any) -> Any:
+    """A client of a gateway that reads signed tokens."""
+    keys = tmp_path_factory.mktemp("keys")
+    key = {"kty": "oct", "k": base64.urlsafe_b64encode(SECRET).decode()}
+    (keys / "key.json").write_text(json.dumps(key))
+    settings = {
+        "AUTH": "tokens",
+        "TOKEN_KEYS": str(keys),
+        "TOKEN_ISSUER": "tests",
+        "TOKEN_AUDIENCE": "worker",
+        "TOKEN_LEEWAY_SECONDS": "0",
+    }
+    env = {f"MODEL_WORKER_GATEWAY_{name}": value for name, value in settings.items()}
+    return connect_api(make_gateway(daemon.endpoint, env=env).url)
 
 
 def test_an_unrecorded_variable_is_gone(api: Any) -> None:
@@ -104,6 +130,26 @@ def test_who_may_not_is_401(api: Any, run_key: str, token: str | None, code: str
 def test_another_scheme_than_bearer_is_401(api: Any, run_key: str) -> None:
     more = {"token": None, "headers": {"Authorization": "Basic ZGV2OmRldg=="}}
     assert api.fault("GET", f"/run/{run_key}", **more) == (401, "AUTHORIZATION_FAILURE")
+
+
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    (
+        ({"exp": -60}, "AUTHENTICATION_EXPIRED"),
+        ({"exp": 60, "group_exp": -60}, "AUTHENTICATION_GROUP_EXPIRED"),
+        ({"exp": 60, "aud": "another"}, "AUTHENTICATION_INVALIDATED"),
+    ),
+)
+def test_a_signed_token_that_is_old_or_for_another_is_401(
+    strict: Any, claims: dict[str, Any], code: str
+) -> None:
+    now = int(time.time())
+    times = {name: now + value if name.endswith("exp") else value for name, value in claims.items()}
+    claimed = {"iss": "tests", "aud": "worker", "sub": "ada", "role": "AUTHOR", **times}
+    token = jwt.encode(claimed, SECRET, "HS256")
+    assert strict.fault("GET", f"/run/{MISSING}", token=token) == (401, code)
+    good = jwt.encode({**claimed, "exp": now + 60, "group_exp": now + 60, "aud": "worker"}, SECRET, "HS256")
+    assert strict.fault("GET", f"/run/{MISSING}", token=good) == (404, "RUN_NOT_FOUND")
 
 
 def test_a_run_that_there_is_not(api: Any) -> None:
@@ -206,23 +252,55 @@ def test_many_runs_take_no_other_ritual(api: Any) -> None:
     assert api.fault("POST", "/run/operation", operation("add"), **more) == (400, "RITUAL_NOT_ALLOWED")
 
 
+@pytest.fixture(scope="module")
+def working(wait_until: Any) -> Any:
+    """``with working(api)``: a run is busy, so that nothing can drive it out of memory."""
+
+    @contextlib.contextmanager
+    def work(api: Any) -> Iterator[None]:
+        run_key = api.create()
+        with httpx.Client(timeout=60) as client, concurrent.futures.ThreadPoolExecutor() as pool:
+            url = f"{api.root.base_url}{api.base}/run/operation/{run_key}"
+            who = {"Authorization": "Bearer dev"}
+            napping = pool.submit(client.post, url, json=operation("nap", 3), headers=who)
+            wait_until(lambda: api.result("GET", f"/run/{run_key}")["status"] == "executing")
+            yield
+            assert napping.result().status_code == 200
+
+    return work
+
+
+def refused(api: Any) -> dict[str, Any]:
+    """Information of the refusal of one run more."""
+    body = {"modelFile": "counter.py", "scope": {"scopeBoundary": "GROUP", "scopeKey": "g"}}
+    response = api.ask("POST", "/run", body)
+    information: dict[str, Any] = response.json()["information"]
+    assert (response.status_code, information["code"]) == (503, "WORKER_BUSY")
+    assert int(response.headers["retry-after"]) >= 1
+    return information
+
+
 def test_a_full_worker_says_when_to_ask_again(
-    make_daemon: Any, make_gateway: Any, models: Any, connect_api: Any, wait_until: Any
+    make_daemon: Any, make_gateway: Any, models: Path, connect_api: Any, working: Any
 ) -> None:
     daemon = make_daemon(models, env={"MODEL_WORKER_LIVE_RUN_LIMIT": "1"})
     api = connect_api(make_gateway(daemon.endpoint).url)
-    run_key = api.create()
-    napping = threading.Thread(
-        target=lambda: connect_api(str(api.root.base_url)).ask(
-            "POST", f"/run/operation/{run_key}", operation("nap", 3)
-        )
+    with working(api):
+        assert refused(api)["limit"] == "live_run_limit"
+
+
+def test_a_full_project_says_so_and_leaves_room_to_others(
+    make_daemon: Any, make_gateway: Any, models: Path, connect_api: Any, working: Any
+) -> None:
+    config = models / "worker.toml"
+    config.write_text(
+        f'[projects."acme/one"]\nmodels_dir = "{models}"\nlive_run_limit = 1\n'
+        f'[projects."acme/two"]\nmodels_dir = "{models}"\n'
     )
-    napping.start()
-    try:
-        wait_until(lambda: api.result("GET", f"/run/{run_key}")["status"] == "executing")
-        body = {"modelFile": "counter.py", "scope": {"scopeBoundary": "GROUP", "scopeKey": "g"}}
-        response = api.ask("POST", "/run", body)
-        assert (response.status_code, response.json()["information"]["code"]) == (503, "WORKER_BUSY")
-        assert int(response.headers["retry-after"]) >= 1
-    finally:
-        napping.join()
+    daemon = make_daemon(models, arguments=("--config", str(config)))
+    url = make_gateway(daemon.endpoint).url
+    api = connect_api(url, "acme/one")
+    with working(api):
+        assert refused(api)["limit"] == "projects.acme/one.live_run_limit"
+        connect_api(url, "acme/two").create()
+    api.create()  # an idle run makes room
