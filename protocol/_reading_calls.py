@@ -16,6 +16,11 @@ def read_history(
     return _call("read_history", _as_is, options, run_key=run_key, after_seq=after_seq, limit=limit)
 
 
+def list_models(**options: Unpack[Options]) -> Call[dict[str, Any]]:
+    """The model files of a project, in order: ``{models, truncated}``."""
+    return _call("list_models", _as_is, options)
+
+
 def introspect_model(model_file: str, **options: Unpack[Options]) -> Call[dict[str, Any]]:
     """What a model offers: ``{language, functions, variables}``; no run comes of it."""
     return _call("introspect_model", _as_is, options, model_file=model_file)
@@ -79,6 +84,7 @@ class BlockingReading:
     """The methods of a client that waits."""
 
     read_history = _blocking(read_history)
+    list_models = _blocking(list_models)
     introspect_model = _blocking(introspect_model)
     introspect_run = _blocking(introspect_run)
     read_events = _blocking(read_events)
@@ -92,6 +98,7 @@ class AwaitableReading:
     """The methods of a client that is awaited."""
 
     read_history = _awaitable(read_history)
+    list_models = _awaitable(list_models)
     introspect_model = _awaitable(introspect_model)
     introspect_run = _awaitable(introspect_run)
     read_events = _awaitable(read_events)

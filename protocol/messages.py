@@ -258,6 +258,12 @@ class ReadHistory(RunRequest):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
 
+class ListModels(Request):
+    """Which model files there are below the root of a project."""
+
+    type: Literal["list_models"]
+
+
 class IntrospectModel(Request):
     """What a model offers: told by a process that is ended afterwards; no run comes of it."""
 
@@ -335,6 +341,7 @@ ServedRequest = (
     | ReadMetadata
     | UpdateMetadata
     | ReadHistory
+    | ListModels
     | IntrospectModel
     | IntrospectRun
     | ReadEvents

@@ -1,4 +1,4 @@
-"""What a model offers, as replies carry it: the answer to an introspection."""
+"""What there is to start a run from, as replies carry it: model files, and what a model offers."""
 
 from typing import Any, Literal
 
@@ -6,9 +6,16 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Offer(BaseModel):
-    """A part of the answer: fields that are not here are refused, nothing is coerced."""
+    """A part of an answer: fields that are not here are refused, nothing is coerced."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Models(Offer):
+    """Paths of model files below the root of a project, in order; ``truncated``: there are more."""
+
+    models: list[str]
+    truncated: bool
 
 
 class Argument(Offer):

@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from tests.browser.conftest import Page, play
-from tests.browser.webdriver import Driver
-from tests.gateway.conftest import Api
+from tests.browser.webdriver import Browser, Driver
+from tests.gateway.conftest import Api, Gateway
 
 MakeRun = Callable[..., str]
 _NUMBERS = itertools.count(1)
@@ -235,6 +238,45 @@ def test_a_new_run_is_started_with_presets_or_the_dialog_says_why_not(page: Page
     assert run["executionContext"]["presets"] == {"rounds": 9}
     assert run["scope"]["scopeKey"] == "demo"
     page.wait(lambda: page.value("rounds") == "9", "the preset")
+
+
+def test_model_files_are_offered_to_who_starts_a_run(page: Page) -> None:
+    page.click("New run")
+    page.sees("models are offered", "dialog")
+    assert page.browser.focused.name == "Model file"
+    page.tab_to("Models", "combobox")
+    offered = [one.text for one in page.browser.focused.all("option")]
+    assert offered == ["Choose one", "game/model.py", "hostile/model.py"]
+    page.browser.press("ArrowDown")
+    assert page.field("Model file").property("value") == "game/model.py"
+    page.tab_to("Start", "button")
+    page.browser.press("Enter")
+    page.wait(lambda: page.steps() == [1], "the new run")
+
+
+def test_who_finds_no_model_learns_what_to_do(
+    make_daemon: Any, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    models = tmp_path_factory.mktemp("models")
+    models.chmod(0o755)
+    daemon = make_daemon(models)
+    gateway = Gateway(daemon.endpoint, tmp_path_factory.mktemp("gateway") / "log")
+    try:
+        page = Page(browser, gateway.start().url, tmp_path_factory.mktemp("screenshots"))
+        page.open()
+        page.sees("There are no runs yet")
+        page.click("New run")
+        page.sees("There is no model yet. Put a file", "dialog")
+        page.click("Cancel", "dialog")
+        (models / "only").mkdir()
+        (models / "only" / "model.py").write_text("level = 1\n")
+        page.click("New run")
+        page.sees("One model is offered", "dialog")
+        assert page.field("Model file").property("value") == "only/model.py"
+        page.click("Start", "dialog")
+        page.wait(lambda: page.steps() == [1], "the new run")
+    finally:
+        gateway.close()
 
 
 def test_who_asks_is_chosen_on_the_page_and_kept_by_its_tab_alone(

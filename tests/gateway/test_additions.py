@@ -45,6 +45,14 @@ def test_all_runs_are_listed_whatever_their_model_and_scope(api: Any, connect_ap
     assert api.fault("GET", f"{OWN}/runs", filter="nonsense") == (400, "INVALID_FILTER")
 
 
+def test_models_are_offered_to_who_may_start_a_run(api: Any) -> None:
+    found = api.result("GET", f"{OWN}/models", token=PLAYER)
+    assert found == {"models": ["broken.py", "counter.py", "deep/model.py"], "truncated": False}
+    assert api.fault("GET", f"{OWN}/models", token=None) == (401, "AUTHORIZATION_FAILURE")
+    for model_file in found["models"][1:]:
+        assert api.create(modelFile=model_file)
+
+
 def test_a_history_tells_every_entry_with_its_outcome(api: Any) -> None:
     run_key = api.create()
     add(api, run_key, 2, token="dev:AUTHOR:ann")

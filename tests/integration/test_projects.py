@@ -413,3 +413,14 @@ def test_what_is_left_of_a_project_that_is_not_served_any_more(
     daemon.models, daemon.env = roots[""], {"MODEL_WORKER_PROJECTS": tables(roots)}
     peer = connect(daemon.start().endpoint)
     assert call(peer, run_key, "add", project=SUPPLY) == [SUPPLY, 5]
+
+
+def test_models_are_listed_of_the_project_that_is_asked(peer: Any, roots: dict[str, Path]) -> None:
+    (roots[SUPPLY] / "supply_list").mkdir()
+    (roots[SUPPLY] / "supply_list" / "model.py").write_text("")
+    supply = peer.result("list_models", project=SUPPLY)
+    assert "supply_list/model.py" in supply["models"]
+    assert supply["truncated"] is False
+    others = [peer.result("list_models")["models"], peer.result("list_models", project=DEMAND)["models"]]
+    assert all("supply_list/model.py" not in found and "counter/model.py" in found for found in others)
+    assert peer.error("list_models", project="acme/nowhere")["code"] == "PROJECT_NOT_FOUND"

@@ -5,6 +5,7 @@ from typing import Any, Final
 from pydantic.alias_generators import to_camel
 
 from protocol.entities import Role
+from protocol.offers import Models
 from worker.gateway import answers_epicenter as answers
 from worker.gateway import bodies
 from worker.gateway.endpoints import ADDITIONS, Ask, Endpoint
@@ -32,6 +33,11 @@ async def runs(ask: Ask) -> Any:
         max=query.max,
     )
     return page_view(page, variables)
+
+
+async def models(ask: Ask) -> Any:
+    """Model files that a run can be started from."""
+    return await ask.result("list_models")
 
 
 async def history(ask: Ask) -> Any:
@@ -86,6 +92,7 @@ _P, _A = Role.PARTICIPANT, Role.ANONYMOUS
 
 ENDPOINTS: Final = (
     Endpoint("listRuns", "GET", f"{ADDITIONS}runs", _P, "Runs of the project, of all models and scopes", runs, None, bodies.RunsQuery, answers.Page),
+    Endpoint("listModels", "GET", f"{ADDITIONS}models", _P, "Model files of the project, to start runs from", models, result=Models),
     Endpoint("readHistory", "GET", f"{ADDITIONS}history/{{runKey}}", _P, "What was done to a run, entry by entry", history, None, bodies.HistoryQuery, answers.History),
     Endpoint("readEvents", "GET", f"{ADDITIONS}events/{{runKey}}", _P, "What the worker told of a run, with the recorded variables that changed", events, None, bodies.EventsQuery, answers.Events),
     Endpoint("rewindTo", "POST", f"{ADDITIONS}rewind/{{runKey}}", _P, "Take a run back to an entry of its history", rewind, bodies.RewindToBody, result=answers.Run),

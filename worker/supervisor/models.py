@@ -22,11 +22,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.offers import Models
 from protocol.values import check_value
 from worker.errors import RequestError
 from worker.runs.contexts import ModelContext, model_context
 from worker.runs.guards import Guard
 from worker.runs.overrides import override_context
+from worker.supervisor.model_lists import list_models
 
 HASHED_BYTES: Final = 64 * 1024 * 1024
 """Of one folder; of what goes beyond, the fingerprint holds names and sizes only."""
@@ -91,6 +93,7 @@ class ModelCatalog:
         self.root = root.resolve()
         self._cache: dict[str, tuple[_Stamps, ModelSource]] = {}
         self._turn = asyncio.Lock()
+        self._listing = asyncio.Lock()
         self._guards: dict[str, tuple[list[tuple[int, int, int]], tuple[Guard, ...]]] = {}
 
     async def read(self, model_file: str) -> ModelSource:
@@ -101,6 +104,22 @@ class ModelCatalog:
         async with self._turn:
             known = self._look(model_file).known
             return known if known is not None else await asyncio.to_thread(self.find, model_file)
+
+    async def listed(self) -> Models:
+        """The model files below the root, looked for by a thread; one look at a time, as a root may hold much.
+
+        Raises:
+            RequestError: MODEL_NOT_FOUND where the root is gone.
+        """
+        async with self._listing:
+            return await asyncio.to_thread(list_models, self.root, self._accepts)
+
+    def _accepts(self, model_file: str) -> bool:
+        try:
+            self._path(model_file)
+        except RequestError:
+            return False
+        return True
 
     def find(self, model_file: str) -> ModelSource:
         """The model at ``model_file``, relative to the root.

@@ -17,6 +17,7 @@ from protocol.messages import (
     GetRun,
     IntrospectModel,
     IntrospectRun,
+    ListModels,
     ManyRunRequest,
     PerformActions,
     Ping,
@@ -257,17 +258,25 @@ class Supervisor:
                 return await self._profiles.serve(flight, request)
             case ReadHistory():
                 return {"result": await self._history(request)}
-            case IntrospectModel():
-                return await self._introspector.of_model(request, flight)
-            case IntrospectRun():
-                _, record = await self._access.locate(request, request.run_key)
-                return await self._introspector.of_run(request, record, flight)
+            case ListModels() | IntrospectModel() | IntrospectRun():
+                return await self._offered(flight, request)
             case ReadEvents() | ReadResult() | ReadTraces():
                 return {"result": await self._kept(request)}
             case ListDeliveries() | Redeliver():
                 return await self._told(flight, request)
             case _:
                 return await self._serve_many(flight, request)
+
+    async def _offered(
+        self, flight: Flight, request: ListModels | IntrospectModel | IntrospectRun
+    ) -> dict[str, Any]:
+        if isinstance(request, ListModels):
+            models = await self._access.births.catalogs.of(request.project_name).listed()
+            return {"result": models.model_dump()}
+        if isinstance(request, IntrospectModel):
+            return await self._introspector.of_model(request, flight)
+        _, record = await self._access.locate(request, request.run_key)
+        return await self._introspector.of_run(request, record, flight)
 
     async def _told(self, flight: Flight, request: ListDeliveries | Redeliver) -> dict[str, Any]:
         if isinstance(request, Redeliver):

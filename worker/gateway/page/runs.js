@@ -17,7 +17,7 @@ export class Runs {
     this.wanted = PAGE;
     this.trouble = h("div");
     this.empty = h("p", { class: "empty", hidden: true });
-    this.models = h("datalist", { id: freshId("models") });
+    this.seen = [];
     this.search = h("input", { type: "search", placeholder: "model, tracking key or run key", input: () => this.#later() });
     this.hidden = h("input", { type: "checkbox", id: freshId("hidden"), change: () => this.refresh() });
     this.live = group("In memory");
@@ -27,7 +27,7 @@ export class Runs {
       h("div", { class: "row" }, h("h2", {}, "Runs"), h("button", { type: "button", class: "main", click: () => this.create() }, "New run")),
       field("Find", this.search),
       h("div", { class: "check" }, this.hidden, h("label", { for: this.hidden.id }, "Hidden ones too")),
-      this.trouble, this.empty, this.live.element, this.archived.element, this.more, this.models,
+      this.trouble, this.empty, this.live.element, this.archived.element, this.more,
     );
     arrows(root, "a.item");
   }
@@ -102,12 +102,22 @@ export class Runs {
     say(this.more, `Show more (${runs.length} of ${total})`);
     this.empty.hidden = runs.length > 0;
     say(this.empty, this.search.value ? "No run is like that." : "There are no runs yet. “New run” starts one.");
-    this.#offer(runs);
+    this.seen = runs.map((run) => run.modelFile);
   }
 
-  #offer(runs) {
-    const files = [...new Set(runs.map((run) => run.modelFile))].sort();
-    this.models.replaceChildren(...files.map((file) => h("option", { value: file })));
+  /** Offer model files to choose from by `choices`, which fill `input`; that can be used meanwhile. */
+  async #offer(input, choices, hint) {
+    let found = null;
+    try {
+      found = await this.api.get("/model-worker/models");
+    } catch {
+      // Any path can be typed; what is wrong is told when the run is started.
+    }
+    const files = [...new Set([...(found?.models ?? []), ...this.seen])].sort();
+    choices.control.append(...files.map((file) => foreign(file, "option")));
+    choices.element.hidden = files.length === 0;
+    if (files.length === 1 && input.value === "") input.value = files[0];
+    say(hint, offered(files.length, found));
   }
 
   #showMore() {
@@ -122,7 +132,12 @@ export class Runs {
 
   /** Start a run, as a dialog asks for it. */
   async create() {
-    const model = textField("Model file", { hint: "Below the worker's model folder, as in savings/model.py", required: true, list: this.models.id });
+    const hint = h("span", { role: "status" }, "Looking for models…");
+    const model = textField("Model file", { hint, required: true });
+    const control = h("select", { change: () => (model.input.value = control.value) }, h("option", { value: "" }, "Choose one"));
+    const choices = { control, element: field("Models", control) };
+    choices.element.hidden = true;
+    this.#offer(model.input, choices, hint);
     const boundary = h("select", {}, ["PROJECT", "GROUP", "EPISODE", "WORLD"].map((name) => h("option", {}, name)));
     const key = textField("Scope key", { required: true, value: this.place.project, maxlength: 128 });
     const tracking = textField("Tracking key", { hint: "Optional: a name to find it by", maxlength: 128 });
@@ -138,12 +153,20 @@ export class Runs {
       if (presets.value.trim()) body.executionContext = { presets: presetsOf(presets.value) };
       return this.api.ask("POST", "/run", { body, key: keys(body) });
     };
-    const run = await ask("New run", { body: [model.element, more], yes: "Start", act });
+    const run = await ask("New run", { body: [model.element, choices.element, more], yes: "Start", act });
     if (!run) return;
     this.news(`A run of ${run.modelFile} is in memory.`);
     location.hash = addressOf(this.place, run.runKey);
     await this.refresh();
   }
+}
+
+function offered(count, found) {
+  const path = "a path below the worker's model folder, as in savings/model.py";
+  if (found && count === 0) return "There is no model yet. Put a file such as counter/model.py below the worker's model folder, then open this again.";
+  if (count === 0) return `Type ${path}`;
+  const number = found?.truncated ? `The first ${count} models are` : count === 1 ? "One model is" : `${count} models are`;
+  return `${number} offered below; or type ${path}`;
 }
 
 function presetsOf(text) {
