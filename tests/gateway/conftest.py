@@ -137,7 +137,8 @@ class Api:
     """
 
     def __init__(self, url: str, place: str = "acme/demo") -> None:
-        self.root = httpx.Client(base_url=url, timeout=60, event_hooks={"response": [Judge(url)]})
+        self.judge = Judge(url)
+        self.root = httpx.Client(base_url=url, timeout=60, event_hooks={"response": [self.judge]})
         self.base = f"/api/v3/{place}"
 
     def ask(

@@ -68,6 +68,14 @@ class Document:
             faults = self.faults_of(schema_of(operation["responses"][str(status)]), response.json())
             assert not faults, f"{told}: {faults}"
 
+    def judge_message(self, path: str, event: str, data: Any) -> None:
+        """Hold the data of a message of a stream to what is told of it, by the name of its event."""
+        operation = self.operation("GET", path)
+        assert operation is not None, path
+        told = operation["responses"]["200"]["content"]["text/event-stream"]["x-events"]
+        faults = self.faults_of(told[event], data)
+        assert not faults, f"{path}: {event}: {faults}"
+
 
 def _of_any_length(path: str) -> str:
     head, _, _ = path.rpartition("{")
@@ -97,12 +105,24 @@ class Judge:
 
     def __call__(self, response: httpx.Response) -> None:
         """Judge an answer, as it came."""
-        if "application/json" not in response.headers.get("content-type", ""):
-            return
+        found = self._found(response)
+        if found is not None and "application/json" in response.headers.get("content-type", ""):
+            response.read()
+            document, path = found
+            document.judge(response.request.method, path, response)
+
+    def message(self, response: httpx.Response, event: str, data: Any) -> None:
+        """Judge one message of a stream."""
+        found = self._found(response)
+        assert found is not None, response.request.url
+        document, path = found
+        document.judge_message(path, event, data)
+
+    def _found(self, response: httpx.Response) -> tuple[Document, str] | None:
+        """The document of the API that was asked, and the path below its root; None: it was none of the APIs."""
         path = response.request.url.raw_path.decode().partition("?")[0]
         for root, where in FACES:
             found = root.match(path)
             if found is not None and path != where:
-                response.read()
-                self._documents(where).judge(response.request.method, path[found.end() :], response)
-                return
+                return self._documents(where), path[found.end() :]
+        return None

@@ -37,6 +37,7 @@ class Stream:
         self, api: Any, path: str, last_id: str | None = None, token: str | None = "dev", **query: Any
     ) -> None:
         self._exits = contextlib.ExitStack()
+        self._judge = api.judge
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         if last_id is not None:
             headers["Last-Event-ID"] = last_id
@@ -79,11 +80,14 @@ class Stream:
             self.comments += bool(line)
 
     def next(self) -> Message:
+        """The next message, which is as the document says."""
         while True:
             block = self._block()
             self.last_id = block.get("id", self.last_id)
             if "data" in block:
-                return Message(str(self.last_id), block.get("event", "message"), json.loads(block["data"]))
+                message = Message(str(self.last_id), block.get("event", "message"), json.loads(block["data"]))
+                self._judge.message(self.response, message.event, message.data)
+                return message
 
     def take(self, count: int) -> list[Message]:
         return [self.next() for _ in range(count)]

@@ -43,15 +43,15 @@ def place_of(path: Mapping[str, str], _headers: Mapping[str, str], _caller: Call
 
 def render(fault: Fault) -> Response:
     """A fault as ``{error: {message, code}}``; of a request that cannot be read, ``{message, errors}``."""
-    status, message = fault.status, fault.message
+    status, code, message = fault.status, fault.code, fault.message
     if fault.hides_its_run:
-        status, message = 404, "no such run"
+        status, code, message = 404, "RUN_NOT_FOUND", "no such run"
     if status == 400:
         errors = fault.information.get("errors") or [
             {"path": fault.information.get("path"), "error": message}
         ]
-        return answer({"message": message, "code": fault.code, "errors": errors}, status, fault.headers)
-    return answer({"error": {"message": message, "code": fault.code}}, status, fault.headers)
+        return answer({"message": message, "code": code, "errors": errors}, status, fault.headers)
+    return answer({"error": {"message": message, "code": code}}, status, fault.headers)
 
 
 FACE: Final = Face("/clusters/{clusterId}", "Inferable", place_of, render, answers.Fault, results.HEADERS)

@@ -25,6 +25,7 @@ _TOLD: Final = EventStream(
         "chunk": Any,
         "close": answers.Ended,
         "fault": answers.Fault,
+        "message": Any,
         "status": answers.Ended,
         "variable": answers.Variable,
     }

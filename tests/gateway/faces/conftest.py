@@ -40,7 +40,8 @@ class Face:
     """Asks one of the two APIs, whose answers are always JSON, and as its document says."""
 
     def __init__(self, url: str, base: str) -> None:
-        self.client = httpx.Client(timeout=60, event_hooks={"response": [Judge(url)]})
+        self.judge = Judge(url)
+        self.client = httpx.Client(timeout=60, event_hooks={"response": [self.judge]})
         self.base = url + base
 
     def ask(

@@ -97,7 +97,9 @@ def paid(cluster: Any, run_id: str) -> Any:
     return answer["result"][0]["result"]
 
 
-def test_a_message_that_needs_approval_is_kept_and_performed_once_approved(cluster: Any, runs: Any) -> None:
+def test_a_message_that_needs_approval_is_kept_and_performed_once_approved(
+    cluster: Any, runs: Any, api: Any
+) -> None:
     id_ = start(cluster)["id"]
     kept = cluster.result("POST", f"/runs/{id_}/messages", {"id": "m1", "message": pay(500)}, code=201)
     call = waiting(cluster, id_)
@@ -107,7 +109,8 @@ def test_a_message_that_needs_approval_is_kept_and_performed_once_approved(clust
     assert runs.result("GET", f"/{id_}")["status"] == "processing"
     busy = cluster.ask("POST", f"/runs/{id_}/messages", {"message": pay(1)})
     assert (busy.status_code, busy.json()["error"]["code"]) == (409, "RUN_PAUSED")
-    cluster.result("POST", f"/calls/{call['id']}/approval", {"approved": True}, code=204)
+    approve = f"/calls/{call['id']}/approval"
+    cluster.result("POST", approve, {"approved": True}, code=204, token="dev:AUTHOR:fay")
     run = cluster.result("GET", f"/runs/{id_}", waitTime=20)
     assert (run["status"], run["waiting"]) == ("done", [])
     told = cluster.result("POST", f"/runs/{id_}/messages", {"id": "m1", "message": pay(500)}, code=201)
@@ -119,7 +122,13 @@ def test_a_message_that_needs_approval_is_kept_and_performed_once_approved(clust
         ("pay", True),
         ("count", None),
     ]
-    again = cluster.ask("POST", f"/calls/{call['id']}/approval", {"approved": False})
+    (decided,) = [
+        entry["approval"]
+        for entry in api.result("GET", f"/model-worker/history/{run['runKey']}")["entries"]
+        if "approval" in entry
+    ]
+    assert (decided["actionId"], decided["by"]["userKey"]) == (call["id"].partition(":")[2], "fay")
+    again = cluster.ask("POST", approve, {"approved": False})
     assert (again.status_code, again.json()["error"]["code"]) == (409, "ALREADY_DECIDED")
 
 
@@ -173,7 +182,8 @@ def test_calls_are_decided_by_whom_the_model_names_and_only_where_there_is_one(c
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "PERMIT_VIOLATION")
     assert "FACILITATOR" in refused.json()["error"]["message"]
     hidden = cluster.ask("POST", path, {"approved": True}, token="dev:PARTICIPANT:bob")
-    assert (hidden.status_code, hidden.json()["error"]["message"]) == (404, "no such run")
+    assert hidden.status_code == 404
+    assert hidden.json()["error"] == {"message": "no such run", "code": "RUN_NOT_FOUND"}
     assert waiting(cluster, id_) == call
     assert cluster.ask("POST", path, {"approved": "yes"}).status_code == 400
     other = call["id"].rpartition(":")[0] + ":999"
@@ -349,7 +359,7 @@ def test_traces_tell_what_each_action_changed_and_why(cluster: Any, runs: Any) -
     first, second = page["traces"]
     assert (first["name"], first["origin"]) == ("ask", "initial")
     assert (second["name"], second["origin"], second["variablesChanged"]) == ("pay", "call", ["paid"])
-    assert second["reasoning"] == "it was due"
+    assert (second["reasoning"], second["actor"]["role"]) == ("it was due", "AUTHOR")
     assert page["headSeq"] == second["seq"]
     short = cluster.result("GET", f"/runs/{id_}/traces", limit=1)
     assert (short["traces"], short["headSeq"]) == ([first], second["seq"])

@@ -53,10 +53,12 @@ def told(text: str) -> list[tuple[str, str, Any]]:
 def stream(
     runs: Any, run_id: str, *, last: str | None = None, token: str = "dev", **query: Any
 ) -> httpx.Response:
-    """A stream to its end."""
+    """A stream to its end, whose messages are as the document says."""
     headers = {} if last is None else {"Last-Event-ID": last}
     url = f"{runs.base}/{run_id}/stream"
     answer: httpx.Response = runs.client.get(url, params={"access_token": token, **query}, headers=headers)
+    for _, event, data in told(answer.text if answer.status_code == 200 else ""):
+        runs.judge.message(answer, event, data)
     return answer
 
 
