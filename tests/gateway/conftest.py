@@ -255,3 +255,17 @@ def connect_api() -> Iterator[Callable[..., Api]]:
 def api(gateway: Gateway, connect_api: Callable[..., Api]) -> Api:
     """A client of the module's gateway."""
     return connect_api(gateway.url)
+
+
+@pytest.fixture(scope="module")
+def start_pair(make_gateway: Callable[..., Gateway]) -> Callable[..., Gateway]:
+    """``start_pair(daemon, **settings)``: a gateway that hears the events of its worker."""
+
+    def start(daemon: Any, **env: str) -> Gateway:
+        return make_gateway(
+            daemon.endpoint,
+            arguments=("--listen", "127.0.0.1:0", "--events", daemon.events),
+            env={f"MODEL_WORKER_GATEWAY_{name.upper()}": value for name, value in env.items()},
+        )
+
+    return start

@@ -3,11 +3,13 @@
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from protocol.entities import Key
 from protocol.envelope import Reasoning
 from protocol.profiles import Name, RunId
 from worker.gateway.bodies import Actionable, Body, Query
+from worker.gateway.composable_bodies import TracesQuery
 
 MEANINGLESS: Final = {
     "model": "it names a language model; a run's code is its modelFile",
@@ -176,11 +178,10 @@ class MessagesQuery(Query):
     wait_time: WaitTime | None = None
 
 
-class ClusterTracesQuery(Query):
+class ClusterTracesQuery(TracesQuery):
     """A page of traces, behind the action named."""
 
-    after_seq: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    model_config = ConfigDict(alias_generator=to_camel)
 
 
 class TimelineQuery(Query):

@@ -199,3 +199,12 @@ class StreamQuery(Query):
     follow: Literal["true", "false"] = "false"
     event_names: Literal["chunk", "message"] = "chunk"
     events: str | None = None
+
+
+class TracesQuery(Query):
+    """A page of traces, behind the action named."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    after_seq: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100

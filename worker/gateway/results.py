@@ -3,12 +3,11 @@
 import base64
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
-from worker.gateway.bodies import Query
+from worker.gateway.composable_bodies import TracesQuery
 from worker.gateway.endpoints import Ask
 from worker.gateway.faults import Fault
 from worker.gateway.views import camel
@@ -16,15 +15,6 @@ from worker.gateway.views import camel
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 HEADERS: Final = ("range", "if-range")
 """What a request for a result can say of the part that it means."""
-
-
-class TracesQuery(Query):
-    """A page of traces, behind the action named."""
-
-    model_config = ConfigDict(alias_generator=None)
-
-    after_seq: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
 async def result(ask: Ask, run_key: str) -> Response:

@@ -9,7 +9,8 @@ from protocol.offers import Models
 from worker.gateway import answers_epicenter as answers
 from worker.gateway import bodies
 from worker.gateway.endpoints import ADDITIONS, Ask, Endpoint
-from worker.gateway.views import camel, names_of, page_view, run_view
+from worker.gateway.routes_runs import page_of
+from worker.gateway.views import camel, run_view
 
 
 async def caller(ask: Ask) -> Any:
@@ -21,18 +22,7 @@ async def caller(ask: Ask) -> Any:
 
 async def runs(ask: Ask) -> Any:
     """Runs of the project, whatever their model and scope."""
-    query: bodies.RunQuery = ask.query
-    variables, metadata = names_of(query.var), names_of(query.meta)
-    page = await ask.result(
-        "query_runs",
-        filter=query.filter,
-        sort=query.sort,
-        variables=list(dict.fromkeys(variables)) or None,
-        metadata=list(dict.fromkeys(metadata)) or None,
-        first=query.first,
-        max=query.max,
-    )
-    return page_view(page, variables)
+    return await page_of(ask)
 
 
 async def models(ask: Ask) -> Any:

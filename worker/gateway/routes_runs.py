@@ -91,12 +91,12 @@ async def remove(ask: Ask) -> NoContent:
     return NO_CONTENT
 
 
-async def _query(ask: Ask, **where: Any) -> Any:
-    query: bodies.RunQuery = ask.query
+async def page_of(ask: Ask, **where: Any) -> Any:
+    """A page of runs, as the query asks for it; ``where``: fields of the worker's request that say of which runs."""
+    query: bodies.RunsQuery = ask.query
     variables, metadata = names_of(query.var), names_of(query.meta)
     page = await ask.result(
         "query_runs",
-        model_file=ask.path["model"],
         filter=query.filter,
         sort=query.sort,
         variables=list(dict.fromkeys(variables)) or None,
@@ -113,13 +113,16 @@ async def query_scope(ask: Ask) -> Any:
     if ask.query.include_episodes:
         raise incomprehensible("includeEpisodes: is for /run/in/{group}/{model} only", path="includeEpisodes")
     scope = {"scope_boundary": ask.path["boundary"], "scope_key": ask.path["scopeKey"]}
-    return await _query(ask, scope=scope)
+    return await page_of(ask, model_file=ask.path["model"], scope=scope)
 
 
 async def query_group(ask: Ask) -> Any:
     """Of a group."""
-    return await _query(
-        ask, group_name=ask.path["group"], include_episodes=ask.query.include_episodes or None
+    return await page_of(
+        ask,
+        model_file=ask.path["model"],
+        group_name=ask.path["group"],
+        include_episodes=ask.query.include_episodes or None,
     )
 
 
@@ -127,7 +130,9 @@ async def query_episode(ask: Ask) -> Any:
     """Of an episode."""
     if ask.query.include_episodes:
         raise incomprehensible("includeEpisodes: is for /run/in/{group}/{model} only", path="includeEpisodes")
-    return await _query(ask, group_name=ask.path["group"], episode_name=ask.path["episode"])
+    return await page_of(
+        ask, model_file=ask.path["model"], group_name=ask.path["group"], episode_name=ask.path["episode"]
+    )
 
 
 async def introspect_model(ask: Ask) -> Any:
