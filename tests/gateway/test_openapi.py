@@ -89,3 +89,37 @@ def test_a_run_is_told_as_the_document_says(api: Any, document: Document) -> Non
     assert document.faults_of(reference, run) == []
     assert run.keys() <= document.content["components"]["schemas"]["Run"]["properties"].keys()
     assert document.faults_of(reference, {**run, "trackingKey": None}) != []
+
+
+@pytest.mark.parametrize(
+    ("where", "own"),
+    (
+        (
+            "",
+            "cloneAt listModels listRuns readCaller readEvents readHistory rewindTo runChannel scopeChannel",
+        ),
+        ("/api/v1", "composableResult composableTraces"),
+        ("/clusters", "clusterResult clusterTraces"),
+    ),
+)
+def test_what_an_api_does_not_have_upstream_is_marked(api: Any, where: str, own: str) -> None:
+    found = api.root.get(f"{where}/openapi.json").json()
+    operations = [one for path in found["paths"].values() for one in path.values()]
+    added = [one for one in operations if one["tags"] == ["Additions of model-worker"]]
+    assert sorted(one["operationId"] for one in added) == own.split()
+    assert all(f"{found['tags'][0]['name']} has no such endpoint" in one["description"] for one in added)
+
+
+@pytest.mark.parametrize("where", ("", "/api/v1", "/clusters"))
+def test_every_answer_is_told_by_its_fields(api: Any, where: str) -> None:
+    found = api.root.get(f"{where}/openapi.json").json()
+    untold = {
+        operation["operationId"]
+        for path in found["paths"].values()
+        for operation in path.values()
+        for response in operation["responses"].values()
+        if response.get("content", {}).get("application/json", {}).get("schema") == {}
+    }
+    # These give a value of the model as it is, or are refused.
+    of_models = {"clusterResult", "composableResult", "getVariable", "operation", "publish", "trigger"}
+    assert untold <= of_models

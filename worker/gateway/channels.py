@@ -52,8 +52,8 @@ class Channels:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Where streams are."""
         return (
-            Endpoint("runChannel", "GET", "/run/{runKey}/channel", Role.PARTICIPANT, "What happens to a run, as Server-Sent Events", self._of_run, None, ChannelQuery, _TOLD),
-            Endpoint("scopeChannel", "GET", "/channel/{boundary}/{scopeKey}/run", Role.PARTICIPANT, "What happens to the runs of a scope, as Server-Sent Events", self._of_scope, None, ChannelQuery, _TOLD),
+            Endpoint("runChannel", "GET", "/run/{runKey}/channel", Role.PARTICIPANT, "What happens to a run, as Server-Sent Events", self._of_run, None, ChannelQuery, _TOLD, is_own=True),
+            Endpoint("scopeChannel", "GET", "/channel/{boundary}/{scopeKey}/run", Role.PARTICIPANT, "What happens to the runs of a scope, as Server-Sent Events", self._of_scope, None, ChannelQuery, _TOLD, is_own=True),
         )  # fmt: skip
 
     def routes(self, desk: Desk) -> list[BaseRoute]:

@@ -323,7 +323,7 @@ ENDPOINTS: Final = (
     Endpoint("clusterEditMessage", "PUT", "/runs/{id}/messages/{messageId}", _P, "Put another message in the place of one; what came after is taken back", edit_message, bodies.EditBody, result=answers.Said),
     Endpoint("clusterRetry", "POST", "/runs/{id}/retry", _P, "Do it again from a message on", retry, bodies.RetryBody, result=NoContent),
     Endpoint("clusterTimeline", "GET", "/runs/{id}/timeline", _P, "What is new of a run", timeline, None, bodies.TimelineQuery, answers.Timeline),
-    Endpoint("clusterResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result, statuses=(200, 206)),
-    Endpoint("clusterTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, bodies.ClusterTracesQuery, answers.Traces),
+    Endpoint("clusterResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result, statuses=(200, 206), is_own=True),
+    Endpoint("clusterTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, bodies.ClusterTracesQuery, answers.Traces, is_own=True),
     Endpoint("clusterApproval", "POST", "/calls/{callId}/approval", _P, "Let a call that waits be performed, or not", approval, bodies.ApprovalBody, result=NoContent),
 )  # fmt: skip

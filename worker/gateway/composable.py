@@ -276,7 +276,7 @@ ENDPOINTS: Final = (
     Endpoint("composableCreate", "POST", "/runs", _P, "Start a run, which goes on by itself", create, bodies.RunBody, result=answers.Begun | answers.Started, statuses=(200, 201)),
     Endpoint("composableGet", "GET", "/runs/{id}", _P, "A run, whole", get, None, bodies.GetQuery, answers.Run),
     Endpoint("composableUpdate", "PUT", "/runs/{id}", _P, "Change what people say of a run", update, bodies.UpdateRunBody, result=answers.RunRef),
-    Endpoint("composableResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result, statuses=(200, 206)),
-    Endpoint("composableTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, bodies.TracesQuery, Traces),
+    Endpoint("composableResult", "GET", "/runs/{id}/actions/{seq}/result", _P, "What an action came to, byte for byte; Range for a part", result, statuses=(200, 206), is_own=True),
+    Endpoint("composableTraces", "GET", "/runs/{id}/traces", _P, "What each action took and changed", traces, None, bodies.TracesQuery, Traces, is_own=True),
     Endpoint("composableDelete", "DELETE", "/runs/{id}", _P, "Delete a run for good", delete, result=answers.Deleted),
 )  # fmt: skip

@@ -135,11 +135,13 @@ class Endpoint:
     statuses: tuple[int, ...] = (200,)
     seconds: Callable[[Any], float | None] = lambda _body: None
     """How long the caller waits, where the body says so."""
+    is_own: bool = False
+    """It is an addition, though its path is not that of one."""
 
     @property
     def is_addition(self) -> bool:
-        """Whether it is this project's own: Epicenter has no such endpoint."""
-        return self.path.startswith(ADDITIONS) or self.is_stream
+        """Whether it is this project's own: the API of its face has no such endpoint."""
+        return self.is_own or self.path.startswith(ADDITIONS)
 
     @property
     def is_stream(self) -> bool:
