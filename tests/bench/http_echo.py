@@ -33,7 +33,13 @@ def main() -> None:
     sys.stdout.write("{}:{}\n".format(*listening.getsockname()))
     sys.stdout.flush()
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", lifespan="off", access_log=False, log_level="error"
+        app,
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_level="error",
+        timeout_keep_alive=600,
     )
     uvicorn.Server(config).run(sockets=[listening])
 
