@@ -6,7 +6,7 @@ stream that broke goes on behind the last id it has seen, on this gateway or ano
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -22,9 +22,10 @@ from worker.gateway.vocabulary import OVER, word_of
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,5}))?")
 _WHOLE: Final = 99_999
 """Behind every action of an event."""
+TRACES_AT_ONCE: Final = 1000
 LOOK_BACK_EVENTS: Final = 1000
 """How many events are asked for at once where a beginning is looked for."""
-EXTRAS: Final = frozenset({"status", "variable"})
+EXTRAS: Final = frozenset({"status", "trace", "variable"})
 """What a stream tells besides, to who asks for it by name."""
 
 
@@ -104,7 +105,7 @@ class CourseFeed(Reading):
                 self._rung.clear()
                 page = await self._page(self._run_key, self._event - (self._done != _WHOLE))
                 for event in page["events"]:
-                    for told in self._of_event(event):
+                    for told in self._of_event(event, await self._traces(event)):
                         yield told
                 if self._event < page["head_event"]:
                     continue
@@ -119,23 +120,47 @@ class CourseFeed(Reading):
         """Whether something happened before the run came to rest that was not told yet."""
         return self._event < await self._head(self._run_key)
 
-    def _of_event(self, event: Mapping[str, Any]) -> Iterator[Told]:
+    async def _traces(self, event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """What the actions of an event took and changed, of a run that has it written down, if it is asked for.
+
+        A rewind that deletes its tail deletes these, and other actions may have their numbers.
+        """
+        if "trace" not in self._extras or event["kind"] != "state":
+            return []
+        last = event["seq"]
+        after, found = last - len(event["actions"]), list[Mapping[str, Any]]()
+        while after < last:
+            page = await self._patiently(
+                "read_traces", run_key=self._run_key, after_seq=after, limit=min(last - after, TRACES_AT_ONCE)
+            )
+            traces = [trace for trace in page["traces"] if trace["seq"] <= last]
+            if not traces:
+                break
+            found += [trace for trace in traces if trace.get("request_id") == event.get("request_id")]
+            after = traces[-1]["seq"]
+        return found
+
+    def _of_event(self, event: Mapping[str, Any], traces: Sequence[Mapping[str, Any]]) -> Iterator[Told]:
         number = event["event"]
         skipped = self._done if number == self._event else -1
         self._event = number
-        for place, (name, data) in enumerate(self._messages(event)):
+        for place, (name, data) in enumerate(self._messages(event, traces)):
             if place > skipped:
                 self._done = place
                 yield Told(self.position, name, data)
         self._done = _WHOLE
 
-    def _messages(self, event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def _messages(
+        self, event: Mapping[str, Any], traces: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[str, Any]]:
         if event["kind"] == "state":
             for index, action in enumerate(event["actions"]):
                 yield "chunk", chunk_of(event, action, index)
             if "variable" in self._extras:
                 for name, value in event.get("variables", {}).items():
                     yield "variable", {"name": name, "value": value}
+            for trace in traces:
+                yield "trace", trace
         elif event["kind"] == "closed":
             self._is_closed = True
         elif event["kind"] == "status" and "status" in self._extras:

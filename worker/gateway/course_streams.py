@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from protocol.entities import Role
 from worker.gateway import answers_composable as answers
+from worker.gateway.answers import Trace
 from worker.gateway.channels import Channels, Stream, with_token
 from worker.gateway.composable import FACE, profile_of
 from worker.gateway.composable_bodies import StreamQuery
@@ -27,6 +28,7 @@ _TOLD: Final = EventStream(
         "fault": answers.Fault,
         "message": Any,
         "status": answers.Ended,
+        "trace": Trace,
         "variable": answers.Variable,
     }
 )
@@ -46,6 +48,11 @@ def serving(desk: Desk, channels: Channels) -> Callable[[Request], Awaitable[Res
         ask = await desk.admit(with_token(request), STREAM, FACE)
         query: StreamQuery = ask.query
         extras = frozenset(name for name in (query.events or "").split(",") if name)
+        if "gap" in extras:
+            raise incomprehensible(
+                "events: gap is never told, as a stream that is resumed by an id has none; leave it out",
+                path="events",
+            )
         if not extras <= EXTRAS:
             raise incomprehensible(f"events: there are {', '.join(sorted(EXTRAS))}", path="events")
         profile = await profile_of(ask)

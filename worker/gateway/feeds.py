@@ -61,12 +61,14 @@ class Reading:
             return await self._ask.result(type_, **fields)
 
     async def _page(self, run_key: str, after_event: int, limit: int = PAGE_EVENTS) -> dict[str, Any]:
-        """A page of events. A worker that is away, or busy, is waited for."""
+        """A page of events."""
+        return await self._patiently("read_events", run_key=run_key, after_event=after_event, limit=limit)
+
+    async def _patiently(self, type_: str, **fields: Any) -> dict[str, Any]:
+        """What is kept of a run. A worker that is away, or busy, is waited for."""
         while True:
             try:
-                page: dict[str, Any] = await self._result(
-                    "read_events", run_key=run_key, after_event=after_event, limit=limit
-                )
+                page: dict[str, Any] = await self._result(type_, **fields)
             except Fault as fault:
                 if fault.status < 503:
                     raise

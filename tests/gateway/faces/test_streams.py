@@ -297,8 +297,23 @@ def test_extra_names_are_told_to_who_asks_for_them_only(runs: Any) -> None:
     run_id = start(runs)
     names = {event for _, event, _ in told(stream(runs, run_id, since="0", events="status,variable").text)}
     assert names == {"status", "variable", "chunk", "close"}
-    refused = stream(runs, run_id, events="gossip")
-    assert (refused.status_code, refused.json()["error"]) == (400, "INCOMPREHENSIBLE_REQUEST")
+    for unknown in ("gossip", "status,gap"):
+        refused = stream(runs, run_id, events=unknown)
+        assert (refused.status_code, refused.json()["error"]) == (400, "INCOMPREHENSIBLE_REQUEST")
+
+
+def test_traces_are_told_behind_the_results_that_they_are_of_and_not_again(runs: Any, cluster: Any) -> None:
+    run_id = start(runs, config={"run_data": "DEBUG"})
+    message = {"message": [{"name": "ask", "arguments": ["a"]}, {"name": "ask", "arguments": ["b"]}]}
+    cluster.result("POST", f"/runs/{run_id}/messages", message, code=201)
+    kept = runs.result("GET", f"/{run_id}/traces")["traces"]
+    heard = told(stream(runs, run_id, since="0", events="trace").text)
+    traces = [(id_, data) for id_, event, data in heard if event == "trace"]
+    assert [data for _, data in traces] == kept
+    assert len(kept) == 3
+    assert [event for _, event, _ in heard] == ["chunk", "trace", "chunk", "chunk", "trace", "trace", "close"]
+    later = told(stream(runs, run_id, last=traces[1][0], events="trace").text)
+    assert [data for _, event, data in later if event == "trace"] == kept[2:]
 
 
 def test_a_token_is_needed_and_an_id_has_to_be_one(runs: Any) -> None:
