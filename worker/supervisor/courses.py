@@ -121,7 +121,7 @@ class Courses:
         except WorkerError as error:
             if error.code is ErrorCode.DRAINING:
                 raise _LeftError from error
-            if error.code in (ErrorCode.RUN_NOT_FOUND, ErrorCode.PENDING_APPROVAL):
+            if error.code in (ErrorCode.RUN_NOT_FOUND, ErrorCode.RUN_EPHEMERAL, ErrorCode.PENDING_APPROVAL):
                 return
             change = failure(error, now_us())
         else:

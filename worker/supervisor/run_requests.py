@@ -302,6 +302,7 @@ class RunRequests:
             if is_ephemeral:
                 await self._stores.ephemeral.remove(run_key, stored)
             await self._table.forget(run_key)
+            self._stores.erase(run_key)
             if not is_ephemeral:
                 await durable.remove(run_key, stored)
             self._log.info("run deleted", run_key=run_key, request_id=flight.request.request_id)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from protocol.entities import RunStatus
 from protocol.errors import ErrorCode
@@ -18,6 +19,8 @@ from worker.supervisor.incarnation import Incarnation
 from worker.supervisor.memory import MemoryAccount
 from worker.waiting import Gates, awaited
 
+LEFT_RUNS: Final = 10_000
+
 
 class Stores:
     """Where runs are kept: the durable store, and memory for runs that write nothing.
@@ -30,6 +33,7 @@ class Stores:
         self.ephemeral = MemoryStore()
         self._ephemeral_keys: set[str] = set()
         self._shadows: set[str] = set()
+        self._left: dict[str, None] = {}
 
     def of(self, run_key: str) -> Store:
         """The store that serves a run now."""
@@ -71,6 +75,16 @@ class Stores:
         """From now on what is kept in memory of the run is hidden; ``forget`` drops it."""
         self._ephemeral_keys.discard(run_key)
 
+    def leave(self, run_key: str) -> None:
+        """A run that was started, and is not stored, left memory: of the last ones it can be said why they are not there."""
+        self._left[run_key] = None
+        if len(self._left) > LEFT_RUNS:
+            del self._left[next(iter(self._left))]
+
+    def erase(self, run_key: str) -> None:
+        """A run was deleted, and is not there like one that never was."""
+        self._left.pop(run_key, None)
+
     async def forget(self, run_key: str) -> None:
         """Drop an ephemeral run."""
         self.unmark(run_key)
@@ -81,12 +95,17 @@ class Stores:
         """The run's row.
 
         Raises:
-            RequestError: RUN_NOT_FOUND.
+            RequestError: RUN_NOT_FOUND, RUN_EPHEMERAL.
         """
         record = await self.of(run_key).get(run_key)
-        if record is None:
-            raise not_found(run_key)
-        return record
+        if record is not None:
+            return record
+        if run_key in self._left:
+            message = (
+                f"run {run_key} was not stored and has left memory: nothing of it is left to come back from"
+            )
+            raise RequestError(ErrorCode.RUN_EPHEMERAL, message, run_key=run_key, applied="no")
+        raise not_found(run_key)
 
     async def status_of(self, run_key: str) -> RunStatus:
         """The durable status of a run."""
@@ -205,6 +224,9 @@ class RunTable:
             self._of_projects[host.incarnation.record.project] -= 1
         self._memory.drop(host)
         if host.incarnation.ephemeral and run_key not in self._replaced:
+            profile = host.incarnation.profile
+            if profile is not None and profile.course is not None and self._stores.is_ephemeral(run_key):
+                self._stores.leave(run_key)
             if lost and (host.run.came_up or host.incarnation.continues_ephemeral):
                 self._keep_for_a_while(host)
             else:

@@ -49,9 +49,19 @@ def test_inputs_that_shall_not_be_kept_are_in_no_file_and_the_run_comes_back_fro
         ("POST", f"/run/clone/{key}", {}),
         ("POST", f"/run/operation/{key}", {"name": "add", "arguments": []}),
     ):
-        assert api.fault(method, path, body) == (404, "RUN_NOT_FOUND"), path
-    copied = runs.ask("POST", "/clone", {"source_run_id": "restricted"})
-    assert (copied.status_code, copied.json()["error"]) == (404, "RUN_NOT_FOUND")
+        assert api.fault(method, path, body) == (409, "RUN_EPHEMERAL"), path
+    copied = runs.ask("POST", "/clone", {"source_run_id": key})
+    assert (copied.status_code, copied.json()["error"]) == (409, "RUN_EPHEMERAL")
+    nowhere()
+
+
+def test_a_run_of_such_inputs_that_was_deleted_is_not_there_like_one_that_never_was(
+    runs: Any, cluster: Any, api: Any
+) -> None:
+    start(runs, config={"run_data": "RESTRICTED"}, id="deleted")
+    key = cluster.result("GET", "/runs/deleted")["runKey"]
+    assert runs.result("DELETE", "/deleted") == {"id": "deleted"}
+    assert api.fault("POST", f"/run/restore/{key}", {}) == (404, "RUN_NOT_FOUND")
 
 
 def test_what_is_looked_for_is_found_where_inputs_are_kept(runs: Any, daemon: Any) -> None:
