@@ -213,7 +213,8 @@ def settle(client: Any, run_keys: list[str], sent: list[Sent]) -> None:
         check(client, run_key, sent, all_applied=False)
     for one in sent:
         if one.answer is None:
-            assert one.ask(client)["ok"], one
+            reply = one.ask(client)
+            assert reply["ok"], (one, reply)
     for run_key in run_keys:
         check(client, run_key, sent, all_applied=True)
 

@@ -273,6 +273,7 @@ def test_a_call_is_answered_and_the_provider_learns_who_asks(
         run.run_key, "ask", ["score", 1, {"a": [None, 2.5]}], actor=actor, request_id="who"
     )
     assert result["arguments"] == [1, {"a": [None, 2.5]}]
+    provider.wait_for(before + 1)
     told = provider.calls[before]
     assert 0 < told.pop("deadline_seconds") <= 60
     assert len(told.pop("call_id")) == 32
@@ -299,6 +300,7 @@ def test_other_kinds_are_answered_by_the_service_of_their_name(
     run = client.create_run(model)
     before = len(provider.calls)
     assert client.call_operation(run.run_key, "ask", ["leaderboard"]) is None
+    provider.wait_for(before + 1)
     assert (provider.calls[before]["service"], provider.calls[before]["options"]) == (
         "leaderboard",
         {"scope": "project"},
