@@ -383,6 +383,7 @@ def test_a_call_that_is_done_again_for_the_same_request_has_the_same_id(
     for request_id in ("again", "again", "other"):
         hang = partial(client.call_operation, run.run_key, "limited", ["hang"], request_id=request_id)
         failure(hang)
+    provider.wait_for(before + 3)
     ids = [call["call_id"] for call in provider.calls[before:]]
     assert ids[0] == ids[1] != ids[2]
 
@@ -395,6 +396,7 @@ def test_a_repeated_request_is_answered_without_another_call(
     request_id = uuid.uuid4().hex
     first = client.call_operation(run.run_key, "ask", request_id=request_id)
     assert client.call_operation(run.run_key, "ask", request_id=request_id) == first
+    provider.wait_for(before + 1)
     assert len(provider.calls) == before + 1
 
 
