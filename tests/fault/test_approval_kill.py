@@ -157,7 +157,12 @@ def test_a_worker_that_dies_with_the_decision_under_way_has_made_it_or_not(
     daemon.kill()
     daemon.start()
     peer = connect(daemon.endpoint)
-    assert peer.result("get_profile", run_key=run_key)["status"] in ("paused", "starting", "executing", "ready")
+    assert peer.result("get_profile", run_key=run_key)["status"] in (
+        "paused",
+        "starting",
+        "executing",
+        "ready",
+    )
     assert peer.result("decide_action", **decision) == {"action_id": "2", "approved": approved}
 
     reply = peer.ask("call_operation", **fields)
