@@ -126,6 +126,11 @@ def pack(value: Any) -> bytes:
     return packed
 
 
+def may_exceed(size: int, values: int) -> bool:
+    """Whether so many bytes of msgpack can hold more values: a byte may be an empty list."""
+    return (1 + CONTAINER_VALUES) * size > values
+
+
 class Allowance:
     """How many values may still be read; one of several messages bounds them together."""
 
@@ -135,17 +140,13 @@ class Allowance:
 
     @classmethod
     def for_all_of(cls, size: int) -> "Allowance":
-        """So many as fit so many bytes: a byte may be an empty list."""
+        """So many as fit so many bytes."""
         return cls((1 + CONTAINER_VALUES) * size)
 
     @property
     def taken(self) -> int:
         """How many were read."""
         return self.values - self._left
-
-    def is_needed_for(self, size: int) -> bool:
-        """Whether so many bytes can hold more."""
-        return (1 + CONTAINER_VALUES) * size > self.values
 
     def take(self, container: Any) -> Any:
         """Count a list or map with its items; it is given back.

@@ -417,6 +417,8 @@ def test_a_run_that_returns_much_does_not_cost_others_their_answers(
     assert refused["code"] == "RESULT_TOO_LARGE"
     assert refused["information"]["size"] > 7_000_000
     assert [peer.result("get_run", run_key=key)["seq"] for key in keys] == [3, 3, 3]
+    (late,) = (key for key in keys if not results[key]["ok"])
+    assert peer.result("read_result", run_key=late, seq=3, length=1)["total_bytes"] == 7_000_002
 
 
 def test_a_context_cannot_raise_a_limit(

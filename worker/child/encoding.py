@@ -37,7 +37,15 @@ from typing import Any, Final
 
 import msgpack
 
-from worker.channel import CONTAINER_VALUES, MAX_DEPTH, USUAL_VALUES, Allowance, ChannelError, unpack
+from worker.channel import (
+    CONTAINER_VALUES,
+    MAX_DEPTH,
+    USUAL_VALUES,
+    Allowance,
+    ChannelError,
+    may_exceed,
+    unpack,
+)
 from worker.child.conversions import Conversion, too_large
 from worker.child.failures import RefusedError, attempt, error_text
 from worker.child.isolation import BUILTINS
@@ -101,9 +109,8 @@ class Encoder:
             packed = self.pack(self.convert(value, root))
         if len(packed) > self.max_bytes:
             raise too_large(root, len(packed), self.max_bytes)
-        allowance = Allowance(self.max_values)
-        if allowance.is_needed_for(len(packed)):
-            _check_count(packed, root, allowance)
+        if may_exceed(len(packed), self.max_values):
+            _check_count(packed, root, Allowance(self.max_values))
         return packed
 
     def carry(self, values: dict[str, Any], root: str) -> bytes:

@@ -19,6 +19,7 @@ from worker.channel import (
     Allowance,
     ChannelError,
     LimitError,
+    may_exceed,
     outcome_digest,
     pack,
     unpack,
@@ -78,8 +79,7 @@ def judge_outcome(
     if status == OutcomeStatus.COMPLETED:
         if len(value) > limits.max_result_bytes:
             raise ChannelError(f"a result of {len(value)} bytes, allowed {limits.max_result_bytes}")
-        allowance = Allowance(limits.max_result_values)
-        result = unpack(value, allowance if allowance.is_needed_for(len(value)) else None)
+        result = unpack(value, _allowance(len(value), limits.max_result_values))
         judge_value(result, len(value), depth=max(MAX_DEPTH - limits.max_result_depth - carried, 0))
         return Outcome(
             OutcomeStatus.COMPLETED, value, at_us, judged_records, judged_warnings, answers=answers
@@ -97,6 +97,11 @@ def judge_outcome(
         error_type=str(error.information.get("type", "")),
         answers=answers,
     )
+
+
+def _allowance(size: int, values: int) -> Allowance | None:
+    """For reading so many bytes, None where these cannot hold more values than are allowed."""
+    return Allowance(values) if may_exceed(size, values) else None
 
 
 def judge_error(error: Any, allowed: Collection[ErrorCode]) -> WorkerError:
@@ -121,8 +126,7 @@ def judge_records(records: Any, limits: Limits) -> dict[str, bytes]:
         raise LimitError(
             f"records of {size} bytes together", limit="record_bytes", used=size, allowed=limits.record_bytes
         )
-    together = Allowance(RECORDED_SHARE * limits.max_result_values)
-    allowance = together if together.is_needed_for(size) else None
+    allowance = _allowance(size, RECORDED_SHARE * limits.max_result_values)
     for name, value in records.items():
         if not isinstance(name, str) or not isinstance(value, bytes):
             raise ChannelError("a record must be a name and bytes")

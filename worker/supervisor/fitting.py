@@ -1,12 +1,12 @@
 """Results of many runs in one reply: what one run comes to must not cost the others their answers."""
 
-from typing import Any
+from typing import Any, Final
 
 from protocol.errors import ErrorCode
 from worker.channel import pack
 from worker.errors import RequestError
 
-_OVERHEAD_BYTES = 1024
+_OVERHEAD_BYTES: Final = 1024
 """Of a reply, or of the error that stands in a result's place."""
 
 
@@ -25,8 +25,8 @@ class Fitting:
             return result
         error = RequestError(
             ErrorCode.RESULT_TOO_LARGE,
-            "what this run came to does not fit the reply beside the other runs; ask for it by itself, with a new "
-            "request_id",
+            "what this run came to does not fit the reply beside the other runs: what was asked of it is done; "
+            "read_result gives what an action returned, and what was only read can be read of this run alone",
             size=size,
             allowed=max(0, self._allowed - self._used),
         )

@@ -18,7 +18,6 @@ from worker.runs.profile import RunProfile
 from worker.runs.stimuli import Cause, Work
 from worker.supervisor.answers import Shown, as_it_is
 from worker.supervisor.redaction import Redaction
-from worker.supervisor.verdicts import MAX_OUTCOME_BYTES
 
 EXECUTED: Final = (EntryKind.EXECUTE, EntryKind.SET)
 MOST_READ_BYTES: Final = 8 << 20
@@ -80,9 +79,8 @@ async def repeated(
     if room is None:
         return as_it_is
     count = stored.last_seq - stored.first_seq + 1
-    left = await store.read(
-        stored.run_key, after_seq=stored.first_seq - 1, limit=count, max_bytes=MAX_OUTCOME_BYTES
-    )
+    # As large as it may be: the outcomes, which are most of it, are here already.
+    left = await store.read(stored.run_key, after_seq=stored.first_seq - 1, limit=count, max_bytes=2**63 - 1)
     seqs: list[int | None] = []
     for outcome in outcomes:  # both are in order; an outcome without an entry was not recorded
         is_recorded = bool(left) and outcome == (left[0].status.value, left[0].action, left[0].outcome)

@@ -20,6 +20,7 @@ from worker.supervisor.memory import MemoryAccount
 from worker.waiting import Gates, awaited
 
 LEFT_RUNS: Final = 10_000
+"""So many runs that were not stored are remembered when they have left memory."""
 
 
 class Stores:
