@@ -316,6 +316,21 @@ def test_traces_are_told_behind_the_results_that_they_are_of_and_not_again(runs:
     assert [data for _, event, data in later if event == "trace"] == kept[2:]
 
 
+def test_a_trace_is_told_behind_its_own_action_only_where_a_rewind_gave_its_number_to_another(
+    runs: Any, cluster: Any, api: Any
+) -> None:
+    run_id = start(runs, config={"run_data": "DEBUG"})
+    key = cluster.result("GET", f"/runs/{run_id}")["runKey"]
+    context = {"restorations": {"rewind": {"name": "ask", "destructible": True}}}
+    for text in ("a", "b"):
+        message = {"message": [{"name": "ask", "arguments": [text]}]}
+        cluster.result("POST", f"/runs/{run_id}/messages", message, code=201)
+        if text == "a":
+            api.result("POST", f"/run/rewind/{key}", {"rewindCount": 1, "modelContext": context})
+    heard = told(stream(runs, run_id, since="0", events="trace").text)
+    assert [event for _, event, _ in heard] == ["chunk", "trace", "chunk", "chunk", "trace", "close"]
+
+
 def test_a_token_is_needed_and_an_id_has_to_be_one(runs: Any) -> None:
     run_id = start(runs)
     assert stream(runs, run_id, token="nonsense").status_code == 401
